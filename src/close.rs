@@ -1,0 +1,330 @@
+//! Choose the code and the words a connection ends with: the only place that does.
+//!
+//! Every way a connection can end is a [`CloseReason`]. From it come the close code (RFC 6455
+//! §7.4), the reason text on the wire, the rule id in the audit record, and what a client should do
+//! next. Reason texts are constants: nothing that a peer sent is ever repeated.
+//!
+//! | code | when | a client should |
+//! |---|---|---|
+//! | 1000 / 1001 | the peer is done / the server goes away | stop / reconnect with backoff |
+//! | 1002, 1003, 1007, 1009 | protocol error, binary, bad UTF-8, too large | stop: it is a bug |
+//! | 1005, 1006, never opened | lost, refused | full-jitter backoff |
+//! | 1008 | invalid message, not a member, rate, rooms, fragments | stop; back off if `rate limited` |
+//! | 1011 / 1013 | the handler failed / slow consumer, overload | backoff |
+//! | 1012 | the server restarts | reconnect after the time in the reason |
+//! | 4401 | not authenticated in time, expired, revoked | fresh ticket once, then stop |
+//! | 4403 | authentication or authorization failed | stop |
+//! | 4000–4999 others | the application's own | as the application says |
+//!
+//! # Example
+//!
+//! ```
+//! use tower_websocket::{CloseCode, CloseReason, Retry};
+//!
+//! assert_eq!(CloseReason::SlowConsumer.code(), Some(CloseCode::TRY_AGAIN_LATER));
+//! assert_eq!(CloseReason::SlowConsumer.retry(), Retry::Backoff);
+//!
+//! let kicked = CloseReason::application(4100, "kicked by a moderator", Retry::Stop)?;
+//! assert_eq!(kicked.code().map(u16::from), Some(4100));
+//! # Ok::<(), tower_websocket::InvalidClose>(())
+//! ```
+
+use std::{error::Error, fmt};
+
+/// Why a connection ended, or must end.
+///
+/// See the [module docs](self) for the table of codes.
+#[non_exhaustive]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CloseReason {
+    /// The peer sent a close frame with this code, or with none (1005).
+    PeerClosed(Option<u16>),
+    /// The transport ended without a close frame. Nothing can be sent; 1006 is never on the wire.
+    Lost,
+    /// The application is done with this connection.
+    Normal,
+    /// The server goes away.
+    GoingAway,
+    /// The peer broke RFC 6455.
+    ProtocolError,
+    /// A binary message where only text is spoken.
+    BinaryMessage,
+    /// A text message that is not UTF-8.
+    InvalidUtf8,
+    /// A message over the size limit.
+    MessageTooLarge,
+    /// A message that is not what the endpoint's schema says.
+    InvalidMessage,
+    /// A message for a room that the peer has not joined.
+    NotAMember,
+    /// More messages than the quota.
+    RateLimited,
+    /// More frames than one message may have.
+    TooManyFragments,
+    /// More control frames than the budget.
+    TooManyControlFrames,
+    /// A message that took too long from its first byte to its last.
+    MessageTooSlow,
+    /// The handler failed, panicked or was dropped before it was done.
+    HandlerFailed,
+    /// The handler took too long.
+    HandlerTimeout,
+    /// No pong in time: the peer is dead.
+    DeadPeer,
+    /// No message for longer than the idle timeout.
+    Idle,
+    /// The peer reads more slowly than it is written to.
+    SlowConsumer,
+    /// The socket took no byte for the whole write timeout.
+    WriteTimeout,
+    /// The server cannot take the message now.
+    Overloaded,
+    /// No valid credentials within the authentication deadline.
+    AuthTimeout,
+    /// The session is over.
+    SessionExpired,
+    /// The first message was not credentials.
+    AuthRequired,
+    /// The credentials were refused.
+    AuthFailed,
+    /// The verifier could not decide: it failed, or panicked.
+    AuthUnavailable,
+    /// The peer may not do this.
+    Forbidden,
+    /// The application's own reason; made by [`CloseReason::application`].
+    Application(ApplicationClose),
+}
+
+/// The application's own close code, reason and retry word.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApplicationClose {
+    code: CloseCode,
+    text: &'static str,
+    retry: Retry,
+}
+
+/// What a client should do after a connection ended.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Retry {
+    /// Reconnect with full-jitter exponential backoff.
+    Backoff,
+    /// Get fresh credentials and reconnect once.
+    FreshTicket,
+    /// Do not reconnect.
+    Stop,
+}
+
+/// A close code that may stand in a close frame (RFC 6455 §7.4).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CloseCode(u16);
+
+/// Why a [`CloseReason`] could not be made.
+#[non_exhaustive]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum InvalidClose {
+    /// Applications have 4000 to 4999; 4401 and 4403 are this crate's.
+    Code(u16),
+    /// A close frame has room for 123 bytes of reason.
+    ReasonTooLong(usize),
+}
+
+impl CloseReason {
+    /// A reason of the application's own: a code of 4000 to 4999 and a text of at most 123 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidClose`] if the code is out of that range or one of this crate's own, or if the text
+    /// does not fit a control frame (RFC 6455 §5.5).
+    pub const fn application(
+        code: u16,
+        text: &'static str,
+        retry: Retry,
+    ) -> Result<Self, InvalidClose> {
+        if code < 4000 || code > 4999 || code == 4401 || code == 4403 {
+            return Err(InvalidClose::Code(code));
+        }
+        if text.len() > MAX_REASON {
+            return Err(InvalidClose::ReasonTooLong(text.len()));
+        }
+        Ok(Self::Application(ApplicationClose { code: CloseCode(code), text, retry }))
+    }
+
+    /// The code that goes on the wire; `None` if there is nobody to tell ([`CloseReason::Lost`]) or
+    /// the peer closed without one.
+    pub fn code(&self) -> Option<CloseCode> {
+        match self {
+            Self::PeerClosed(code) => code.and_then(CloseCode::sendable),
+            Self::Application(close) => Some(close.code),
+            fixed => fixed.row().0,
+        }
+    }
+
+    /// The reason text that goes on the wire: a constant, at most 123 bytes.
+    pub fn text(&self) -> &'static str {
+        match self {
+            Self::Application(close) => close.text,
+            fixed => fixed.row().1,
+        }
+    }
+
+    /// What a client should do.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Application(close) => close.retry,
+            fixed => fixed.row().2,
+        }
+    }
+
+    /// The rule that ended the connection, as audit records name it.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Application(_) => "application",
+            fixed => fixed.row().3,
+        }
+    }
+
+    /// Whether the connection ended in good order: what is under way may finish and what is queued
+    /// may be written before the close frame.
+    pub(crate) fn is_graceful(&self) -> bool {
+        matches!(self, Self::PeerClosed(_) | Self::Normal | Self::GoingAway | Self::Idle)
+    }
+
+    /// The table: code, text, what a client should do, rule id.
+    fn row(&self) -> (Option<CloseCode>, &'static str, Retry, &'static str) {
+        use CloseCode as Code;
+        use Retry::{Backoff, FreshTicket, Stop};
+        let (code, text, retry, rule) = match self {
+            Self::Lost => return (None, "", Backoff, "lost"),
+            Self::PeerClosed(_) => return (None, "", Stop, "peer_closed"),
+            Self::Application(_) => return (None, "", Stop, "application"),
+            Self::Normal => (Code::NORMAL, "", Stop, "normal"),
+            Self::GoingAway => (Code::GOING_AWAY, "going away", Backoff, "going_away"),
+            Self::Idle => (Code::GOING_AWAY, "idle", Stop, "idle"),
+            Self::ProtocolError => (Code::PROTOCOL_ERROR, "protocol error", Stop, "protocol"),
+            Self::BinaryMessage => (Code::UNSUPPORTED, "text only", Stop, "message.binary"),
+            Self::InvalidUtf8 => (Code::INVALID_PAYLOAD, "invalid utf-8", Stop, "message.utf8"),
+            Self::MessageTooLarge => {
+                (Code::MESSAGE_TOO_LARGE, "message too large", Stop, "message.size")
+            }
+            Self::InvalidMessage => (Code::POLICY, "invalid message", Stop, "message.schema"),
+            Self::NotAMember => (Code::POLICY, "not a member", Stop, "room.denied"),
+            Self::RateLimited => (Code::POLICY, "rate limited", Backoff, "message.rate"),
+            Self::TooManyFragments => (Code::POLICY, "too many fragments", Stop, "frame.fragments"),
+            Self::TooManyControlFrames => {
+                (Code::POLICY, "too many control frames", Stop, "frame.control")
+            }
+            Self::MessageTooSlow => (Code::POLICY, "message too slow", Stop, "message.time"),
+            Self::HandlerFailed => (Code::INTERNAL_ERROR, "internal error", Backoff, "handler.failed"),
+            Self::HandlerTimeout => {
+                (Code::INTERNAL_ERROR, "internal error", Backoff, "handler.timeout")
+            }
+            Self::AuthUnavailable => (Code::INTERNAL_ERROR, "internal error", Backoff, "auth.error"),
+            Self::DeadPeer => (Code::INTERNAL_ERROR, "no pong", Backoff, "heartbeat"),
+            Self::SlowConsumer => (Code::TRY_AGAIN_LATER, "slow consumer", Backoff, "slow_consumer"),
+            Self::WriteTimeout => (Code::TRY_AGAIN_LATER, "slow consumer", Backoff, "write.timeout"),
+            Self::Overloaded => (Code::TRY_AGAIN_LATER, "overloaded", Backoff, "overloaded"),
+            Self::AuthTimeout => {
+                (Code::UNAUTHENTICATED, "authentication timeout", FreshTicket, "auth.timeout")
+            }
+            Self::SessionExpired => {
+                (Code::UNAUTHENTICATED, "session expired", FreshTicket, "auth.expired")
+            }
+            // One text for every refusal: it must not tell which part of the credentials was wrong.
+            Self::AuthRequired => (Code::FORBIDDEN, "authentication failed", Stop, "auth.required"),
+            Self::AuthFailed => (Code::FORBIDDEN, "authentication failed", Stop, "auth.failed"),
+            Self::Forbidden => (Code::FORBIDDEN, "forbidden", Stop, "forbidden"),
+        };
+        (Some(code), text, retry, rule)
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code() {
+            Some(code) => write!(f, "{} ({})", self.rule(), code.0),
+            None => f.write_str(self.rule()),
+        }
+    }
+}
+
+impl Error for CloseReason {}
+
+impl CloseCode {
+    /// 1000: the purpose of the connection is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// 1001: the endpoint goes away.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// 1002: protocol error.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// 1003: a kind of data that is not accepted.
+    pub const UNSUPPORTED: Self = Self(1003);
+    /// 1007: a text message that is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// 1008: a message against the endpoint's policy.
+    pub const POLICY: Self = Self(1008);
+    /// 1009: a message too large to process.
+    pub const MESSAGE_TOO_LARGE: Self = Self(1009);
+    /// 1011: the server failed.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// 1012: the server restarts (IANA registry).
+    pub const SERVICE_RESTART: Self = Self(1012);
+    /// 1013: try again later (IANA registry).
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// 4401: not authenticated in time, expired or revoked.
+    pub const UNAUTHENTICATED: Self = Self(4401);
+    /// 4403: authentication or authorization failed.
+    pub const FORBIDDEN: Self = Self(4403);
+
+    /// The code, if RFC 6455 §7.4 and the IANA registry let an endpoint send it.
+    pub(crate) fn sendable(code: u16) -> Option<Self> {
+        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999).then_some(Self(code))
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+impl fmt::Display for InvalidClose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "close code {code} is not an application's to send"),
+            Self::ReasonTooLong(len) => write!(f, "close reason of {len} bytes, at most 123 fit"),
+        }
+    }
+}
+
+impl Error for InvalidClose {}
+
+/// A control frame carries 125 bytes, two of them the code (RFC 6455 §5.5).
+const MAX_REASON: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_that_must_not_be_on_the_wire_are_refused() {
+        for code in [0, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 3999, 4401, 4403, 5000] {
+            let made = CloseReason::application(code, "", Retry::Stop);
+            assert_eq!(made, Err(InvalidClose::Code(code)));
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {
+            assert_eq!(CloseReason::PeerClosed(Some(code)).code(), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_reason_fits_a_control_frame() {
+        const LONG: &str = match std::str::from_utf8(&[b'x'; 124]) {
+            Ok(text) => text,
+            Err(_) => "",
+        };
+        let made = CloseReason::application(4000, LONG, Retry::Stop);
+        assert_eq!(made, Err(InvalidClose::ReasonTooLong(124)));
+        assert!(CloseReason::application(4000, &LONG[1..], Retry::Stop).is_ok());
+    }
+}

@@ -1,0 +1,217 @@
+//! Name a connection, push to it, and end it, from anywhere in the application.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    audit::{AuditEvent, AuditSink, Refusal},
+    close::CloseReason,
+    message::Message,
+    outbound::{OutboundLimits, OutboundQueue, OutboundSender, SendError},
+};
+
+/// A handle on one connection. Cheap to clone; a kept clone does not keep the connection open.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+/// A connection's id: random, unique across servers, safe to tell the peer.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConnectionId(Uuid);
+
+struct Shared {
+    id: ConnectionId,
+    peer: Option<SocketAddr>,
+    opened: Instant,
+    audit: Arc<dyn AuditSink>,
+    outbound: Arc<OutboundQueue>,
+    /// Set once, by the authentication layer; read by audit records and per-user limits.
+    user: OnceLock<Arc<str>>,
+    /// Microseconds plus one; zero while no pong has come.
+    rtt: AtomicU64,
+    signals: Mutex<Signals>,
+    /// What was refused lately, so that a flood of refusals is not a flood of records.
+    refused: Mutex<Vec<Refused>>,
+}
+
+/// What layers and the application ask of the driver. It looks after each turn.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// The first reason given by [`Connection::close`].
+    pub(crate) close: Option<CloseReason>,
+    /// The peer was authenticated; the inner value is when its session expires.
+    pub(crate) authenticated: Option<Option<Instant>>,
+}
+
+struct Refused {
+    rule: &'static str,
+    recorded: Instant,
+    suppressed: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        peer: Option<SocketAddr>,
+        limits: OutboundLimits,
+        audit: Arc<dyn AuditSink>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                id: ConnectionId(Uuid::new_v4()),
+                peer,
+                opened: Instant::now(),
+                audit,
+                outbound: Arc::new(OutboundQueue::new(limits)),
+                user: OnceLock::new(),
+                rtt: AtomicU64::new(0),
+                signals: Mutex::default(),
+                refused: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The connection's id.
+    pub fn id(&self) -> ConnectionId {
+        self.shared.id
+    }
+
+    /// The address the connection came from, where the server told it.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.shared.peer
+    }
+
+    /// The id of the user, once the peer is authenticated.
+    pub fn user_id(&self) -> Option<&Arc<str>> {
+        self.shared.user.get()
+    }
+
+    /// The last round trip of a ping and its pong.
+    pub fn rtt(&self) -> Option<Duration> {
+        let micros = self.shared.rtt.load(Ordering::Relaxed);
+        micros.checked_sub(1).map(Duration::from_micros)
+    }
+
+    /// Sends the peer a message that it did not ask for.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] if the peer reads too slowly, whereupon the connection closes with 1013;
+    /// [`SendError::Closed`] if it is closed or closing.
+    pub fn push(&self, message: Message) -> Result<(), SendError> {
+        self.shared.outbound.push(message.detached())
+    }
+
+    /// Closes the connection. The first reason given wins; the call does not wait.
+    pub fn close(&self, reason: CloseReason) {
+        self.signals().close.get_or_insert(reason);
+        self.shared.outbound.notify();
+    }
+
+    /// A sender for the connection's queue, which outlives the connection without keeping it open.
+    pub fn sender(&self) -> OutboundSender {
+        OutboundSender::new(Arc::clone(&self.shared.outbound))
+    }
+
+    pub(crate) fn outbound(&self) -> &OutboundQueue {
+        &self.shared.outbound
+    }
+
+    pub(crate) fn opened(&self) -> Instant {
+        self.shared.opened
+    }
+
+    /// Ends the authentication deadline. Called by the one layer that verified the peer.
+    pub(crate) fn authenticated(&self, user: &str, expires: Option<Instant>) {
+        let user = self.shared.user.get_or_init(|| user.into());
+        self.signals().authenticated = Some(expires);
+        self.record(AuditEvent::Authenticated { connection: self.id(), user: Arc::clone(user) });
+    }
+
+    pub(crate) fn set_rtt(&self, rtt: Duration) {
+        let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX - 1);
+        self.shared.rtt.store(micros.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_signals(&self) -> Signals {
+        std::mem::take(&mut *self.signals())
+    }
+
+    pub(crate) fn record(&self, event: AuditEvent) {
+        self.shared.audit.record(event);
+    }
+
+    /// Records that `layer` refused something by `rule`; at most once a second for each rule.
+    pub(crate) fn refuse(
+        &self,
+        layer: &'static str,
+        rule: &'static str,
+        observed: Option<u64>,
+        limit: Option<u64>,
+    ) {
+        let now = Instant::now();
+        let suppressed = {
+            let mut refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            match refused.iter_mut().find(|it| it.rule == rule) {
+                Some(it) if now.duration_since(it.recorded) < Duration::from_secs(1) => {
+                    it.suppressed += 1;
+                    return;
+                }
+                Some(it) => {
+                    it.recorded = now;
+                    std::mem::take(&mut it.suppressed)
+                }
+                None => {
+                    // Rules are constants of this crate, so the list has a few entries at most.
+                    refused.push(Refused { rule, recorded: now, suppressed: 0 });
+                    0
+                }
+            }
+        };
+        self.record(AuditEvent::Refused(Refusal {
+            connection: self.id(),
+            user: self.user_id().cloned(),
+            layer,
+            rule,
+            observed,
+            limit,
+            suppressed,
+        }));
+    }
+
+    /// Held to read or write two small options, never across an await or another lock.
+    fn signals(&self) -> MutexGuard<'_, Signals> {
+        self.shared.signals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.id())
+            .field("peer", &self.peer_addr())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

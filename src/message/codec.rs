@@ -1,0 +1,140 @@
+//! Turn messages into an application's types and back.
+//!
+//! [`Json`] is the codec of this crate; [`Decode`] and [`Encode`] are open for others.
+
+use std::{error::Error, fmt};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    close::CloseReason,
+    message::{JsonError, JsonErrorKind, JsonLimits, Message, json},
+};
+
+/// Reads an application's type `T` from a message.
+pub trait Decode<T>: Send + Sync + 'static {
+    /// Reads `message`, which is from an untrusted peer.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if it is not a `T`. The error carries nothing of the message.
+    fn decode(&self, message: &Message) -> Result<T, DecodeError>;
+}
+
+/// Writes an application's type `R` as a message.
+pub trait Encode<R>: Send + Sync + 'static {
+    /// Writes `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if `value` cannot be written.
+    fn encode(&self, value: &R) -> Result<Message, EncodeError>;
+}
+
+/// JSON text: one object for each message, within [`JsonLimits`].
+#[derive(Clone, Debug, Default)]
+pub struct Json {
+    limits: JsonLimits,
+}
+
+/// Why a message could not be read; see [`DecodeError::kind`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DecodeError {
+    kind: DecodeErrorKind,
+    rule: &'static str,
+}
+
+/// What was wrong with a message.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DecodeErrorKind {
+    /// A binary message where text is spoken.
+    Binary,
+    /// Not what the schema says.
+    Invalid,
+}
+
+/// A value of the application's own could not be written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct EncodeError;
+
+impl Json {
+    /// JSON within these limits.
+    pub fn new(limits: JsonLimits) -> Self {
+        Self { limits }
+    }
+}
+
+impl<T: DeserializeOwned> Decode<T> for Json {
+    fn decode(&self, message: &Message) -> Result<T, DecodeError> {
+        let Some(text) = message.as_text() else {
+            return Err(DecodeError::new(DecodeErrorKind::Binary, "message.binary"));
+        };
+        json::from_str(text, &self.limits).map_err(DecodeError::from)
+    }
+}
+
+impl<R: Serialize> Encode<R> for Json {
+    fn encode(&self, value: &R) -> Result<Message, EncodeError> {
+        serde_json::to_string(value).map(Message::text).map_err(|_| EncodeError)
+    }
+}
+
+impl DecodeError {
+    /// An error of a codec: its kind, and the rule that audit records name.
+    pub const fn new(kind: DecodeErrorKind, rule: &'static str) -> Self {
+        Self { kind, rule }
+    }
+
+    /// What was wrong.
+    pub fn kind(&self) -> DecodeErrorKind {
+        self.kind
+    }
+
+    /// The rule that was broken, as audit records name it.
+    pub fn rule(&self) -> &'static str {
+        self.rule
+    }
+}
+
+impl From<JsonError> for DecodeError {
+    fn from(error: JsonError) -> Self {
+        let rule = match error.kind() {
+            JsonErrorKind::Schema => "message.schema",
+            JsonErrorKind::Syntax => "message.json",
+            _ => "message.structure",
+        };
+        Self::new(DecodeErrorKind::Invalid, rule)
+    }
+}
+
+impl From<DecodeError> for CloseReason {
+    fn from(error: DecodeError) -> Self {
+        match error.kind {
+            DecodeErrorKind::Binary => Self::BinaryMessage,
+            DecodeErrorKind::Invalid => Self::InvalidMessage,
+        }
+    }
+}
+
+impl From<EncodeError> for CloseReason {
+    fn from(_: EncodeError) -> Self {
+        Self::HandlerFailed
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message refused by {}", self.rule)
+    }
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message could not be encoded")
+    }
+}
+
+impl Error for DecodeError {}
+impl Error for EncodeError {}

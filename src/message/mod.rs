@@ -1,0 +1,207 @@
+//! What flows through the stack: messages in, replies out, and the layers between.
+//!
+//! A connection's stack is a [`tower_service::Service`] of [`Inbound<M, P>`](Inbound): a message `M`
+//! together with a proof `P` of what its sender has shown. Each layer that checks something changes
+//! the proof, so a stack in the wrong order does not compile.
+//!
+//! | layer | takes | hands on |
+//! |---|---|---|
+//! | [`RateLimitLayer`] | anything | the same |
+//! | [`RequireAuthLayer`] | `Inbound<Message, Anonymous>` | `Inbound<Message, Authenticated<U>>` |
+//! | [`DecodeLayer`] | `Inbound<Message, Authenticated<U>>` | `Inbound<T, Authenticated<U>>` |
+//! | [`RoomsLayer`](crate::RoomsLayer) | `Inbound<T, Authenticated<U>>` | `Inbound<T, Member<U, Role, R>>` |
+//!
+//! The answer comes back the same way: a [`Reply`] with no message, one or several, or a
+//! [`Failure`]. An application's error is an error reply; only [`Failure::Close`] ends the
+//! connection.
+
+use std::{fmt, ops::Deref};
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite;
+
+use crate::handle::Connection;
+
+pub use self::{
+    codec::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, Json},
+    json::{JsonError, JsonErrorKind, JsonLimits},
+    proof::{Anonymous, Authenticated, Principal},
+    reply::{Failure, Reply},
+};
+
+mod proof;
+mod reply;
+mod codec;
+mod json;
+
+/// One whole data message, as the peer sent it or as it will be sent.
+///
+/// Pings, pongs, close frames and fragments never get this far.
+#[expect(clippy::exhaustive_enums, reason = "RFC 6455 §5.6 has two kinds of data frame")]
+#[derive(Clone, Eq, PartialEq)]
+pub enum Message {
+    /// UTF-8 text.
+    Text(Utf8Bytes),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+/// Bytes that are known to be UTF-8, cheap to clone.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Utf8Bytes(tungstenite::Utf8Bytes);
+
+/// A message `M` from a peer, with the proof `P` of what that peer has shown so far.
+///
+/// Only the driver and the layers make one: there is no public constructor, so a handler that takes
+/// `Inbound<T, Authenticated<U>>` cannot be called with a message whose sender was not authenticated.
+pub struct Inbound<M, P> {
+    /// The message.
+    pub message: M,
+    proof: P,
+    connection: Connection,
+}
+
+impl Message {
+    /// A text message.
+    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A binary message.
+    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        Self::Binary(bytes.into())
+    }
+
+    /// The payload's length in bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The payload.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The text, if it is a text message.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// A message that owns its payload alone.
+    ///
+    /// A payload from the wire is a slice of the connection's read buffer: kept in a queue or a
+    /// history, a byte of it would hold the whole buffer.
+    pub(crate) fn detached(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text.detached()),
+            Self::Binary(bytes) if bytes.is_unique() => Self::Binary(bytes),
+            Self::Binary(bytes) => Self::Binary(Bytes::copy_from_slice(&bytes)),
+        }
+    }
+
+    pub(crate) fn into_frame(self) -> tungstenite::Message {
+        match self {
+            Self::Text(text) => tungstenite::Message::Text(text.0),
+            Self::Binary(bytes) => tungstenite::Message::Binary(bytes),
+        }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Binary(bytes) => write!(f, "Binary({} bytes)", bytes.len()),
+        }
+    }
+}
+
+impl Utf8Bytes {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    pub(crate) fn from_frame(text: tungstenite::Utf8Bytes) -> Self {
+        Self(text)
+    }
+
+    fn detached(self) -> Self {
+        let bytes = Bytes::from(self.0);
+        let own = if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) };
+        // Was UTF-8 and still is; a refusal here could only lose the text, never forge one.
+        Self(tungstenite::Utf8Bytes::try_from(own).unwrap_or_default())
+    }
+}
+
+impl Deref for Utf8Bytes {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl From<String> for Utf8Bytes {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for Utf8Bytes {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Utf8Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Utf8Bytes({} bytes)", self.len())
+    }
+}
+
+impl<M, P> Inbound<M, P> {
+    pub(crate) fn new(message: M, proof: P, connection: Connection) -> Self {
+        Self { message, proof, connection }
+    }
+
+    /// What the sender has shown.
+    pub fn proof(&self) -> &P {
+        &self.proof
+    }
+
+    /// The connection the message came on.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The message, the proof and the connection.
+    pub fn into_parts(self) -> (M, P, Connection) {
+        (self.message, self.proof, self.connection)
+    }
+
+    /// The same proof and connection with another message: what a decoding layer does.
+    pub fn map<N>(self, map: impl FnOnce(M) -> N) -> Inbound<N, P> {
+        Inbound { message: map(self.message), proof: self.proof, connection: self.connection }
+    }
+}
+
+impl<M, P: fmt::Debug> fmt::Debug for Inbound<M, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound")
+            .field("proof", &self.proof)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,66 @@
+//! Carry what a peer has shown in the type of its messages.
+//!
+//! None of these types has a public constructor. Each is made in one place, by the code that did the
+//! check: [`Anonymous`] by the driver, [`Authenticated`] by `require_auth.rs`,
+//! [`Member`](crate::Member) by `room/layer.rs`.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+/// Nothing has been shown yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Anonymous(());
+
+/// The peer is the user `U`: its credentials were verified on this connection.
+pub struct Authenticated<U> {
+    user: Arc<U>,
+}
+
+/// Who an authenticated peer is, as rooms, limits and audit records need to know it.
+pub trait Principal: Send + Sync + 'static {
+    /// The user's id, unique within its tenant. It appears in audit records: no secrets.
+    fn id(&self) -> &str;
+
+    /// The tenant the user belongs to. Users of different tenants never share a room or a quota.
+    fn tenant(&self) -> &str {
+        ""
+    }
+}
+
+impl Anonymous {
+    /// A claim that needs no check. The driver makes it for each message it reads.
+    pub(crate) const fn claim() -> Self {
+        Self(())
+    }
+}
+
+impl<U> Authenticated<U> {
+    /// Claims that the connection's peer was verified to be `user`.
+    pub(crate) fn claim(user: U) -> Self {
+        Self { user: Arc::new(user) }
+    }
+
+    /// The user.
+    pub fn user(&self) -> &U {
+        &self.user
+    }
+}
+
+impl<U> Clone for Authenticated<U> {
+    fn clone(&self) -> Self {
+        Self { user: Arc::clone(&self.user) }
+    }
+}
+
+impl<U> Deref for Authenticated<U> {
+    type Target = U;
+
+    fn deref(&self) -> &U {
+        &self.user
+    }
+}
+
+impl<U: Principal> fmt::Debug for Authenticated<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Authenticated").field(&self.user.id()).finish()
+    }
+}

@@ -1,0 +1,259 @@
+//! Queue what a peer is to get: one queue per connection, bounded in bytes.
+//!
+//! Replies, pushes and broadcasts share the queue, so that a peer gets them in the order in which
+//! they were made. One counter says what the connection holds for its peer: plus at [`push`], minus
+//! when the *socket* has taken the bytes, so that what waits in the protocol engine's buffer counts
+//! as well. A push over the bound drops the queue at once; the driver then closes with 1013. There is
+//! no waiting: whoever pushes is never held up by a peer that does not read.
+//!
+//! [`push`]: OutboundSender::push
+
+use std::{
+    collections::VecDeque,
+    error::Error,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
+};
+
+use crate::message::Message;
+
+/// Puts messages into a connection's queue, from any task. Cheap to clone.
+#[derive(Clone)]
+pub struct OutboundSender {
+    queue: Arc<OutboundQueue>,
+}
+
+/// Why a message was not queued. It holds the message.
+#[non_exhaustive]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SendError {
+    /// The peer reads too slowly: its queue is full, was dropped, and the connection closes.
+    Full(Message),
+    /// The connection is closed or closing.
+    Closed(Message),
+}
+
+/// How much a connection may hold for its peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutboundLimits {
+    /// Payload bytes plus [`ENTRY_OVERHEAD`] for each message.
+    pub(crate) bytes: usize,
+    /// Messages, so that tiny ones cannot multiply their bookkeeping.
+    pub(crate) messages: usize,
+}
+
+/// The queue. Only the driver takes from it.
+pub(crate) struct OutboundQueue {
+    limits: OutboundLimits,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    entries: VecDeque<Message>,
+    /// Queued here, taken by the driver, or encoded and not yet taken by the socket.
+    bytes: usize,
+    /// Messages queued here or taken and not yet encoded.
+    messages: usize,
+    peak_bytes: usize,
+    phase: Phase,
+    /// Whether the driver has been woken since it last looked.
+    notified: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Open,
+    /// A push went over the bound; the driver has not acted on it yet.
+    Overflowed,
+    /// Nothing is accepted any more.
+    Closed,
+}
+
+/// What the driver found in the queue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Taken {
+    /// Whatever there was is in the driver's hands.
+    All,
+    /// The bound was passed: the queue is gone.
+    Overflowed,
+}
+
+impl OutboundSender {
+    pub(crate) fn new(queue: Arc<OutboundQueue>) -> Self {
+        Self { queue }
+    }
+
+    /// Queues `message`.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] if the peer's queue has no room: the queue is dropped and the connection
+    /// closes with 1013. [`SendError::Closed`] if the connection is closed or closing.
+    pub fn push(&self, message: Message) -> Result<(), SendError> {
+        self.queue.push(message)
+    }
+}
+
+impl fmt::Debug for OutboundSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboundSender").finish_non_exhaustive()
+    }
+}
+
+impl OutboundQueue {
+    pub(crate) fn new(limits: OutboundLimits) -> Self {
+        Self {
+            limits,
+            inner: Mutex::new(Inner {
+                entries: VecDeque::new(),
+                bytes: 0,
+                messages: 0,
+                peak_bytes: 0,
+                phase: Phase::Open,
+                notified: false,
+                waker: None,
+            }),
+        }
+    }
+
+    /// Queues `message`, or drops the queue if that would pass the bound.
+    pub(crate) fn push(&self, message: Message) -> Result<(), SendError> {
+        let charge = message.len() + ENTRY_OVERHEAD;
+        let mut inner = self.lock();
+        if inner.phase != Phase::Open {
+            return Err(SendError::Closed(message));
+        }
+        if inner.bytes + charge > self.limits.bytes || inner.messages >= self.limits.messages {
+            inner.phase = Phase::Overflowed;
+            let dropped = std::mem::take(&mut inner.entries);
+            inner.notify();
+            drop(inner);
+            // Thousands of payloads may be freed here; nobody else waits for the lock meanwhile.
+            drop(dropped);
+            return Err(SendError::Full(message));
+        }
+        inner.bytes += charge;
+        inner.messages += 1;
+        inner.peak_bytes = inner.peak_bytes.max(inner.bytes);
+        inner.entries.push_back(message);
+        inner.notify();
+        Ok(())
+    }
+
+    /// Wakes the driver without queueing anything.
+    pub(crate) fn notify(&self) {
+        self.lock().notify();
+    }
+
+    /// Hands everything queued to the driver, behind what `taken` still holds, and sees to it that
+    /// the next push wakes the driver's task.
+    pub(crate) fn take(&self, cx: &Context<'_>, taken: &mut VecDeque<Message>) -> Taken {
+        let mut inner = self.lock();
+        inner.notified = false;
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        if inner.phase == Phase::Overflowed {
+            return Taken::Overflowed;
+        }
+        if taken.is_empty() {
+            std::mem::swap(&mut inner.entries, taken);
+        } else {
+            taken.append(&mut inner.entries);
+        }
+        if inner.entries.capacity() > KEPT_ENTRIES && inner.entries.is_empty() {
+            inner.entries = VecDeque::new();
+        }
+        Taken::All
+    }
+
+    /// A message of `payload` bytes became `encoded` bytes in the engine's buffer, of which the
+    /// socket has taken some or none; or, with no message, the socket took `accepted` bytes.
+    pub(crate) fn settle(&self, charges: Settlement) {
+        if charges == Settlement::default() {
+            return;
+        }
+        let mut inner = self.lock();
+        inner.bytes = (inner.bytes + charges.encoded)
+            .saturating_sub(charges.charged)
+            .saturating_sub(charges.accepted);
+        inner.messages = inner.messages.saturating_sub(charges.messages);
+    }
+
+    /// Takes nothing more, and drops what is queued unless `keep`.
+    pub(crate) fn close(&self, keep: bool) {
+        let mut inner = self.lock();
+        inner.phase = Phase::Closed;
+        let dropped = if keep { VecDeque::new() } else { std::mem::take(&mut inner.entries) };
+        drop(inner);
+        drop(dropped);
+    }
+
+    /// Bytes held for the peer now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// The most bytes that were ever held for the peer.
+    pub(crate) fn peak_bytes(&self) -> usize {
+        self.lock().peak_bytes
+    }
+
+    /// The lock is held for a push or a swap, never across an await and never while another lock of
+    /// this crate is taken. Nothing in it can be half done, so a panic elsewhere does not poison it.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for OutboundQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutboundQueue").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// What the driver did since the last settlement.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Settlement {
+    /// Messages encoded.
+    pub(crate) messages: usize,
+    /// What they were charged when they were pushed.
+    pub(crate) charged: usize,
+    /// Bytes they became on the wire.
+    pub(crate) encoded: usize,
+    /// Of these and earlier ones, bytes the socket has taken.
+    pub(crate) accepted: usize,
+}
+
+impl Inner {
+    fn notify(&mut self) {
+        if !self.notified {
+            self.notified = true;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the peer reads too slowly: its queue is full",
+            Self::Closed(_) => "the connection is closed",
+        })
+    }
+}
+
+impl Error for SendError {}
+
+/// What a queued message costs beside its payload: the queue entry, its share of the shared
+/// payload's header, and the frame header. Also the floor that keeps empty messages from being free.
+pub(crate) const ENTRY_OVERHEAD: usize = 64;
+
+/// Room for this many messages is kept when the queue has been emptied: a broadcast to a member
+/// then allocates nothing. More is given back.
+pub(crate) const KEPT_ENTRIES: usize = 16;
