@@ -28,6 +28,7 @@
 
 use std::{
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -211,7 +212,9 @@ impl TracingSink {
         let _ = thread::Builder::new()
             .name("websocket-audit".into())
             .spawn(move || work(&events, &lost, write));
-        Self { shared: Arc::new(Shared { queue, dropped }) }
+        Self {
+            shared: Arc::new(Shared { queue, dropped }),
+        }
     }
 }
 
@@ -238,7 +241,12 @@ fn work(events: &Receiver<AuditEvent>, dropped: &AtomicU64, write: impl Fn(&Audi
             tracing::warn!(target: TARGET, event = "audit.dropped", count = lost);
         }
         match event {
-            Ok(event) => write(&event),
+            Ok(event) => {
+                // A subscriber that panics costs one event, which is counted, not the audit log.
+                if catch_unwind(AssertUnwindSafe(|| write(&event))).is_err() {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
         }
@@ -259,13 +267,26 @@ fn write(event: &AuditEvent) {
         AuditEvent::AuthFailed { connection, rule } => {
             tracing::info!(target: TARGET, event = "auth.failed", %connection, rule);
         }
-        AuditEvent::Joined { connection, user, room } => {
+        AuditEvent::Joined {
+            connection,
+            user,
+            room,
+        } => {
             tracing::info!(target: TARGET, event = "joined", %connection, user = user.escape_debug().to_string(), room = &**room);
         }
-        AuditEvent::Left { connection, user, room } => {
+        AuditEvent::Left {
+            connection,
+            user,
+            room,
+        } => {
             tracing::info!(target: TARGET, event = "left", %connection, user = user.escape_debug().to_string(), room = &**room);
         }
-        AuditEvent::Published { connection, room, bytes, members } => {
+        AuditEvent::Published {
+            connection,
+            room,
+            bytes,
+            members,
+        } => {
             tracing::info!(target: TARGET, event = "published", connection = connection.map(tracing::field::display), room = &**room, bytes, members);
         }
         AuditEvent::Refused(refusal) => {

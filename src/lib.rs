@@ -3,9 +3,12 @@
 pub use self::{
     audit::{AuditEvent, AuditSink, Closed, Refusal, TracingSink},
     close::{ApplicationClose, CloseCode, CloseReason, InvalidClose, Retry},
+    connection::ConnectionConfig,
     handle::{Connection, ConnectionId},
     message::{
-        Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply, Utf8Bytes,
+        Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
+        HandleErrorLayer, Handler, Inbound, Json, JsonLimits, Message, PayloadBytes, Principal,
+        Quota, RateLimitLayer, Reply, RequireAuthLayer, Session, Utf8Bytes,
     },
     outbound::{OutboundSender, SendError},
 };
@@ -14,5 +17,6 @@ pub mod message;
 
 mod audit;
 mod close;
+pub mod connection;
 mod handle;
 mod outbound;
