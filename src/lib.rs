@@ -8,8 +8,12 @@ pub use self::{
         Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply, Utf8Bytes,
     },
     outbound::{OutboundSender, SendError},
+    upgrade::{
+        Admission, OriginPolicy, PeerAddr, UpgradeRejection, UpgradeRejectionKind, WebSocketLayer,
+    },
 };
 
+pub mod upgrade;
 pub mod message;
 
 mod audit;
