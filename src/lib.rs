@@ -11,8 +11,12 @@ pub use self::{
         Quota, RateLimitLayer, Reply, RequireAuthLayer, Session, Utf8Bytes,
     },
     outbound::{OutboundSender, SendError},
+    upgrade::{
+        Admission, OriginPolicy, PeerAddr, UpgradeRejection, UpgradeRejectionKind, WebSocketLayer,
+    },
 };
 
+pub mod upgrade;
 pub mod message;
 
 mod audit;
