@@ -4,13 +4,16 @@ pub use self::{
     audit::{AuditEvent, AuditSink, Closed, Refusal, TracingSink},
     close::{ApplicationClose, CloseCode, CloseReason, InvalidClose, Retry},
     handle::{Connection, ConnectionId},
-    message::{
-        Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply, Utf8Bytes,
-    },
+    message::{Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply, Utf8Bytes},
     outbound::{OutboundSender, SendError},
+    room::{
+        Member, OpenRooms, Room, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
+        RoomsLayer, Scope,
+    },
 };
 
 pub mod message;
+pub mod room;
 
 mod audit;
 mod close;
