@@ -11,16 +11,21 @@ pub use self::{
         Quota, RateLimitLayer, Reply, RequireAuthLayer, Session, Utf8Bytes,
     },
     outbound::{OutboundSender, SendError},
+    room::{
+        Member, OpenRooms, Room, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
+        RoomsLayer, Scope,
+    },
     upgrade::{
         Admission, OriginPolicy, PeerAddr, UpgradeRejection, UpgradeRejectionKind, WebSocketLayer,
     },
 };
 
-pub mod upgrade;
+pub mod connection;
 pub mod message;
+pub mod room;
+pub mod upgrade;
 
 mod audit;
 mod close;
-pub mod connection;
 mod handle;
 mod outbound;

@@ -20,13 +20,19 @@ use tower_service::Service;
 use super::{
     admission::{Admission, AdmittedRequest, Gate},
     body::ResponseBody,
+    endpoint::StackEndpoint,
     origin::OriginPolicy,
     peer::PeerAddr,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
     request::UpgradeRequest,
-    serve::{Endpoint, switch_protocols, take_upgrade},
+    serve::{Endpoint, OnClose, Settings, switch_protocols, take_upgrade},
 };
-use crate::audit::{AuditEvent, AuditSink, TracingSink};
+use crate::{
+    audit::{AuditEvent, AuditSink, TracingSink},
+    connection::ConnectionConfig,
+    handle::Connection,
+    message::{Anonymous, Failure, Handler, HandlerService, Inbound, Message, Reply},
+};
 
 /// Layer that applies [`WebSocket`]: a WebSocket endpoint beside an HTTP service.
 ///
@@ -63,7 +69,7 @@ struct Shared {
     /// Clones made before a setter was called still count together, unless it is
     /// [`admission`](WebSocketLayer::admission).
     gate: Arc<Gate>,
-    audit: Arc<dyn AuditSink>,
+    settings: Settings,
 }
 
 /// What becomes of a request.
@@ -75,6 +81,47 @@ enum Decision {
 }
 
 impl WebSocketLayer {
+    /// An endpoint on every path, with the defaults: each message goes through `messages` to
+    /// `handler`.
+    ///
+    /// `messages` is applied once for each connection, to a clone of `handler`. What the layers share
+    /// is shared by all connections; what their services keep belongs to one.
+    pub fn new<L, H>(messages: L, handler: H) -> Self
+    where
+        L: Layer<H> + Send + Sync + 'static,
+        H: Clone + Send + Sync + 'static,
+        L::Service:
+            Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + Send + 'static,
+        <L::Service as Service<Inbound<Message, Anonymous>>>::Error: Into<Failure<Message>>,
+        <L::Service as Service<Inbound<Message, Anonymous>>>::Future: Send,
+    {
+        let make = move |_: &Connection| handler.clone();
+        Self::from_endpoint(Arc::new(StackEndpoint {
+            layers: messages,
+            make,
+        }))
+    }
+
+    /// The same with a [`Handler`] of its own for each connection, which `make` makes.
+    pub fn with_handler<L, F, H, M, P>(messages: L, make: F) -> Self
+    where
+        L: Layer<HandlerService<H, M, P>> + Send + Sync + 'static,
+        F: Fn(&Connection) -> H + Send + Sync + 'static,
+        H: Handler<M, P>,
+        M: Send + 'static,
+        P: Send + 'static,
+        L::Service:
+            Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + Send + 'static,
+        <L::Service as Service<Inbound<Message, Anonymous>>>::Error: Into<Failure<Message>>,
+        <L::Service as Service<Inbound<Message, Anonymous>>>::Future: Send,
+    {
+        let make = move |connection: &Connection| HandlerService::new(make(connection));
+        Self::from_endpoint(Arc::new(StackEndpoint {
+            layers: messages,
+            make,
+        }))
+    }
+
     /// An endpoint on every path, with the defaults.
     pub(crate) fn from_endpoint(endpoint: Arc<dyn Endpoint>) -> Self {
         Self {
@@ -83,7 +130,12 @@ impl WebSocketLayer {
                 paths: Vec::new(),
                 origin: OriginPolicy::new(),
                 gate: Arc::new(Gate::new(Admission::new())),
-                audit: Arc::new(TracingSink::shared()),
+                settings: Settings {
+                    connection: Arc::default(),
+                    anonymous: false,
+                    audit: Arc::new(TracingSink::shared()),
+                    on_close: None,
+                },
             }),
         }
     }
@@ -111,9 +163,31 @@ impl WebSocketLayer {
         self
     }
 
-    /// Where refused handshakes are recorded. The default is a [`TracingSink`].
-    pub fn audit(mut self, sink: Arc<dyn AuditSink>) -> Self {
-        Arc::make_mut(&mut self.shared).audit = sink;
+    /// The bounds of each connection. The defaults stand with [`ConnectionConfig`].
+    pub fn connection(mut self, config: ConnectionConfig) -> Self {
+        Arc::make_mut(&mut self.shared).settings.connection = Arc::new(config);
+        self
+    }
+
+    /// Lets connections live that never authenticate: for endpoints that are open to the public.
+    ///
+    /// Without it, one that has not passed a [`RequireAuthLayer`](crate::RequireAuthLayer) is closed
+    /// when the authentication deadline passes.
+    pub fn allow_anonymous(mut self) -> Self {
+        Arc::make_mut(&mut self.shared).settings.anonymous = true;
+        self
+    }
+
+    /// Where refusals and the lives of connections are recorded. The default is a [`TracingSink`]
+    /// that all endpoints share.
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        Arc::make_mut(&mut self.shared).settings.audit = Arc::new(sink);
+        self
+    }
+
+    /// Calls `hook` for each connection that has ended.
+    pub fn on_close(mut self, hook: impl OnClose) -> Self {
+        Arc::make_mut(&mut self.shared).settings.on_close = Some(Arc::new(hook));
         self
     }
 
@@ -121,7 +195,9 @@ impl WebSocketLayer {
     ///
     /// What does not try to upgrade is answered `426`.
     pub fn into_service(self) -> WebSocket<WebSocketOnly> {
-        let inner = WebSocketOnly { shared: Arc::clone(&self.shared) };
+        let inner = WebSocketOnly {
+            shared: Arc::clone(&self.shared),
+        };
         self.layer(inner)
     }
 }
@@ -130,7 +206,10 @@ impl<S> Layer<S> for WebSocketLayer {
     type Service = WebSocket<S>;
 
     fn layer(&self, inner: S) -> WebSocket<S> {
-        WebSocket { inner, shared: Arc::clone(&self.shared) }
+        WebSocket {
+            inner,
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -152,7 +231,9 @@ impl Shared {
         let upgrade = take_upgrade(request);
         let trusted = self.origin.verify(attempt)?;
         let upgrade = upgrade.ok_or(UpgradeRejectionKind::NotUpgradable)?;
-        let admitted = self.gate.admit(trusted, PeerAddr::read(request.extensions()))?;
+        let admitted = self
+            .gate
+            .admit(trusted, PeerAddr::read(request.extensions()))?;
         Ok(Decision::Accept(admitted, upgrade))
     }
 
@@ -165,7 +246,9 @@ impl Shared {
         let (rule, status) = (kind.rule(), kind.status().as_u16());
         tracing::debug!(rule, status, "handshake refused");
         let peer = PeerAddr::read(request.extensions());
-        self.audit.record(AuditEvent::UpgradeRefused { peer, rule, status });
+        self.settings
+            .audit
+            .record(AuditEvent::UpgradeRefused { peer, rule, status });
         UpgradeRejection::new(kind).into_response(request.version())
     }
 }
@@ -193,6 +276,7 @@ where
                     upgrade,
                     peer,
                     &*shared.endpoint,
+                    &shared.settings,
                 ))
             }
             Err(kind) => ResponseFuture::finished(shared.refuse(&request, kind)),
@@ -216,7 +300,9 @@ impl<B> Service<Request<B>> for WebSocketOnly {
         } else {
             UpgradeRejectionKind::NotFound
         };
-        ready(Ok(UpgradeRejection::new(kind).into_response(request.version())))
+        ready(Ok(
+            UpgradeRejection::new(kind).into_response(request.version())
+        ))
     }
 }
 
@@ -238,11 +324,17 @@ pin_project! {
 
 impl<F, B> ResponseFuture<F, B> {
     const fn inner(future: F) -> Self {
-        Self { kind: Kind::Inner { future } }
+        Self {
+            kind: Kind::Inner { future },
+        }
     }
 
     const fn finished(response: Response<ResponseBody<B>>) -> Self {
-        Self { kind: Kind::Finished { response: Some(response) } }
+        Self {
+            kind: Kind::Finished {
+                response: Some(response),
+            },
+        }
     }
 }
 
@@ -252,15 +344,18 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
-    #[expect(clippy::expect_used, reason = "a future must not be polled after it is done")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a future must not be polled after it is done"
+    )]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(Ok(match self.project().kind.project() {
             KindProjection::Inner { future } => {
                 ready_or_return!(future.poll(cx))?.map(ResponseBody::inner)
             }
-            KindProjection::Finished { response } => {
-                response.take().expect("ResponseFuture polled after completion")
-            }
+            KindProjection::Finished { response } => response
+                .take()
+                .expect("ResponseFuture polled after completion"),
         }))
     }
 }
@@ -277,7 +372,9 @@ impl fmt::Debug for WebSocketLayer {
 
 impl<S: fmt::Debug> fmt::Debug for WebSocket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("WebSocket")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 

@@ -33,22 +33,15 @@ pub use self::{
     origin::{ConfigError, OriginPolicy},
     peer::PeerAddr,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
-};
-
-pub(crate) use self::{
-    admission::ConnectionPermit,
-    serve::{Accepted, Endpoint},
+    serve::OnClose,
 };
 
 mod layer;
-mod request;
-mod authority;
 mod origin;
-mod admission;
 mod peer;
-mod serve;
 mod rejection;
-mod body;
+mod request;
+mod serve;
 
 #[cfg(test)]
 mod tests;

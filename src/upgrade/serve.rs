@@ -4,12 +4,13 @@
 //! 403 too leads to a live socket for whoever holds the `OnUpgrade`. So it leaves the request before
 //! anybody else can take it, and it reaches the connection stage only together with the 101.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::admission::{AdmittedRequest, ConnectionPermit};
+use crate::{audit::AuditSink, connection::ConnectionConfig, handle::Connection};
 
 /// What the upgrade hands to the connection stage.
 #[derive(Debug)]
@@ -28,7 +29,32 @@ pub(crate) trait Endpoint: Send + Sync + 'static {
     ///
     /// The task must bound its wait for the upgrade: a layer outside that replaces the 101 on a
     /// connection that stays open keeps it waiting.
-    fn serve(&self, accepted: Accepted);
+    fn serve(&self, accepted: Accepted, settings: &Settings);
+}
+
+/// What all connections of an endpoint have in common.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) connection: Arc<ConnectionConfig>,
+    /// Connections need not authenticate.
+    pub(crate) anonymous: bool,
+    pub(crate) audit: Arc<dyn AuditSink>,
+    pub(crate) on_close: Option<Arc<dyn OnClose>>,
+}
+
+/// What happens when a connection has ended: its socket is gone, its memberships are over.
+pub trait OnClose: Send + Sync + 'static {
+    /// `connection` has ended.
+    fn on_close(&self, connection: &Connection);
+}
+
+impl<F> OnClose for F
+where
+    F: Fn(&Connection) + Send + Sync + 'static,
+{
+    fn on_close(&self, connection: &Connection) {
+        self(connection);
+    }
 }
 
 /// Takes the promise of a socket out of `request`, so that it is in nobody else's hands.
@@ -42,9 +68,17 @@ pub(super) fn switch_protocols<T: Default>(
     upgrade: OnUpgrade,
     peer: Option<SocketAddr>,
     endpoint: &dyn Endpoint,
+    settings: &Settings,
 ) -> Response<T> {
     let AdmittedRequest { accept, permit } = admitted;
-    endpoint.serve(Accepted { upgrade, peer, permit });
+    endpoint.serve(
+        Accepted {
+            upgrade,
+            peer,
+            permit,
+        },
+        settings,
+    );
     let mut response = Response::new(T::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -126,7 +126,7 @@ export class Peer {
 
   async expectClose(code, reason) {
     const closed = await this.end();
-    if (closed.code !== code) throw new Mismatch(`${closed.code} ${closed.reason}`, `${code} ${reason ?? ""}`);
+    if (closed.code !== code) throw new Mismatch(`${closed.code} ${closed.reason}`, `${code} ${reason ?? ""}`.trim());
     if (reason !== undefined) same(closed.reason, reason);
   }
 

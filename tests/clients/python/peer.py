@@ -116,7 +116,7 @@ class Peer:
     async def expect_close(self, code, reason=None):
         got, why, _ = await self.end()
         if got != code:
-            raise Mismatch(f"{got} {why}", f"{code} {reason or ''}")
+            raise Mismatch(f"{got} {why}", f"{code} {reason or ''}".strip())
         if reason is not None:
             same(why, reason)
 

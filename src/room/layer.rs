@@ -1,0 +1,345 @@
+//! Answer join and leave, and let messages through only from members.
+//!
+//! [`InRooms`] reads a message's [`Scope`] once and does one of four things:
+//!
+//! 1. `Join`: asks the policy and makes the peer a member. The answer is [`RoomNotice::Joined`], or
+//!    [`RoomNotice::Refused`] with one code whatever the reason. A room that the peer is in already is
+//!    answered the same, without asking the policy again; to be asked again, a peer leaves first.
+//! 2. `Leave`: answers [`RoomNotice::Left`], whether the peer was in the room or not.
+//! 3. `Within`: hands the message on with the proof [`Member`], or closes the connection with 1008.
+//! 4. `Connection`: hands the message on with a [`Member`] that is in no room.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    marker::PhantomData,
+    num::NonZeroUsize,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use futures_util::FutureExt;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    close::CloseReason,
+    handle::Connection,
+    message::{Authenticated, Failure, Inbound, Message, Principal, Reply},
+    room::{
+        Member, Room, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, Scope,
+        future::ResponseFuture,
+        publish::Budget,
+        seat::{JoinRefused, Joining, Membership},
+    },
+};
+
+/// Layer that applies [`InRooms`].
+///
+/// See the [module docs](crate::room) for an example.
+#[must_use]
+pub struct RoomsLayer<U, P, R> {
+    rooms: Rooms<R>,
+    policy: Arc<P>,
+    max_rooms: NonZeroUsize,
+    /// The users that the policy decides about.
+    users: PhantomData<fn(U)>,
+}
+
+impl<U: Principal, P: RoomPolicy<U>, R> RoomsLayer<U, P, R> {
+    /// Lets `policy` decide who gets into `rooms`.
+    pub fn new(rooms: Rooms<R>, policy: P) -> Self {
+        Self {
+            rooms,
+            policy: Arc::new(policy),
+            max_rooms: DEFAULT_MAX_ROOMS_PER_CONNECTION,
+            users: PhantomData,
+        }
+    }
+
+    /// How many rooms one connection may be in: 100 unless set. It bounds what one connection can
+    /// make the server hold, and how many copies of a busy server's traffic it can ask for.
+    pub fn max_rooms_per_connection(mut self, rooms: NonZeroUsize) -> Self {
+        self.max_rooms = rooms;
+        self
+    }
+}
+
+impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
+    type Service = InRooms<S, U, P, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        InRooms {
+            inner: Arc::new(Mutex::new(inner)),
+            rooms: self.rooms.clone(),
+            policy: Arc::clone(&self.policy),
+            memberships: Arc::new(Memberships {
+                places: Mutex::default(),
+                max_rooms: self.max_rooms,
+                budget: Arc::default(),
+            }),
+        }
+    }
+}
+
+/// Lets messages through to rooms that the peer is in; made by [`RoomsLayer`] for one connection.
+pub struct InRooms<S, U: Principal, P: RoomPolicy<U>, R> {
+    /// Shared with the future of the one message under way. Taken only inside one poll.
+    inner: Arc<Mutex<S>>,
+    rooms: Rooms<R>,
+    policy: Arc<P>,
+    /// Shared with a join under way; when both are dropped, the connection has left all rooms.
+    memberships: Arc<Memberships<P::Role, R>>,
+}
+
+impl<S, U, P, R> InRooms<S, U, P, R>
+where
+    U: Principal,
+    P: RoomPolicy<U>,
+    R: From<RoomNotice>,
+{
+    /// The proof that the peer may speak in the room `name`, or why not.
+    fn admit(
+        &self,
+        name: &RoomName,
+        user: Authenticated<U>,
+    ) -> Result<Member<U, P::Role, R>, CloseReason> {
+        let place = self
+            .memberships
+            .current(name)
+            .ok_or(CloseReason::NotAMember)?;
+        Ok(Member::claim(user, Some(place)))
+    }
+
+    fn leave(&self, name: &RoomName) -> Reply<R> {
+        // Dropped here, when the lock is free again: leaving takes the room's.
+        let place = self.memberships.lock().remove(name);
+        drop(place);
+        Reply::one(R::from(RoomNotice::Left(name.clone())))
+    }
+}
+
+impl<S, T, U, P, R> Service<Inbound<T, Authenticated<U>>> for InRooms<S, U, P, R>
+where
+    S: Service<Inbound<T, Member<U, P::Role, R>>, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
+    T: RoomScoped,
+    U: Principal,
+    P: RoomPolicy<U>,
+    R: From<RoomNotice> + 'static,
+{
+    type Response = Reply<R>;
+    type Error = Failure<R>;
+    type Future = ResponseFuture<S, Inbound<T, Member<U, P::Role, R>>, R>;
+
+    /// Always ready. The inner service is asked when there is a message for it: a permit that it
+    /// takes in `poll_ready` would otherwise be kept by every peer that joined and went idle.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, inbound: Inbound<T, Authenticated<U>>) -> Self::Future {
+        let (message, user, connection) = inbound.into_parts();
+        let member = match message.scope() {
+            Scope::Join(name) => {
+                let join = Join {
+                    rooms: self.rooms.clone(),
+                    policy: Arc::clone(&self.policy),
+                    memberships: Arc::clone(&self.memberships),
+                    name: name.clone(),
+                    user,
+                    connection,
+                };
+                return ResponseFuture::boxed(Box::pin(join.run()));
+            }
+            Scope::Leave(name) => return ResponseFuture::ready(Ok(self.leave(name))),
+            Scope::Within(name) => self.admit(name, user),
+            Scope::Connection => Ok(Member::claim(user, None)),
+        };
+        match member {
+            Ok(member) => {
+                let inbound = Inbound::new(message, member, connection);
+                ResponseFuture::inner(Arc::clone(&self.inner), inbound)
+            }
+            Err(reason) => {
+                connection.refuse("rooms", reason.rule(), None, None);
+                ResponseFuture::ready(Err(reason.into()))
+            }
+        }
+    }
+}
+
+/// The rooms one connection is in. Its size is bounded by `max_rooms`.
+struct Memberships<Role, R> {
+    places: Mutex<HashMap<RoomName, Place<Role, R>>>,
+    max_rooms: NonZeroUsize,
+    budget: Arc<Budget>,
+}
+
+struct Place<Role, R> {
+    membership: Membership<R>,
+    role: Role,
+}
+
+impl<Role, R> Memberships<Role, R> {
+    /// The room and the role, if the connection is a member as far as can be told without the room's
+    /// lock; publishing looks again, under it.
+    fn current(&self, name: &RoomName) -> Option<(Room<R>, Role)>
+    where
+        Role: Clone,
+    {
+        let places = self.lock();
+        let place = places.get(name).filter(|it| it.membership.is_current())?;
+        Some((place.membership.room(), place.role.clone()))
+    }
+
+    /// Whether the connection is in the room `name` already, or an error if it is in as many others
+    /// as it may be.
+    fn find(
+        &self,
+        places: &mut HashMap<RoomName, Place<Role, R>>,
+        name: &RoomName,
+    ) -> Result<bool, JoinRefused> {
+        if let Some(place) = places.get(name) {
+            return Ok(place.membership.is_current());
+        }
+        if places.len() >= self.max_rooms.get() {
+            places.retain(|_, it| it.membership.is_current());
+        }
+        if places.len() >= self.max_rooms.get() {
+            return Err(JoinRefused::TooManyRooms);
+        }
+        Ok(false)
+    }
+
+    /// Makes the peer a member, and returns whether it was one before: then there is neither a
+    /// second membership nor a second event, and `notice` is not sent.
+    fn seat(
+        &self,
+        name: &RoomName,
+        joining: Joining<R>,
+        role: Role,
+        notice: Message,
+    ) -> Result<bool, JoinRefused> {
+        let mut places = self.lock();
+        if self.find(&mut places, name)? {
+            return Ok(true);
+        }
+        let membership = joining.seat(notice)?;
+        let seat = Arc::clone(membership.seat());
+        let former = places.insert(name.clone(), Place { membership, role });
+        drop(places);
+        drop(former);
+        seat.announce();
+        Ok(false)
+    }
+
+    /// Held to look at the map and to take a seat: never across an await. A room's lock may be taken
+    /// under it, never the other way round.
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomName, Place<Role, R>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One join under way.
+struct Join<U: Principal, P: RoomPolicy<U>, R> {
+    rooms: Rooms<R>,
+    policy: Arc<P>,
+    memberships: Arc<Memberships<P::Role, R>>,
+    name: RoomName,
+    user: Authenticated<U>,
+    connection: Connection,
+}
+
+impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R> {
+    async fn run(self) -> Result<Reply<R>, Failure<R>> {
+        let refused = match self.decide().await {
+            Ok((joining, role)) => {
+                let notice = R::from(RoomNotice::Joined(self.name.clone()));
+                let notice = self.rooms.encode(&notice).map_err(CloseReason::from)?;
+                match self.memberships.seat(&self.name, joining, role, notice) {
+                    Ok(false) => return Ok(Reply::none()),
+                    Ok(true) => JoinRefused::Already,
+                    Err(refused) => refused,
+                }
+            }
+            Err(refused) => refused,
+        };
+        let notice = match refused {
+            JoinRefused::Already => RoomNotice::Joined(self.name),
+            JoinRefused::Closed => return Ok(Reply::none()),
+            refused => {
+                self.connection.refuse("rooms", refused.rule(), None, None);
+                RoomNotice::Refused {
+                    room: self.name,
+                    code: refused.code(),
+                }
+            }
+        };
+        Ok(Reply::one(R::from(notice)))
+    }
+
+    /// A place in the room's books and the role to take it in, or why there is none. A policy that
+    /// panics has not said yes.
+    async fn decide(&self) -> Result<(Joining<R>, P::Role), JoinRefused> {
+        if self
+            .memberships
+            .find(&mut self.memberships.lock(), &self.name)?
+        {
+            return Err(JoinRefused::Already);
+        }
+        let asked = async {
+            let key = self.policy.key(&self.user, &self.name);
+            let budget = Arc::clone(&self.memberships.budget);
+            let joining =
+                self.rooms
+                    .enter(&key, self.connection.clone(), self.user_id(), budget)?;
+            match self.policy.join(&self.user, &key).await {
+                Ok(role) => Ok((joining, role)),
+                Err(_) => Err(JoinRefused::Denied),
+            }
+        };
+        let answer = AssertUnwindSafe(asked).catch_unwind().await;
+        answer.unwrap_or(Err(JoinRefused::PolicyFailed))
+    }
+
+    /// The user's id: the connection's own copy, which all of its rooms can share, where it has one.
+    fn user_id(&self) -> Arc<str> {
+        let id = self.user.id();
+        let own = self.connection.user_id().filter(|own| ***own == *id);
+        own.map_or_else(|| id.into(), Arc::clone)
+    }
+}
+
+impl<U, P, R> Clone for RoomsLayer<U, P, R> {
+    fn clone(&self) -> Self {
+        Self {
+            rooms: self.rooms.clone(),
+            policy: Arc::clone(&self.policy),
+            max_rooms: self.max_rooms,
+            users: PhantomData,
+        }
+    }
+}
+
+impl<U, P, R> fmt::Debug for RoomsLayer<U, P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomsLayer")
+            .field("rooms", &self.rooms)
+            .field("max_rooms_per_connection", &self.max_rooms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, U: Principal, P: RoomPolicy<U>, R> fmt::Debug for InRooms<S, U, P, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rooms = self.memberships.lock().len();
+        f.debug_struct("InRooms")
+            .field("rooms", &rooms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Phoenix's default for channels of one transport; a page with more open rooms than this is rare.
+const DEFAULT_MAX_ROOMS_PER_CONNECTION: NonZeroUsize = NonZeroUsize::new(100).unwrap();

@@ -1,0 +1,74 @@
+//! Prove that a message's sender is a member of the room the message is for.
+
+use std::{fmt, ops::Deref};
+
+use crate::{
+    close::CloseReason,
+    message::{Authenticated, Principal},
+    room::Room,
+};
+
+/// The sender of a message is the user `U`, and a member of the room the message is for.
+///
+/// A message that is about no room ([`Scope::Connection`](crate::Scope::Connection)) has a sender
+/// too; then there is no [`room`](Self::room). Only [`RoomsLayer`](crate::RoomsLayer) makes one.
+pub struct Member<U, Role, R> {
+    user: Authenticated<U>,
+    place: Option<(Room<R>, Role)>,
+}
+
+impl<U, Role, R> Member<U, Role, R> {
+    /// Claims that the connection's peer is in the room of `place`, as what stands there.
+    pub(super) fn claim(user: Authenticated<U>, place: Option<(Room<R>, Role)>) -> Self {
+        Self { user, place }
+    }
+
+    /// The user.
+    pub fn user(&self) -> &Authenticated<U> {
+        &self.user
+    }
+
+    /// The room the message is for.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseReason::NotAMember`] if the message is about no room, so that a handler that needs one
+    /// can say `?`.
+    pub fn room(&self) -> Result<&Room<R>, CloseReason> {
+        self.place
+            .as_ref()
+            .map(|(room, _)| room)
+            .ok_or(CloseReason::NotAMember)
+    }
+
+    /// What the policy said the user is in the room; `None` if the message is about no room.
+    pub fn role(&self) -> Option<&Role> {
+        self.place.as_ref().map(|(_, role)| role)
+    }
+}
+
+impl<U, Role: Clone, R> Clone for Member<U, Role, R> {
+    fn clone(&self) -> Self {
+        Self {
+            user: self.user.clone(),
+            place: self.place.clone(),
+        }
+    }
+}
+
+impl<U, Role, R> Deref for Member<U, Role, R> {
+    type Target = U;
+
+    fn deref(&self) -> &U {
+        &self.user
+    }
+}
+
+impl<U: Principal, Role, R> fmt::Debug for Member<U, Role, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("user", &self.user)
+            .field("room", &self.place.as_ref().map(|(room, _)| room.key()))
+            .finish_non_exhaustive()
+    }
+}

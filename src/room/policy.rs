@@ -1,0 +1,101 @@
+//! Decide who may be in a room, and as what.
+//!
+//! A [`RoomPolicy`] is asked once for each join, and its answer holds until the peer leaves, is
+//! removed or disconnects. To take a right away, change what the policy reads and *then* remove the
+//! user ([`RoomRef::remove`](crate::room::RoomRef::remove)): joins whose answer was still under way are refused too.
+//!
+//! # Example
+//!
+//! ```
+//! use tower_websocket::{Principal, RoomKey, RoomPolicy, room::JoinDenied};
+//!
+//! # struct User { id: String, staff: bool }
+//! # impl Principal for User { fn id(&self) -> &str { &self.id } }
+//! #[derive(Clone, Copy)]
+//! enum Role { Guest, Moderator }
+//!
+//! /// Everybody may enter; staff moderates, and has rooms of its own.
+//! struct House;
+//!
+//! impl RoomPolicy<User> for House {
+//!     type Role = Role;
+//!
+//!     async fn join(&self, user: &User, room: &RoomKey) -> Result<Role, JoinDenied> {
+//!         match (user.staff, room.name().as_str().starts_with("staff:")) {
+//!             (true, _) => Ok(Role::Moderator),
+//!             (false, false) => Ok(Role::Guest),
+//!             (false, true) => Err(JoinDenied::new()),
+//!         }
+//!     }
+//! }
+//! ```
+
+use std::{error::Error, fmt};
+
+use crate::{
+    message::Principal,
+    room::{RoomKey, RoomName},
+};
+
+/// Decides who may be in which room.
+///
+/// See the [module docs](crate::room) for how it fits in.
+pub trait RoomPolicy<U: Principal>: Send + Sync + 'static {
+    /// What a member may do in the room, for the handler to look at. It is cloned for each message.
+    type Role: Clone + Send + Sync + 'static;
+
+    /// The room that `user` means by `name`. By default it is one of the user's own tenant.
+    ///
+    /// # Security
+    ///
+    /// Tenants are kept apart here and nowhere else: what this returns decides who shares a room.
+    fn key(&self, user: &U, name: &RoomName) -> RoomKey {
+        RoomKey::new(user.tenant(), name.clone())
+    }
+
+    /// Whether `user` may join the room, and as what.
+    ///
+    /// A room need not exist: the first to join makes it. A peer cannot tell a refusal from a room
+    /// that is full, or from a panic in here.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinDenied`] if not, or if it cannot be decided.
+    fn join(
+        &self,
+        user: &U,
+        room: &RoomKey,
+    ) -> impl Future<Output = Result<Self::Role, JoinDenied>> + Send;
+}
+
+/// The user may not join. It carries no reason: the peer is not to learn one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct JoinDenied(());
+
+/// The policy that lets every authenticated user into every room of its tenant.
+#[expect(clippy::exhaustive_structs, reason = "it is its only value")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenRooms;
+
+impl JoinDenied {
+    /// A refusal.
+    pub const fn new() -> Self {
+        Self(())
+    }
+}
+
+impl fmt::Display for JoinDenied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the user may not join the room")
+    }
+}
+
+impl Error for JoinDenied {}
+
+impl<U: Principal> RoomPolicy<U> for OpenRooms {
+    type Role = ();
+
+    async fn join(&self, _: &U, _: &RoomKey) -> Result<(), JoinDenied> {
+        Ok(())
+    }
+}

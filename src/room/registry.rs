@@ -1,0 +1,331 @@
+//! Keep who is in which room, on this server.
+//!
+//! Two kinds of lock, never held together: the directory's, to find or to make a room, and each
+//! room's own (`seat.rs`). A room stays in the directory while somebody holds a [`Claim`] on it; the
+//! claim is taken before the room is looked into and dropped after it was left, so that a join never
+//! meets a room that is being removed, and nobody has to try again.
+
+use std::{
+    collections::{HashMap, hash_map},
+    fmt,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Serialize;
+
+use crate::{
+    audit::{AuditEvent, AuditSink, TracingSink},
+    handle::Connection,
+    message::{Encode, EncodeError, Json, Message},
+    room::{
+        PublishError, Published, RoomKey,
+        publish::Budget,
+        seat::{JoinRefused, Joining, RoomState},
+    },
+};
+
+/// The rooms of this server, in which messages of type `R` are published. Clones share the rooms.
+///
+/// The setters apply to the handle they return and to its clones: set them before giving it to a
+/// layer.
+///
+/// # Example
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use tower_websocket::{RoomKey, Rooms};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let rooms: Rooms<String> = Rooms::new().max_members(NonZeroUsize::new(500).unwrap());
+///
+/// // From an HTTP handler or a job: whoever holds `Rooms` may publish anywhere.
+/// let lobby = rooms.at(&RoomKey::new("acme", "lobby".parse()?));
+/// let published = lobby.broadcast(&"the server restarts at noon".to_owned()).await?;
+/// assert_eq!(published.members, 0);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Rooms<R> {
+    directory: Arc<Directory<R>>,
+    max_members: NonZeroUsize,
+    max_rooms: NonZeroUsize,
+    /// Where the application's own publications are recorded; members' go to their connections'.
+    audit: Option<Arc<dyn AuditSink>>,
+}
+
+/// One room, seen by the application: publishing here needs no membership. Made by [`Rooms::at`].
+///
+/// # Security
+///
+/// Never make one from the key in a peer's message; that is what [`Member::room`] is for.
+///
+/// [`Member::room`]: crate::Member::room
+pub struct RoomRef<R> {
+    rooms: Rooms<R>,
+    key: RoomKey,
+    budget: Budget,
+}
+
+/// Who is in a room: a connection, and the id of its user.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct MemberInfo {
+    /// The member's connection. A user with two connections in a room is there twice.
+    pub connection: Connection,
+    /// The user's id.
+    pub user: Arc<str>,
+}
+
+pub(super) struct Directory<R> {
+    codec: Arc<dyn Encode<R>>,
+    rooms: Mutex<HashMap<RoomKey, Entry<R>>>,
+}
+
+struct Entry<R> {
+    room: Arc<RoomState<R>>,
+    /// Members and joins under way. Counted under the directory's lock only.
+    claims: usize,
+}
+
+/// Keeps a room in the directory. Must not be dropped under a room's lock.
+pub(super) struct Claim<R> {
+    room: Arc<RoomState<R>>,
+}
+
+impl<R: Serialize + 'static> Rooms<R> {
+    /// No rooms yet; messages will be written as JSON.
+    pub fn new() -> Self {
+        Self::with_codec(Json::default())
+    }
+}
+
+impl<R: Serialize + 'static> Default for Rooms<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R: 'static> Rooms<R> {
+    /// No rooms yet; messages will be written by `codec`.
+    pub fn with_codec(codec: impl Encode<R>) -> Self {
+        Self {
+            directory: Arc::new(Directory {
+                codec: Arc::new(codec),
+                rooms: Mutex::default(),
+            }),
+            max_members: DEFAULT_MAX_MEMBERS,
+            max_rooms: DEFAULT_MAX_ROOMS,
+            audit: None,
+        }
+    }
+
+    /// How many members a room may have: 10,000 unless set. One message of one member is that many
+    /// deliveries, which is what an attacker gains if it is raised.
+    #[must_use]
+    pub fn max_members(mut self, members: NonZeroUsize) -> Self {
+        self.max_members = members;
+        self
+    }
+
+    /// How many rooms there may be: 100,000 unless set. It bounds the memory that names chosen by
+    /// peers can take. Empty rooms do not count: they do not exist.
+    #[must_use]
+    pub fn max_rooms(mut self, rooms: NonZeroUsize) -> Self {
+        self.max_rooms = rooms;
+        self
+    }
+
+    /// Where [`RoomRef::broadcast`] is recorded: the process's [`TracingSink`] unless set.
+    #[must_use]
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.audit = Some(Arc::new(sink));
+        self
+    }
+
+    /// The application's own way into the room `key`, which need not exist.
+    pub fn at(&self, key: &RoomKey) -> RoomRef<R> {
+        RoomRef {
+            rooms: self.clone(),
+            key: key.clone(),
+            budget: Budget::default(),
+        }
+    }
+
+    /// How many rooms there are, those included which somebody is only joining.
+    pub fn len(&self) -> usize {
+        self.directory.lock().len()
+    }
+
+    /// Whether there are no rooms.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Begins a join of `key`: before the policy is asked, so that a removal which comes while it is
+    /// being asked meets this join too.
+    pub(super) fn enter(
+        &self,
+        key: &RoomKey,
+        connection: Connection,
+        user: Arc<str>,
+        budget: Arc<Budget>,
+    ) -> Result<Joining<R>, JoinRefused> {
+        let claim = {
+            let mut rooms = self.directory.lock();
+            let known = rooms.len();
+            match rooms.entry(key.clone()) {
+                hash_map::Entry::Occupied(mut entry) => {
+                    let entry = entry.get_mut();
+                    entry.claims += 1;
+                    Claim {
+                        room: Arc::clone(&entry.room),
+                    }
+                }
+                hash_map::Entry::Vacant(entry) => {
+                    if known >= self.max_rooms.get() {
+                        return Err(JoinRefused::RoomsFull);
+                    }
+                    let room = Arc::new(RoomState::new(key.clone(), Arc::clone(&self.directory)));
+                    entry.insert(Entry {
+                        room: Arc::clone(&room),
+                        claims: 1,
+                    });
+                    Claim { room }
+                }
+            }
+        };
+        let room = Arc::clone(&claim.room);
+        Ok(room.enter(claim, connection, user, budget, self.max_members))
+    }
+
+    pub(super) fn encode(&self, message: &R) -> Result<Message, EncodeError> {
+        self.directory.encode(message)
+    }
+}
+
+impl<R: 'static> RoomRef<R> {
+    /// Publishes `message` to every member.
+    ///
+    /// Returns when the message is queued for each member. That is not delivery: a member that
+    /// disconnects now gets nothing, and one whose queue is full is closed with 1013.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Encode`] if the message cannot be written.
+    pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
+        let message = self.rooms.encode(message)?;
+        let members = match self.room() {
+            Some(room) => room.deliver(&message),
+            None => 0,
+        };
+        let published = Published::new(members, message.len());
+        let event = AuditEvent::Published {
+            connection: None,
+            room: self.key.to_string().into(),
+            bytes: published.bytes,
+            members,
+        };
+        match &self.rooms.audit {
+            Some(sink) => sink.record(event),
+            None => TracingSink::shared().record(event),
+        }
+        self.budget.spend(members).await;
+        Ok(published)
+    }
+
+    /// Who is in the room now.
+    pub fn members(&self) -> Vec<MemberInfo> {
+        self.room().map_or_else(Vec::new, |room| room.members())
+    }
+
+    /// Removes every member with this user id, and returns how many there were.
+    ///
+    /// When it returns, nothing that the user sends reaches the room any more, nothing published in
+    /// the room reaches the user, and a join of the user's that was under way is refused. The user
+    /// may ask again: to keep it out, let the policy refuse it *before* removing it. Its connections
+    /// stay open; the peer is told only by closing with 1008 if it goes on speaking to the room.
+    pub fn remove(&self, user: &str) -> usize {
+        self.room().map_or(0, |room| room.remove(user))
+    }
+
+    /// The room, if it exists. Neither lock is held when this returns.
+    fn room(&self) -> Option<Arc<RoomState<R>>> {
+        self.rooms
+            .directory
+            .lock()
+            .get(&self.key)
+            .map(|entry| Arc::clone(&entry.room))
+    }
+}
+
+impl<R: 'static> Directory<R> {
+    /// Writes `message`, with a payload of its own: it may wait in ten thousand queues.
+    pub(super) fn encode(&self, message: &R) -> Result<Message, EncodeError> {
+        self.codec.encode(message).map(Message::detached)
+    }
+}
+
+impl<R> Directory<R> {
+    /// Held to look up, insert or remove one room: never across an await, never while a room's lock
+    /// is held or taken. No code of the application's runs under it.
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomKey, Entry<R>>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> Drop for Claim<R> {
+    fn drop(&mut self) {
+        let mut rooms = self.room.directory().lock();
+        let Some(entry) = rooms.get_mut(self.room.key()) else {
+            return;
+        };
+        entry.claims -= 1;
+        if entry.claims > 0 {
+            return;
+        }
+        rooms.remove(self.room.key());
+        // A server that was full once need not stay as big: half is given back at a time.
+        if rooms.capacity() > KEPT_ROOMS && rooms.len() < rooms.capacity() / 4 {
+            let half = rooms.capacity() / 2;
+            rooms.shrink_to(half);
+        }
+    }
+}
+
+impl<R> Clone for Rooms<R> {
+    fn clone(&self) -> Self {
+        Self {
+            directory: Arc::clone(&self.directory),
+            max_members: self.max_members,
+            max_rooms: self.max_rooms,
+            audit: self.audit.clone(),
+        }
+    }
+}
+
+impl<R> fmt::Debug for Rooms<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rooms")
+            .field("max_members", &self.max_members)
+            .field("max_rooms", &self.max_rooms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R> fmt::Debug for RoomRef<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomRef")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message to 10,000 members takes the server a few milliseconds, which no other room waits for.
+const DEFAULT_MAX_MEMBERS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// About 60 MB if every room has one member, which is what an attacker would make.
+const DEFAULT_MAX_ROOMS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+
+/// Room for this many is not given back: growing again costs more than it saves.
+const KEPT_ROOMS: usize = 1024;

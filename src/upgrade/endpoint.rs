@@ -1,0 +1,73 @@
+//! Join the two halves: an accepted upgrade and the stack that its messages go through.
+
+use std::{fmt, sync::Arc};
+
+use hyper_util::rt::TokioIo;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    admission::ConnectionPermit,
+    serve::{Accepted, Endpoint, Settings},
+};
+use crate::{
+    connection::{self, Permit},
+    handle::Connection,
+    message::{Anonymous, Failure, Inbound, Message, Reply},
+};
+
+/// Makes a stack for each connection: `F` is given the connection, the layers `L` go around what it
+/// returns.
+pub(super) struct StackEndpoint<L, F> {
+    pub(super) layers: L,
+    pub(super) make: F,
+}
+
+impl<L, F, H, S> Endpoint for StackEndpoint<L, F>
+where
+    L: Layer<H, Service = S> + Send + Sync + 'static,
+    F: Fn(&Connection) -> H + Send + Sync + 'static,
+    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + Send + 'static,
+    S::Error: Into<Failure<Message>>,
+    S::Future: Send,
+{
+    fn serve(&self, accepted: Accepted, settings: &Settings) {
+        let Accepted {
+            upgrade,
+            peer,
+            permit,
+        } = accepted;
+        let config = Arc::clone(&settings.connection);
+        let limits = config.outbound_limits();
+        let connection = Connection::new(peer, limits, Arc::clone(&settings.audit));
+        // Code of the application, on the server's task: a panic is answered as hyper answers any.
+        let stack = self.layers.layer((self.make)(&connection));
+        let on_close = settings.on_close.clone();
+        let anonymous = settings.anonymous;
+        tokio::spawn(async move {
+            // The answer is in hyper's hands; a peer that does not take it is not waited for longer
+            // than it would have had to authenticate.
+            let Ok(Ok(io)) = tokio::time::timeout(config.auth_timeout, upgrade).await else {
+                return;
+            };
+            let handle = connection.clone();
+            let io = TokioIo::new(io);
+            connection::serve(io, connection, config, anonymous, stack, permit).await;
+            if let Some(hook) = on_close {
+                hook.on_close(&handle);
+            }
+        });
+    }
+}
+
+impl Permit for ConnectionPermit {
+    fn authenticated(&mut self) {
+        Self::authenticated(self);
+    }
+}
+
+impl<L, F> fmt::Debug for StackEndpoint<L, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackEndpoint").finish_non_exhaustive()
+    }
+}
