@@ -212,9 +212,7 @@ impl TracingSink {
         let _ = thread::Builder::new()
             .name("websocket-audit".into())
             .spawn(move || work(&events, &lost, write));
-        Self {
-            shared: Arc::new(Shared { queue, dropped }),
-        }
+        Self { shared: Arc::new(Shared { queue, dropped }) }
     }
 }
 
@@ -267,26 +265,13 @@ fn write(event: &AuditEvent) {
         AuditEvent::AuthFailed { connection, rule } => {
             tracing::info!(target: TARGET, event = "auth.failed", %connection, rule);
         }
-        AuditEvent::Joined {
-            connection,
-            user,
-            room,
-        } => {
+        AuditEvent::Joined { connection, user, room } => {
             tracing::info!(target: TARGET, event = "joined", %connection, user = user.escape_debug().to_string(), room = &**room);
         }
-        AuditEvent::Left {
-            connection,
-            user,
-            room,
-        } => {
+        AuditEvent::Left { connection, user, room } => {
             tracing::info!(target: TARGET, event = "left", %connection, user = user.escape_debug().to_string(), room = &**room);
         }
-        AuditEvent::Published {
-            connection,
-            room,
-            bytes,
-            members,
-        } => {
+        AuditEvent::Published { connection, room, bytes, members } => {
             tracing::info!(target: TARGET, event = "published", connection = connection.map(tracing::field::display), room = &**room, bytes, members);
         }
         AuditEvent::Refused(refusal) => {

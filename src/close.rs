@@ -147,11 +147,7 @@ impl CloseReason {
         if text.len() > MAX_REASON {
             return Err(InvalidClose::ReasonTooLong(text.len()));
         }
-        Ok(Self::Application(ApplicationClose {
-            code: CloseCode(code),
-            text,
-            retry,
-        }))
+        Ok(Self::Application(ApplicationClose { code: CloseCode(code), text, retry }))
     }
 
     /// The code that goes on the wire; `None` if there is nobody to tell ([`CloseReason::Lost`]) or
@@ -209,80 +205,43 @@ impl CloseReason {
             Self::ProtocolError => (Code::PROTOCOL_ERROR, "protocol error", Stop, "protocol"),
             Self::BinaryMessage => (Code::UNSUPPORTED, "text only", Stop, "message.binary"),
             Self::InvalidUtf8 => (Code::INVALID_PAYLOAD, "invalid utf-8", Stop, "message.utf8"),
-            Self::MessageTooLarge => (
-                Code::MESSAGE_TOO_LARGE,
-                "message too large",
-                Stop,
-                "message.size",
-            ),
+            Self::MessageTooLarge => {
+                (Code::MESSAGE_TOO_LARGE, "message too large", Stop, "message.size")
+            }
             Self::InvalidMessage => (Code::POLICY, "invalid message", Stop, "message.schema"),
             Self::NotAMember => (Code::POLICY, "not a member", Stop, "room.denied"),
             Self::RateLimited => (Code::POLICY, "rate limited", Backoff, "message.rate"),
             Self::TooManyFragments => (Code::POLICY, "too many fragments", Stop, "frame.fragments"),
-            Self::TooManyControlFrames => (
-                Code::POLICY,
-                "too many control frames",
-                Stop,
-                "frame.control",
-            ),
+            Self::TooManyControlFrames => {
+                (Code::POLICY, "too many control frames", Stop, "frame.control")
+            }
             Self::MessageTooSlow => (Code::POLICY, "message too slow", Stop, "message.time"),
-            Self::HandlerFailed => (
-                Code::INTERNAL_ERROR,
-                "internal error",
-                Backoff,
-                "handler.failed",
-            ),
-            Self::HandlerTimeout => (
-                Code::INTERNAL_ERROR,
-                "internal error",
-                Backoff,
-                "handler.timeout",
-            ),
-            Self::AuthUnavailable => (
-                Code::INTERNAL_ERROR,
-                "internal error",
-                Backoff,
-                "auth.error",
-            ),
+            Self::HandlerFailed => {
+                (Code::INTERNAL_ERROR, "internal error", Backoff, "handler.failed")
+            }
+            Self::HandlerTimeout => {
+                (Code::INTERNAL_ERROR, "internal error", Backoff, "handler.timeout")
+            }
+            Self::AuthUnavailable => {
+                (Code::INTERNAL_ERROR, "internal error", Backoff, "auth.error")
+            }
             Self::DeadPeer => (Code::INTERNAL_ERROR, "no pong", Backoff, "heartbeat"),
-            Self::SlowConsumer => (
-                Code::TRY_AGAIN_LATER,
-                "slow consumer",
-                Backoff,
-                "slow_consumer",
-            ),
-            Self::WriteTimeout => (
-                Code::TRY_AGAIN_LATER,
-                "slow consumer",
-                Backoff,
-                "write.timeout",
-            ),
+            Self::SlowConsumer => {
+                (Code::TRY_AGAIN_LATER, "slow consumer", Backoff, "slow_consumer")
+            }
+            Self::WriteTimeout => {
+                (Code::TRY_AGAIN_LATER, "slow consumer", Backoff, "write.timeout")
+            }
             Self::Overloaded => (Code::TRY_AGAIN_LATER, "overloaded", Backoff, "overloaded"),
-            Self::AuthTimeout => (
-                Code::UNAUTHENTICATED,
-                "authentication timeout",
-                FreshTicket,
-                "auth.timeout",
-            ),
-            Self::SessionExpired => (
-                Code::UNAUTHENTICATED,
-                "session expired",
-                FreshTicket,
-                "auth.expired",
-            ),
+            Self::AuthTimeout => {
+                (Code::UNAUTHENTICATED, "authentication timeout", FreshTicket, "auth.timeout")
+            }
+            Self::SessionExpired => {
+                (Code::UNAUTHENTICATED, "session expired", FreshTicket, "auth.expired")
+            }
             // One text for every refusal: it must not tell which part of the credentials was wrong.
-            Self::AuthRequired => (
-                Code::FORBIDDEN,
-                "authentication failed",
-                Stop,
-                "auth.required",
-            ),
-            Self::AuthFailed => (
-                Code::FORBIDDEN,
-                "authentication failed",
-                Stop,
-                "auth.failed",
-            ),
+            Self::AuthRequired => (Code::FORBIDDEN, "authentication failed", Stop, "auth.required"),
+            Self::AuthFailed => (Code::FORBIDDEN, "authentication failed", Stop, "auth.failed"),
             Self::Forbidden => (Code::FORBIDDEN, "forbidden", Stop, "forbidden"),
         };
         (Some(code), text, retry, rule)
@@ -358,9 +317,7 @@ mod tests {
 
     #[test]
     fn codes_that_must_not_be_on_the_wire_are_refused() {
-        for code in [
-            0, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 3999, 4401, 4403, 5000,
-        ] {
+        for code in [0, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 3999, 4401, 4403, 5000] {
             let made = CloseReason::application(code, "", Retry::Stop);
             assert_eq!(made, Err(InvalidClose::Code(code)));
         }

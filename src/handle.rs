@@ -113,10 +113,7 @@ impl Connection {
     /// [`SendError::Full`] if the peer reads too slowly, whereupon the connection closes with 1013;
     /// [`SendError::Closed`] if it is closed or closing.
     pub fn push(&self, message: Message) -> Result<(), SendError> {
-        self.shared
-            .outbound
-            .push(message.detached())
-            .map(|_held| ())
+        self.shared.outbound.push(message.detached()).map(|_held| ())
     }
 
     /// Closes the connection. The first reason given wins; the call does not wait.
@@ -144,17 +141,12 @@ impl Connection {
         let user = self.shared.user.get_or_init(|| user.into());
         self.signals().authenticated = Some(expires);
         self.shared.signalled.store(true, Ordering::Release);
-        self.record(AuditEvent::Authenticated {
-            connection: self.id(),
-            user: Arc::clone(user),
-        });
+        self.record(AuditEvent::Authenticated { connection: self.id(), user: Arc::clone(user) });
     }
 
     pub(crate) fn set_rtt(&self, rtt: Duration) {
         let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX - 1);
-        self.shared
-            .rtt
-            .store(micros.saturating_add(1), Ordering::Relaxed);
+        self.shared.rtt.store(micros.saturating_add(1), Ordering::Relaxed);
     }
 
     /// What was asked for since the last call, if anything.
@@ -183,11 +175,7 @@ impl Connection {
     ) {
         let now = Instant::now();
         let suppressed = {
-            let mut refused = self
-                .shared
-                .refused
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
             match refused.iter_mut().find(|it| it.rule == rule) {
                 Some(it) if now.duration_since(it.recorded) < Duration::from_secs(1) => {
                     it.suppressed += 1;
@@ -199,11 +187,7 @@ impl Connection {
                 }
                 None => {
                     // Rules are constants of this crate, so the list has a few entries at most.
-                    refused.push(Refused {
-                        rule,
-                        recorded: now,
-                        suppressed: 0,
-                    });
+                    refused.push(Refused { rule, recorded: now, suppressed: 0 });
                     0
                 }
             }
@@ -221,10 +205,7 @@ impl Connection {
 
     /// Held to read or write two small options, never across an await or another lock.
     fn signals(&self) -> MutexGuard<'_, Signals> {
-        self.shared
-            .signals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.signals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -207,9 +207,7 @@ impl OutboundQueue {
 
 impl fmt::Debug for OutboundQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OutboundQueue")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("OutboundQueue").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 

@@ -178,9 +178,6 @@ impl ConnectionConfig {
     }
 
     pub(crate) fn outbound_limits(&self) -> OutboundLimits {
-        OutboundLimits {
-            bytes: self.max_outbound_bytes,
-            messages: self.max_outbound_messages,
-        }
+        OutboundLimits { bytes: self.max_outbound_bytes, messages: self.max_outbound_messages }
     }
 }

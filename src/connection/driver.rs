@@ -98,9 +98,7 @@ where
         read_below: usize,
         permit: P,
     ) -> Self {
-        let first = state
-            .poll_timeout()
-            .map_or(connection.opened(), Instant::from_std);
+        let first = state.poll_timeout().map_or(connection.opened(), Instant::from_std);
         let timer = sleep_until(first);
         Self {
             ws,
@@ -200,14 +198,7 @@ where
                 // Before authentication the only code that can have failed is the verifier's.
                 let verifier =
                     reason == CloseReason::HandlerFailed && !this.state.is_authenticated();
-                this.state.close(
-                    if verifier {
-                        CloseReason::AuthUnavailable
-                    } else {
-                        reason
-                    },
-                    now,
-                );
+                this.state.close(if verifier { CloseReason::AuthUnavailable } else { reason }, now);
                 return;
             }
         };
@@ -256,8 +247,7 @@ where
             scanner.refill_control(this.state.control_refill(now));
         }
         let read = this.ws.poll_next_unpin(cx);
-        this.state
-            .handle_partial_message(this.ws.get_ref().scanner().message(), now);
+        this.state.handle_partial_message(this.ws.get_ref().scanner().message(), now);
         match ready!(read) {
             Some(Ok(tungstenite::Message::Text(text))) => {
                 *this.slot = Some(Message::Text(Utf8Bytes::from_frame(text)));
@@ -334,8 +324,7 @@ where
             return;
         };
         if let Some(expires) = signals.authenticated {
-            this.state
-                .handle_authenticated(expires.map(Instant::into_std));
+            this.state.handle_authenticated(expires.map(Instant::into_std));
             this.permit.authenticated();
         }
         if let Some(reason) = signals.close {
@@ -363,14 +352,9 @@ where
             let by_peer = matches!(this.state.reason(), Some(CloseReason::PeerClosed(_)));
             let reason = this.state.reason().filter(|_| !by_peer);
             if let Some((code, text)) = reason.and_then(|it| Some((it.code()?, it.text()))) {
-                let frame = CloseFrame {
-                    code: u16::from(code).into(),
-                    reason: text.into(),
-                };
+                let frame = CloseFrame { code: u16::from(code).into(), reason: text.into() };
                 // Buffered even if the socket is full: output keeps room for it.
-                let _ = this
-                    .ws
-                    .start_send_unpin(tungstenite::Message::Close(Some(frame)));
+                let _ = this.ws.start_send_unpin(tungstenite::Message::Close(Some(frame)));
             }
         }
         if this.state.phase() == Phase::Closing {

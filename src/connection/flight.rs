@@ -29,10 +29,7 @@ pub(crate) struct Flight {
 impl Flight {
     pub(crate) fn new(connection: Connection) -> Self {
         let peer = connection.peer_addr();
-        connection.record(AuditEvent::Connected {
-            connection: connection.id(),
-            peer,
-        });
+        connection.record(AuditEvent::Connected { connection: connection.id(), peer });
         Self {
             connection,
             reason: None,
@@ -69,11 +66,7 @@ impl Drop for Flight {
             peer: connection.peer_addr(),
             user: connection.user_id().cloned(),
             rule: self.reason.as_ref().map_or("aborted", CloseReason::rule),
-            intended_code: self
-                .reason
-                .as_ref()
-                .and_then(CloseReason::code)
-                .map(u16::from),
+            intended_code: self.reason.as_ref().and_then(CloseReason::code).map(u16::from),
             flushed: self.flushed,
             received_code: self.received_code,
             duration: connection.opened().elapsed(),

@@ -28,13 +28,13 @@ use crate::{
 pub use self::config::ConnectionConfig;
 
 mod config;
-mod driver;
-mod flight;
-mod output;
-mod refusal;
-mod scanner;
 mod state;
+mod scanner;
 mod wire;
+mod output;
+mod driver;
+mod refusal;
+mod flight;
 
 /// What a connection holds while it lives: a place under the caps on connections.
 pub(crate) trait Permit: Send + 'static {

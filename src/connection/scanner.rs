@@ -179,11 +179,9 @@ impl FrameScanner {
             let next = match self.phase {
                 Phase::FirstByte => self.first_byte(byte),
                 Phase::SecondByte => self.second_byte(byte),
-                Phase::Length {
-                    lowest,
-                    width,
-                    missing,
-                } => self.length_byte(byte, lowest, width, missing),
+                Phase::Length { lowest, width, missing } => {
+                    self.length_byte(byte, lowest, width, missing)
+                }
                 Phase::Body { left } => {
                     rest = self.pass_body(left, rest);
                     continue;
@@ -205,10 +203,7 @@ impl FrameScanner {
 
     /// Allows the peer `frames` more pings and pongs, up to the burst.
     pub fn refill_control(&mut self, frames: u32) {
-        self.control_budget = self
-            .control_budget
-            .saturating_add(frames)
-            .min(self.control_burst);
+        self.control_budget = self.control_budget.saturating_add(frames).min(self.control_burst);
     }
 
     /// Whether any of the control budget is spent, so that refilling would change something.
@@ -308,16 +303,8 @@ impl FrameScanner {
             (Frame::Close, 1) => Err(CloseTooShort.into()),
             (Frame::Close | Frame::PingOrPong, 126..) => Err(ControlTooLong.into()),
             // Whether this is too large or too small for its form, only the length bytes can say.
-            (_, 126) => Ok(Phase::Length {
-                lowest: 0,
-                width: 2,
-                missing: 2,
-            }),
-            (_, 127) => Ok(Phase::Length {
-                lowest: 0,
-                width: 8,
-                missing: 8,
-            }),
+            (_, 126) => Ok(Phase::Length { lowest: 0, width: 2, missing: 2 }),
+            (_, 127) => Ok(Phase::Length { lowest: 0, width: 8, missing: 8 }),
             (_, length) => self.body(length.into()),
         }
     }
@@ -344,11 +331,7 @@ impl FrameScanner {
             return self.body(lowest);
         }
         let lowest = self.size_with(lowest)? - self.message_size;
-        Ok(Phase::Length {
-            lowest,
-            width,
-            missing,
-        })
+        Ok(Phase::Length { lowest, width, missing })
     }
 
     fn body(&mut self, length: u64) -> Result<Phase, Violation> {
@@ -379,11 +362,7 @@ impl FrameScanner {
             }
         }
         let left = left - here as u64;
-        self.phase = if left == 0 {
-            self.end_frame()
-        } else {
-            Phase::Body { left }
-        };
+        self.phase = if left == 0 { self.end_frame() } else { Phase::Body { left } };
         rest
     }
 

@@ -201,11 +201,7 @@ impl State {
     /// When [`handle_timeout`](Self::handle_timeout) must be called next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
-        Timer::ALL
-            .into_iter()
-            .filter(runs)
-            .filter_map(|timer| self.get(timer))
-            .min()
+        Timer::ALL.into_iter().filter(runs).filter_map(|timer| self.get(timer)).min()
     }
 
     /// The payload of a ping to send now.
@@ -241,11 +237,7 @@ impl State {
     /// A whole data message came: the peer lives.
     pub(crate) fn handle_message(&mut self, now: Instant) {
         self.stop(Timer::Pong);
-        if let Some(idle) = self
-            .config
-            .idle_timeout
-            .filter(|_| self.phase == Phase::Open)
-        {
+        if let Some(idle) = self.config.idle_timeout.filter(|_| self.phase == Phase::Open) {
             self.start(Timer::Idle, now, idle);
         }
     }
@@ -337,9 +329,7 @@ impl State {
         let rate = f64::from(self.config.control_frames_per_second);
         // More than a burst is never saved up.
         let window = Duration::from_secs_f64(f64::from(self.config.control_frames_burst) / rate);
-        let since = now
-            .checked_sub(window)
-            .map_or(self.refilled, |it| it.max(self.refilled));
+        let since = now.checked_sub(window).map_or(self.refilled, |it| it.max(self.refilled));
         // Whole frames only: the rest of the time stays on the account.
         let frames = (now.saturating_duration_since(since).as_secs_f64() * rate) as u32;
         self.refilled = since + Duration::from_secs_f64(f64::from(frames) / rate);

@@ -35,14 +35,7 @@ pub(crate) struct Wire<Io> {
 
 impl<Io> Wire<Io> {
     pub(crate) fn new(io: Io, scanner: FrameScanner) -> Self {
-        Self {
-            io,
-            scanner,
-            ahead: Vec::new(),
-            ahead_passed: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-        }
+        Self { io, scanner, ahead: Vec::new(), ahead_passed: 0, bytes_in: 0, bytes_out: 0 }
     }
 
     pub(crate) fn scanner(&self) -> &FrameScanner {
@@ -73,11 +66,7 @@ impl<Io> Wire<Io> {
         }
         to.put_slice(chunk.get(..legal).unwrap_or_default());
         // What stands behind an illegal byte, or behind the close frame, is never handed on.
-        Ok(if legal < chunk.len() {
-            bytes.len()
-        } else {
-            legal
-        })
+        Ok(if legal < chunk.len() { bytes.len() } else { legal })
     }
 }
 

@@ -77,9 +77,7 @@ impl<T: DeserializeOwned> Decode<T> for Json {
 
 impl<R: Serialize> Encode<R> for Json {
     fn encode(&self, value: &R) -> Result<Message, EncodeError> {
-        serde_json::to_string(value)
-            .map(Message::text)
-            .map_err(|_| EncodeError)
+        serde_json::to_string(value).map(Message::text).map_err(|_| EncodeError)
     }
 }
 

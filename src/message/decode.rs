@@ -75,10 +75,7 @@ pub struct Everybody;
 #[derive(Clone)]
 enum OnInvalid {
     Close,
-    Reply {
-        make: Arc<MakeReply>,
-        close_after: NonZeroU32,
-    },
+    Reply { make: Arc<MakeReply>, close_after: NonZeroU32 },
 }
 
 type MakeReply = dyn Fn(&DecodeError) -> Result<Message, CloseReason> + Send + Sync;
@@ -93,20 +90,12 @@ impl<T> DecodeLayer<T> {
 impl<T, C> DecodeLayer<T, C> {
     /// Decodes with `codec`.
     pub fn new(codec: C) -> Self {
-        Self {
-            codec: Arc::new(codec),
-            on_invalid: OnInvalid::Close,
-            marker: PhantomData,
-        }
+        Self { codec: Arc::new(codec), on_invalid: OnInvalid::Close, marker: PhantomData }
     }
 
     /// Decodes everybody's messages: for endpoints that are open to the public.
     pub fn anonymous(self) -> DecodeLayer<T, C, Everybody> {
-        DecodeLayer {
-            codec: self.codec,
-            on_invalid: self.on_invalid,
-            marker: PhantomData,
-        }
+        DecodeLayer { codec: self.codec, on_invalid: self.on_invalid, marker: PhantomData }
     }
 }
 
@@ -122,10 +111,7 @@ impl<T, C, Who> DecodeLayer<T, C, Who> {
     {
         let codec = Arc::clone(&self.codec);
         let make = move |error: &DecodeError| Ok(codec.encode(&make(error))?);
-        self.on_invalid = OnInvalid::Reply {
-            make: Arc::new(make),
-            close_after,
-        };
+        self.on_invalid = OnInvalid::Reply { make: Arc::new(make), close_after };
         self
     }
 }
@@ -134,11 +120,7 @@ impl<T, C, Who, S> Layer<S> for DecodeLayer<T, C, Who> {
     type Service = DecodeMessage<S, T, C, Who>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DecodeMessage {
-            inner: OnDemand::new(inner),
-            layer: self.clone(),
-            invalid_in_row: 0,
-        }
+        DecodeMessage { inner: OnDemand::new(inner), layer: self.clone(), invalid_in_row: 0 }
     }
 }
 
@@ -190,14 +172,9 @@ where
                 drop(message);
                 let inbound = Inbound::new(typed, proof, connection);
                 let codec = Arc::clone(&self.layer.codec);
-                Kind::Inner {
-                    future: self.inner.call(inbound),
-                    codec,
-                }
+                Kind::Inner { future: self.inner.call(inbound), codec }
             }
-            Err(failure) => Kind::Refused {
-                failure: Some(failure),
-            },
+            Err(failure) => Kind::Refused { failure: Some(failure) },
         };
         DecodeFuture { kind }
     }

@@ -54,17 +54,13 @@ pub struct HandleError<S, F> {
 impl<F> HandleErrorLayer<F> {
     /// Calls `handle`, a `Fn(E) -> Failure<R>`, with each error.
     pub fn new(handle: F) -> Self {
-        Self {
-            handle: Arc::new(handle),
-        }
+        Self { handle: Arc::new(handle) }
     }
 }
 
 impl<F> Clone for HandleErrorLayer<F> {
     fn clone(&self) -> Self {
-        Self {
-            handle: Arc::clone(&self.handle),
-        }
+        Self { handle: Arc::clone(&self.handle) }
     }
 }
 
@@ -72,10 +68,7 @@ impl<S, F> Layer<S> for HandleErrorLayer<F> {
     type Service = HandleError<S, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        HandleError {
-            inner,
-            handle: Arc::clone(&self.handle),
-        }
+        HandleError { inner, handle: Arc::clone(&self.handle) }
     }
 }
 
@@ -89,16 +82,11 @@ where
     type Future = HandleErrorFuture<S::Future, F>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner
-            .poll_ready(cx)
-            .map_err(|error| (self.handle)(error))
+        self.inner.poll_ready(cx).map_err(|error| (self.handle)(error))
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        HandleErrorFuture {
-            inner: self.inner.call(request),
-            handle: Arc::clone(&self.handle),
-        }
+        HandleErrorFuture { inner: self.inner.call(request), handle: Arc::clone(&self.handle) }
     }
 }
 
@@ -110,9 +98,7 @@ impl<F> fmt::Debug for HandleErrorLayer<F> {
 
 impl<S: fmt::Debug, F> fmt::Debug for HandleError<S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandleError")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("HandleError").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 

@@ -86,12 +86,7 @@ where
 {
     /// A service that calls `handler`.
     pub fn new(handler: H) -> Self {
-        Self {
-            idle: Arc::new(Mutex::new(Some(Idle {
-                handler,
-                call: None,
-            }))),
-        }
+        Self { idle: Arc::new(Mutex::new(Some(Idle { handler, call: None }))) }
     }
 }
 
@@ -126,10 +121,7 @@ where
                 None => ReusableBoxFuture::new(future),
             }
         });
-        HandlerFuture {
-            call,
-            idle: Arc::clone(&self.idle),
-        }
+        HandlerFuture { call, idle: Arc::clone(&self.idle) }
     }
 }
 
@@ -158,10 +150,7 @@ impl<H: 'static, R: 'static> Future for HandlerFuture<H, R> {
             return Poll::Ready(Err(CloseReason::HandlerFailed.into()));
         };
         let (handler, outcome) = ready!(call.poll(cx));
-        *lock(&this.idle) = Some(Idle {
-            handler,
-            call: this.call.take(),
-        });
+        *lock(&this.idle) = Some(Idle { handler, call: this.call.take() });
         Poll::Ready(outcome)
     }
 }

@@ -26,11 +26,7 @@ impl JsonError {
 /// Decode.
 pub fn from_str<T: DeserializeOwned>(text: &str, _: &JsonLimits) -> Result<T, JsonError> {
     if !text.trim_start().starts_with('{') {
-        return Err(JsonError {
-            kind: JsonErrorKind::Syntax,
-        });
+        return Err(JsonError { kind: JsonErrorKind::Syntax });
     }
-    serde_json::from_str(text).map_err(|_| JsonError {
-        kind: JsonErrorKind::Schema,
-    })
+    serde_json::from_str(text).map_err(|_| JsonError { kind: JsonErrorKind::Schema })
 }

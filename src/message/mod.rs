@@ -41,25 +41,22 @@ pub use self::{
     },
 };
 
-mod codec;
-mod decode;
-mod error;
-mod handler;
-mod json;
-mod on_demand;
+mod reply;
 mod proof;
 mod rate_limit;
 mod rate_meter;
-mod reply;
 mod require_auth;
+mod decode;
+mod codec;
+mod json;
+mod handler;
+mod error;
+mod on_demand;
 
 /// One whole data message, as the peer sent it or as it will be sent.
 ///
 /// Pings, pongs, close frames and fragments never get this far.
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "RFC 6455 §5.6 has two kinds of data frame"
-)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 6455 §5.6 has two kinds of data frame")]
 #[derive(Clone, Eq, PartialEq)]
 pub enum Message {
     /// UTF-8 text.
@@ -161,11 +158,7 @@ impl Utf8Bytes {
 
     fn detached(self) -> Self {
         let bytes = Bytes::from(self.0);
-        let own = if bytes.is_unique() {
-            bytes
-        } else {
-            Bytes::copy_from_slice(&bytes)
-        };
+        let own = if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) };
         // Was UTF-8 and still is; a refusal here could only lose the text, never forge one.
         Self(tungstenite::Utf8Bytes::try_from(own).unwrap_or_default())
     }
@@ -199,11 +192,7 @@ impl fmt::Debug for Utf8Bytes {
 
 impl<M, P> Inbound<M, P> {
     pub(crate) fn new(message: M, proof: P, connection: Connection) -> Self {
-        Self {
-            message,
-            proof,
-            connection,
-        }
+        Self { message, proof, connection }
     }
 
     /// What the sender has shown.
@@ -223,11 +212,7 @@ impl<M, P> Inbound<M, P> {
 
     /// The same proof and connection with another message: what a decoding layer does.
     pub fn map<N>(self, map: impl FnOnce(M) -> N) -> Inbound<N, P> {
-        Inbound {
-            message: map(self.message),
-            proof: self.proof,
-            connection: self.connection,
-        }
+        Inbound { message: map(self.message), proof: self.proof, connection: self.connection }
     }
 }
 

@@ -38,10 +38,7 @@ type Slot<S> = Arc<Mutex<Option<S>>>;
 
 impl<S> OnDemand<S> {
     pub(crate) fn new(service: S) -> Self {
-        Self {
-            service: Some(service),
-            returned: None,
-        }
+        Self { service: Some(service), returned: None }
     }
 
     /// Makes the service ready, and calls it with `request`.
@@ -70,11 +67,7 @@ impl<S> OnDemand<S> {
             Poll::Pending => {
                 let slot = Slot::default();
                 self.returned = Some(Arc::clone(&slot));
-                let waiting = Waiting {
-                    service: Some(service),
-                    request: Some(request),
-                    slot,
-                };
+                let waiting = Waiting { service: Some(service), request: Some(request), slot };
                 Kind::Waiting { waiting }
             }
         };
@@ -84,9 +77,7 @@ impl<S> OnDemand<S> {
 
 impl<S: fmt::Debug> fmt::Debug for OnDemand<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnDemand")
-            .field("service", &self.service)
-            .finish_non_exhaustive()
+        f.debug_struct("OnDemand").field("service", &self.service).finish_non_exhaustive()
     }
 }
 

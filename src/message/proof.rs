@@ -36,9 +36,7 @@ impl Anonymous {
 impl<U> Authenticated<U> {
     /// Claims that the connection's peer was verified to be `user`.
     pub(crate) fn claim(user: U) -> Self {
-        Self {
-            user: Arc::new(user),
-        }
+        Self { user: Arc::new(user) }
     }
 
     /// The user.
@@ -49,9 +47,7 @@ impl<U> Authenticated<U> {
 
 impl<U> Clone for Authenticated<U> {
     fn clone(&self) -> Self {
-        Self {
-            user: Arc::clone(&self.user),
-        }
+        Self { user: Arc::clone(&self.user) }
     }
 }
 
@@ -65,8 +61,6 @@ impl<U> Deref for Authenticated<U> {
 
 impl<U: Principal> fmt::Debug for Authenticated<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Authenticated")
-            .field(&self.user.id())
-            .finish()
+        f.debug_tuple("Authenticated").field(&self.user.id()).finish()
     }
 }

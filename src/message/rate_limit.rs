@@ -124,69 +124,27 @@ impl<K> RateLimitLayer<K> {
     /// `quota` for each of what `key` tells apart.
     pub fn new(key: K, quota: Quota) -> Self {
         let table = Arc::new(MeterTable::new(quota, MAX_BUCKETS));
-        Self {
-            key: Arc::new(key),
-            cost: OneEach,
-            excess: CloseOnExcess,
-            table,
-            quota,
-        }
+        Self { key: Arc::new(key), cost: OneEach, excess: CloseOnExcess, table, quota }
     }
 }
 
 impl<K, C, E> RateLimitLayer<K, C, E> {
     /// Charges what `cost` says, a `Fn(&M) -> u32` or [`PayloadBytes`]. Default: one.
     pub fn cost<D>(self, cost: D) -> RateLimitLayer<K, D, E> {
-        let Self {
-            key,
-            excess,
-            table,
-            quota,
-            ..
-        } = self;
-        RateLimitLayer {
-            key,
-            cost,
-            excess,
-            table,
-            quota,
-        }
+        let Self { key, excess, table, quota, .. } = self;
+        RateLimitLayer { key, cost, excess, table, quota }
     }
 
     /// Answers a message over the quota with `make`'s, instead of closing.
     pub fn reply_with<F>(self, make: F) -> RateLimitLayer<K, C, F> {
-        let Self {
-            key,
-            cost,
-            table,
-            quota,
-            ..
-        } = self;
-        RateLimitLayer {
-            key,
-            cost,
-            excess: make,
-            table,
-            quota,
-        }
+        let Self { key, cost, table, quota, .. } = self;
+        RateLimitLayer { key, cost, excess: make, table, quota }
     }
 
     /// Slows the peer down instead of closing.
     pub fn wait(self) -> RateLimitLayer<K, C, WaitOnExcess> {
-        let Self {
-            key,
-            cost,
-            table,
-            quota,
-            ..
-        } = self;
-        RateLimitLayer {
-            key,
-            cost,
-            excess: WaitOnExcess,
-            table,
-            quota,
-        }
+        let Self { key, cost, table, quota, .. } = self;
+        RateLimitLayer { key, cost, excess: WaitOnExcess, table, quota }
     }
 
     /// At most so many shared buckets. Default 100,000: about 16 MB. More cost memory that peers can
@@ -201,12 +159,7 @@ impl<K, C: Clone, E: Clone, S> Layer<S> for RateLimitLayer<K, C, E> {
     type Service = RateLimit<S, K, C, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit {
-            inner: OnDemand::new(inner),
-            layer: self.clone(),
-            meter: None,
-            debt: None,
-        }
+        RateLimit { inner: OnDemand::new(inner), layer: self.clone(), meter: None, debt: None }
     }
 }
 
@@ -252,11 +205,9 @@ impl<S, K, C, E> RateLimit<S, K, C, E> {
     {
         let layer = &self.layer;
         let connection = inbound.connection();
-        let meter = self.meter.get_or_insert_with(|| {
-            layer
-                .table
-                .meter(layer.key.key(inbound.proof(), connection))
-        });
+        let meter = self
+            .meter
+            .get_or_insert_with(|| layer.table.meter(layer.key.key(inbound.proof(), connection)));
         let cost = layer.cost.cost(&inbound.message);
         let cost = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN);
         let Measured::Exceeded(wait) = meter.take(cost) else {
@@ -272,10 +223,7 @@ impl<S, K, C, E> RateLimit<S, K, C, E> {
         match (layer.excess.on_excess(), wait) {
             (Some(failure), _) => Err(failure),
             (None, Some(wait)) => {
-                self.debt = Some(Debt {
-                    cost,
-                    until: Box::pin(sleep(wait)),
-                });
+                self.debt = Some(Debt { cost, until: Box::pin(sleep(wait)) });
                 Ok(())
             }
             // Never paid for, however long it waits.
@@ -302,12 +250,8 @@ where
 
     fn call(&mut self, inbound: Inbound<M, P>) -> Self::Future {
         let kind = match self.charge(&inbound) {
-            Ok(()) => Kind::Inner {
-                future: self.inner.call(inbound),
-            },
-            Err(failure) => Kind::Refused {
-                failure: Some(failure),
-            },
+            Ok(()) => Kind::Inner { future: self.inner.call(inbound) },
+            Err(failure) => Kind::Refused { failure: Some(failure) },
         };
         RateLimitFuture { kind }
     }

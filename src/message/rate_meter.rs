@@ -120,11 +120,7 @@ impl Quota {
 
     const fn per(count: u32, per: Duration) -> Self {
         let rate = at_least_one(count);
-        Self {
-            rate,
-            per,
-            burst: rate,
-        }
+        Self { rate, per, burst: rate }
     }
 
     fn meter(self) -> Meter {
@@ -133,10 +129,7 @@ impl Quota {
             .unwrap_or(governor::Quota::per_second(self.rate))
             .allow_burst(self.burst);
         let limiter = RateLimiter::direct_with_clock(quota, TokioClock);
-        Meter {
-            limiter: Arc::new(limiter),
-            burst: self.burst,
-        }
+        Meter { limiter: Arc::new(limiter), burst: self.burst }
     }
 }
 
@@ -165,16 +158,8 @@ impl Meter {
 impl MeterTable {
     pub(crate) fn new(quota: Quota, max_entries: usize) -> Self {
         let overflow = quota.meter();
-        let inner = Inner {
-            meters: HashMap::new(),
-            overflow,
-            swept: None,
-        };
-        Self {
-            quota,
-            max_entries,
-            inner: Mutex::new(inner),
-        }
+        let inner = Inner { meters: HashMap::new(), overflow, swept: None };
+        Self { quota, max_entries, inner: Mutex::new(inner) }
     }
 
     /// The bucket for `key`; one of its own for none.
@@ -189,10 +174,7 @@ impl MeterTable {
         }
         if inner.meters.len() >= self.max_entries {
             let now = Instant::now();
-            if inner
-                .swept
-                .is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1))
-            {
+            if inner.swept.is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1)) {
                 inner.swept = Some(now);
                 inner.meters.retain(|_, meter| !meter.is_idle());
             }
@@ -200,11 +182,7 @@ impl MeterTable {
                 return inner.overflow.clone();
             }
         }
-        inner
-            .meters
-            .entry(key)
-            .or_insert_with(|| self.quota.meter())
-            .clone()
+        inner.meters.entry(key).or_insert_with(|| self.quota.meter()).clone()
     }
 }
 
@@ -231,9 +209,7 @@ impl<U: Principal> RateKey<Authenticated<U>> for PerUser {
 
 impl<P> RateKey<P> for PerAddress {
     fn key(&self, _: &P, connection: &Connection) -> Option<RateKeyValue> {
-        Some(RateKeyValue::of(
-            connection.peer_addr().map(|peer| subscriber(peer.ip())),
-        ))
+        Some(RateKeyValue::of(connection.peer_addr().map(|peer| subscriber(peer.ip()))))
     }
 }
 
@@ -258,9 +234,7 @@ impl Clock for TokioClock {
 
 impl fmt::Debug for MeterTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MeterTable")
-            .field("quota", &self.quota)
-            .finish_non_exhaustive()
+        f.debug_struct("MeterTable").field("quota", &self.quota).finish_non_exhaustive()
     }
 }
 

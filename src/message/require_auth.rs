@@ -130,10 +130,7 @@ pub struct RequireAuthLayer<A: Authenticate> {
 impl<A: Authenticate> RequireAuthLayer<A> {
     /// Authenticates every connection with `authenticator`.
     pub fn new(authenticator: A) -> Self {
-        Self {
-            authenticator: Arc::new(authenticator),
-            on_open: None,
-        }
+        Self { authenticator: Arc::new(authenticator), on_open: None }
     }
 
     /// Calls `hook` for each authenticated peer.
@@ -147,11 +144,7 @@ impl<A: Authenticate, S> Layer<S> for RequireAuthLayer<A> {
     type Service = RequireAuth<S, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequireAuth {
-            inner,
-            layer: self.clone(),
-            progress: Progress::Nothing,
-        }
+        RequireAuth { inner, layer: self.clone(), progress: Progress::Nothing }
     }
 }
 
@@ -210,26 +203,16 @@ where
         if let Some(proof) = self.verified().cloned() {
             let (message, Anonymous { .. }, connection) = inbound.into_parts();
             let inbound = Inbound::new(message, proof, connection);
-            return RequireAuthFuture {
-                kind: Kind::Inner {
-                    future: self.inner.call(inbound),
-                },
-            };
+            return RequireAuthFuture { kind: Kind::Inner { future: self.inner.call(inbound) } };
         }
         if let Progress::Asked(_) = self.progress {
             // The one attempt was made, and its future dropped before it could say how it ended.
-            return RequireAuthFuture {
-                kind: Kind::Refused,
-            };
+            return RequireAuthFuture { kind: Kind::Refused };
         }
         let slot = Arc::new(OnceLock::new());
         self.progress = Progress::Asked(Arc::clone(&slot));
         let verdict = verify(self.layer.clone(), inbound, slot);
-        RequireAuthFuture {
-            kind: Kind::Verify {
-                future: Box::pin(verdict),
-            },
-        }
+        RequireAuthFuture { kind: Kind::Verify { future: Box::pin(verdict) } }
     }
 }
 
@@ -240,16 +223,8 @@ async fn verify<A: Authenticate, R: From<Message>>(
     slot: Arc<OnceLock<Authenticated<A::User>>>,
 ) -> Result<Reply<R>, Failure<R>> {
     let connection = inbound.connection();
-    let failure = match layer
-        .authenticator
-        .authenticate(&inbound.message, connection)
-        .await
-    {
-        Ok(Session {
-            user,
-            expires,
-            reply,
-        }) => {
+    let failure = match layer.authenticator.authenticate(&inbound.message, connection).await {
+        Ok(Session { user, expires, reply }) => {
             connection.authenticated(user.id(), expires);
             let proof = slot.get_or_init(|| Authenticated::claim(user));
             if let Some(hook) = &layer.on_open {
@@ -264,21 +239,14 @@ async fn verify<A: Authenticate, R: From<Message>>(
         AuthFailure::Rejected => ("auth.failed", CloseReason::AuthFailed),
         AuthFailure::Unavailable => ("auth.error", CloseReason::AuthUnavailable),
     };
-    connection.record(AuditEvent::AuthFailed {
-        connection: connection.id(),
-        rule,
-    });
+    connection.record(AuditEvent::AuthFailed { connection: connection.id(), rule });
     Err(Failure::Close(reason))
 }
 
 impl<U> Session<U> {
     /// A session of `user` that does not end by itself.
     pub fn new(user: U) -> Self {
-        Self {
-            user,
-            expires: None,
-            reply: None,
-        }
+        Self { user, expires: None, reply: None }
     }
 
     /// Ends the session `time` from now: the connection then closes with 4401.
@@ -305,10 +273,7 @@ where
 
 impl<A: Authenticate> Clone for RequireAuthLayer<A> {
     fn clone(&self) -> Self {
-        Self {
-            authenticator: Arc::clone(&self.authenticator),
-            on_open: self.on_open.clone(),
-        }
+        Self { authenticator: Arc::clone(&self.authenticator), on_open: self.on_open.clone() }
     }
 }
 
@@ -326,9 +291,7 @@ impl<S, A: Authenticate> fmt::Debug for RequireAuth<S, A> {
 
 impl<U: Principal> fmt::Debug for Session<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("user", &self.user.id())
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("user", &self.user.id()).finish_non_exhaustive()
     }
 }
 

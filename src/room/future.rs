@@ -39,28 +39,17 @@ pin_project! {
 
 impl<S: Service<M>, M, R> ResponseFuture<S, M, R> {
     pub(super) fn inner(inner: Arc<Mutex<S>>, message: M) -> Self {
-        Self {
-            state: State::Waiting {
-                inner,
-                message: Some(message),
-            },
-        }
+        Self { state: State::Waiting { inner, message: Some(message) } }
     }
 
     pub(super) fn boxed(
         future: Pin<Box<dyn Future<Output = Result<Reply<R>, Failure<R>>> + Send>>,
     ) -> Self {
-        Self {
-            state: State::Boxed { future },
-        }
+        Self { state: State::Boxed { future } }
     }
 
     pub(super) fn ready(answer: Result<Reply<R>, Failure<R>>) -> Self {
-        Self {
-            state: State::Ready {
-                answer: Some(answer),
-            },
-        }
+        Self { state: State::Ready { answer: Some(answer) } }
     }
 }
 

@@ -155,11 +155,7 @@ impl Gate {
         let quota =
             Quota::per_second(limits.handshakes_per_second).allow_burst(limits.handshake_burst);
         let rate = Rate::direct_with_clock(quota, TokioClock);
-        Self {
-            limits,
-            rate,
-            counts: Mutex::default(),
-        }
+        Self { limits, rate, counts: Mutex::default() }
     }
 
     /// Takes room for `request`, which came from `peer`.
@@ -171,13 +167,8 @@ impl Gate {
         let permit = self.take(peer.map(PeerKey::of))?;
         // Last, so that who is refused for want of room does not slow down the others. A refusal
         // here drops the permit again.
-        self.rate
-            .check()
-            .map_err(|_| UpgradeRejectionKind::TooFast)?;
-        Ok(AdmittedRequest {
-            accept: request.accept,
-            permit,
-        })
+        self.rate.check().map_err(|_| UpgradeRejectionKind::TooFast)?;
+        Ok(AdmittedRequest { accept: request.accept, permit })
     }
 
     fn take(
@@ -203,11 +194,7 @@ impl Gate {
             *counts.per_peer.entry(peer).or_default() += 1;
         }
         drop(counts);
-        Ok(ConnectionPermit {
-            gate: Arc::clone(self),
-            peer,
-            unauthenticated: true,
-        })
+        Ok(ConnectionPermit { gate: Arc::clone(self), peer, unauthenticated: true })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -260,9 +247,7 @@ impl fmt::Debug for ConnectionPermit {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Gate").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 

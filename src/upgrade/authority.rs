@@ -34,10 +34,7 @@ impl Authority {
             None if port.is_empty() => None,
             None => return None,
         };
-        Some(Self {
-            host: host.to_ascii_lowercase().into(),
-            port,
-        })
+        Some(Self { host: host.to_ascii_lowercase().into(), port })
     }
 }
 

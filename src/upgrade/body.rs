@@ -30,15 +30,11 @@ pin_project! {
 
 impl<B> ResponseBody<B> {
     pub(super) const fn inner(body: B) -> Self {
-        Self {
-            kind: Kind::Inner { body },
-        }
+        Self { kind: Kind::Inner { body } }
     }
 
     const fn fixed(text: &'static str) -> Self {
-        Self {
-            kind: Kind::Fixed { text },
-        }
+        Self { kind: Kind::Fixed { text } }
     }
 }
 

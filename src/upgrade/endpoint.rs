@@ -32,11 +32,7 @@ where
     S::Future: Send,
 {
     fn serve(&self, accepted: Accepted, settings: &Settings) {
-        let Accepted {
-            upgrade,
-            peer,
-            permit,
-        } = accepted;
+        let Accepted { upgrade, peer, mut permit } = accepted;
         let config = Arc::clone(&settings.connection);
         let limits = config.outbound_limits();
         let connection = Connection::new(peer, limits, Arc::clone(&settings.audit));
@@ -44,6 +40,10 @@ where
         let stack = self.layers.layer((self.make)(&connection));
         let on_close = settings.on_close.clone();
         let anonymous = settings.anonymous;
+        if anonymous {
+            // Nobody will authenticate: all that counts is the cap on connections.
+            permit.authenticated();
+        }
         tokio::spawn(async move {
             // The answer is in hyper's hands; a peer that does not take it is not waited for longer
             // than it would have had to authenticate.

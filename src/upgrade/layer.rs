@@ -96,10 +96,7 @@ impl WebSocketLayer {
         <L::Service as Service<Inbound<Message, Anonymous>>>::Future: Send,
     {
         let make = move |_: &Connection| handler.clone();
-        Self::from_endpoint(Arc::new(StackEndpoint {
-            layers: messages,
-            make,
-        }))
+        Self::from_endpoint(Arc::new(StackEndpoint { layers: messages, make }))
     }
 
     /// The same with a [`Handler`] of its own for each connection, which `make` makes.
@@ -116,10 +113,7 @@ impl WebSocketLayer {
         <L::Service as Service<Inbound<Message, Anonymous>>>::Future: Send,
     {
         let make = move |connection: &Connection| HandlerService::new(make(connection));
-        Self::from_endpoint(Arc::new(StackEndpoint {
-            layers: messages,
-            make,
-        }))
+        Self::from_endpoint(Arc::new(StackEndpoint { layers: messages, make }))
     }
 
     /// An endpoint on every path, with the defaults.
@@ -195,9 +189,7 @@ impl WebSocketLayer {
     ///
     /// What does not try to upgrade is answered `426`.
     pub fn into_service(self) -> WebSocket<WebSocketOnly> {
-        let inner = WebSocketOnly {
-            shared: Arc::clone(&self.shared),
-        };
+        let inner = WebSocketOnly { shared: Arc::clone(&self.shared) };
         self.layer(inner)
     }
 }
@@ -206,10 +198,7 @@ impl<S> Layer<S> for WebSocketLayer {
     type Service = WebSocket<S>;
 
     fn layer(&self, inner: S) -> WebSocket<S> {
-        WebSocket {
-            inner,
-            shared: Arc::clone(&self.shared),
-        }
+        WebSocket { inner, shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -231,9 +220,7 @@ impl Shared {
         let upgrade = take_upgrade(request);
         let trusted = self.origin.verify(attempt)?;
         let upgrade = upgrade.ok_or(UpgradeRejectionKind::NotUpgradable)?;
-        let admitted = self
-            .gate
-            .admit(trusted, PeerAddr::read(request.extensions()))?;
+        let admitted = self.gate.admit(trusted, PeerAddr::read(request.extensions()))?;
         Ok(Decision::Accept(admitted, upgrade))
     }
 
@@ -246,9 +233,7 @@ impl Shared {
         let (rule, status) = (kind.rule(), kind.status().as_u16());
         tracing::debug!(rule, status, "handshake refused");
         let peer = PeerAddr::read(request.extensions());
-        self.settings
-            .audit
-            .record(AuditEvent::UpgradeRefused { peer, rule, status });
+        self.settings.audit.record(AuditEvent::UpgradeRefused { peer, rule, status });
         UpgradeRejection::new(kind).into_response(request.version())
     }
 }
@@ -300,9 +285,7 @@ impl<B> Service<Request<B>> for WebSocketOnly {
         } else {
             UpgradeRejectionKind::NotFound
         };
-        ready(Ok(
-            UpgradeRejection::new(kind).into_response(request.version())
-        ))
+        ready(Ok(UpgradeRejection::new(kind).into_response(request.version())))
     }
 }
 
@@ -324,17 +307,11 @@ pin_project! {
 
 impl<F, B> ResponseFuture<F, B> {
     const fn inner(future: F) -> Self {
-        Self {
-            kind: Kind::Inner { future },
-        }
+        Self { kind: Kind::Inner { future } }
     }
 
     const fn finished(response: Response<ResponseBody<B>>) -> Self {
-        Self {
-            kind: Kind::Finished {
-                response: Some(response),
-            },
-        }
+        Self { kind: Kind::Finished { response: Some(response) } }
     }
 }
 
@@ -344,18 +321,15 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
-    #[expect(
-        clippy::expect_used,
-        reason = "a future must not be polled after it is done"
-    )]
+    #[expect(clippy::expect_used, reason = "a future must not be polled after it is done")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(Ok(match self.project().kind.project() {
             KindProjection::Inner { future } => {
                 ready_or_return!(future.poll(cx))?.map(ResponseBody::inner)
             }
-            KindProjection::Finished { response } => response
-                .take()
-                .expect("ResponseFuture polled after completion"),
+            KindProjection::Finished { response } => {
+                response.take().expect("ResponseFuture polled after completion")
+            }
         }))
     }
 }
@@ -372,9 +346,7 @@ impl fmt::Debug for WebSocketLayer {
 
 impl<S: fmt::Debug> fmt::Debug for WebSocket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("WebSocket").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 

@@ -37,11 +37,15 @@ pub use self::{
 };
 
 mod layer;
-mod origin;
-mod peer;
-mod rejection;
 mod request;
+mod authority;
+mod origin;
+mod admission;
+mod peer;
 mod serve;
+mod endpoint;
+mod rejection;
+mod body;
 
 #[cfg(test)]
 mod tests;

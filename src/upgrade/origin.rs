@@ -177,9 +177,9 @@ impl OriginPolicy {
             OriginHeader::One(origin) if !self.any_origin && !self.trusts(origin, &request) => {
                 Err(UpgradeRejectionKind::OriginNotTrusted)
             }
-            OriginHeader::Missing | OriginHeader::One(_) => Ok(TrustedRequest {
-                accept: request.accept,
-            }),
+            OriginHeader::Missing | OriginHeader::One(_) => {
+                Ok(TrustedRequest { accept: request.accept })
+            }
         }
     }
 
@@ -235,21 +235,14 @@ impl Origin {
         let (scheme, authority) = text.split_once("://")?;
         // RFC 3986 §3.1
         let valid = scheme.starts_with(|it: char| it.is_ascii_alphabetic())
-            && scheme
-                .bytes()
-                .all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it));
+            && scheme.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it));
         if !valid {
             return None;
         }
         let scheme = scheme.to_ascii_lowercase();
         let mut authority = Authority::parse(authority)?;
-        authority.port = authority
-            .port
-            .filter(|it| Some(*it) != default_port(&scheme));
-        Some(Self::Site {
-            scheme: scheme.into(),
-            authority,
-        })
+        authority.port = authority.port.filter(|it| Some(*it) != default_port(&scheme));
+        Some(Self::Site { scheme: scheme.into(), authority })
     }
 }
 
@@ -258,10 +251,7 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Host(text) => write!(f, "{text:?} is not a host, with or without a port"),
             Self::Origin(text) => {
-                write!(
-                    f,
-                    "{text:?} is not an origin as a browser sends it: scheme://host[:port]"
-                )
+                write!(f, "{text:?} is not an origin as a browser sends it: scheme://host[:port]")
             }
         }
     }

@@ -35,10 +35,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::Extensions;
 
 /// The address of the socket that a request came in on: put it into the request's extensions.
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "it is made by whoever accepts the socket"
-)]
+#[expect(clippy::exhaustive_structs, reason = "it is made by whoever accepts the socket")]
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct PeerAddr(pub SocketAddr);
 

@@ -132,32 +132,20 @@ impl UpgradeRejectionKind {
         use StatusCode as Status;
         match self {
             Self::Body => (Status::BAD_REQUEST, "no body allowed\n", "handshake.body"),
-            Self::Connection => (
-                Status::BAD_REQUEST,
-                "connection: upgrade expected\n",
-                "handshake.connection",
-            ),
+            Self::Connection => {
+                (Status::BAD_REQUEST, "connection: upgrade expected\n", "handshake.connection")
+            }
             Self::Host => (Status::BAD_REQUEST, "invalid host\n", "handshake.host"),
-            Self::HostNotAllowed => (
-                Status::MISDIRECTED_REQUEST,
-                "unknown host\n",
-                "host.not_allowed",
-            ),
-            Self::HttpVersion => (
-                Status::BAD_REQUEST,
-                "http/1.1 expected\n",
-                "handshake.http_version",
-            ),
-            Self::Key => (
-                Status::BAD_REQUEST,
-                "invalid sec-websocket-key\n",
-                "handshake.key",
-            ),
-            Self::Method => (
-                Status::METHOD_NOT_ALLOWED,
-                "method not allowed\n",
-                "handshake.method",
-            ),
+            Self::HostNotAllowed => {
+                (Status::MISDIRECTED_REQUEST, "unknown host\n", "host.not_allowed")
+            }
+            Self::HttpVersion => {
+                (Status::BAD_REQUEST, "http/1.1 expected\n", "handshake.http_version")
+            }
+            Self::Key => (Status::BAD_REQUEST, "invalid sec-websocket-key\n", "handshake.key"),
+            Self::Method => {
+                (Status::METHOD_NOT_ALLOWED, "method not allowed\n", "handshake.method")
+            }
             Self::NotFound => (Status::NOT_FOUND, "not found\n", "handshake.path"),
             Self::NotUpgradable => (
                 Status::INTERNAL_SERVER_ERROR,
@@ -166,58 +154,38 @@ impl UpgradeRejectionKind {
             ),
             Self::OriginMissing => (Status::FORBIDDEN, "origin required\n", "origin.missing"),
             // One text for both: it must not tell which origins would do.
-            Self::OriginNotTrusted => (
-                Status::FORBIDDEN,
-                "origin not allowed\n",
-                "origin.not_trusted",
-            ),
+            Self::OriginNotTrusted => {
+                (Status::FORBIDDEN, "origin not allowed\n", "origin.not_trusted")
+            }
             Self::OriginRepeated => (Status::FORBIDDEN, "origin not allowed\n", "origin.repeated"),
-            Self::ProtocolVersion => (
-                Status::UPGRADE_REQUIRED,
-                "websocket version 13 expected\n",
-                "handshake.version",
-            ),
+            Self::ProtocolVersion => {
+                (Status::UPGRADE_REQUIRED, "websocket version 13 expected\n", "handshake.version")
+            }
             Self::ProtocolVersionMissing => (
                 Status::BAD_REQUEST,
                 "invalid sec-websocket-version\n",
                 "handshake.version_missing",
             ),
-            Self::QueryCredential => (
-                Status::BAD_REQUEST,
-                "no credentials in the url\n",
-                "handshake.query_credential",
-            ),
-            Self::TooFast => (
-                Status::TOO_MANY_REQUESTS,
-                "too many handshakes\n",
-                "admission.rate",
-            ),
-            Self::TooManyConnections => (
-                Status::SERVICE_UNAVAILABLE,
-                "no room\n",
-                "admission.connections",
-            ),
-            Self::TooManyFromPeer => (
-                Status::TOO_MANY_REQUESTS,
-                "too many connections\n",
-                "admission.peer",
-            ),
+            Self::QueryCredential => {
+                (Status::BAD_REQUEST, "no credentials in the url\n", "handshake.query_credential")
+            }
+            Self::TooFast => (Status::TOO_MANY_REQUESTS, "too many handshakes\n", "admission.rate"),
+            Self::TooManyConnections => {
+                (Status::SERVICE_UNAVAILABLE, "no room\n", "admission.connections")
+            }
+            Self::TooManyFromPeer => {
+                (Status::TOO_MANY_REQUESTS, "too many connections\n", "admission.peer")
+            }
             // The same text as when the endpoint is full: a flooder need not know which limit it is.
-            Self::TooManyUnauthenticated => (
-                Status::SERVICE_UNAVAILABLE,
-                "no room\n",
-                "admission.unauthenticated",
-            ),
-            Self::Upgrade => (
-                Status::BAD_REQUEST,
-                "upgrade: websocket expected\n",
-                "handshake.upgrade",
-            ),
-            Self::UpgradeRequired => (
-                Status::UPGRADE_REQUIRED,
-                "this is a websocket\n",
-                "handshake.none",
-            ),
+            Self::TooManyUnauthenticated => {
+                (Status::SERVICE_UNAVAILABLE, "no room\n", "admission.unauthenticated")
+            }
+            Self::Upgrade => {
+                (Status::BAD_REQUEST, "upgrade: websocket expected\n", "handshake.upgrade")
+            }
+            Self::UpgradeRequired => {
+                (Status::UPGRADE_REQUIRED, "this is a websocket\n", "handshake.none")
+            }
         }
     }
 }

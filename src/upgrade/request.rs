@@ -65,11 +65,9 @@ impl UpgradeRequest {
         if !has_token(headers, &header::CONNECTION, b"upgrade") {
             return Err(UpgradeRejectionKind::Connection);
         }
-        if !only(headers, &header::UPGRADE).is_some_and(|it| {
-            it.as_bytes()
-                .trim_ascii()
-                .eq_ignore_ascii_case(b"websocket")
-        }) {
+        if !only(headers, &header::UPGRADE)
+            .is_some_and(|it| it.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
+        {
             return Err(UpgradeRejectionKind::Upgrade);
         }
         if declares_body(headers) {
@@ -89,10 +87,7 @@ impl UpgradeRequest {
         Ok(Some(Self {
             accept,
             authority,
-            scheme: request
-                .uri()
-                .scheme_str()
-                .map(|it| it.to_ascii_lowercase().into()),
+            scheme: request.uri().scheme_str().map(|it| it.to_ascii_lowercase().into()),
             origin: OriginHeader::read(headers),
             has_cookie: headers.contains_key(header::COOKIE),
         }))
@@ -112,9 +107,7 @@ impl OriginHeader {
 fn is_attempt(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::CONNECT
         || headers.contains_key(header::UPGRADE)
-        || headers
-            .keys()
-            .any(|it| it.as_str().starts_with("sec-websocket-"))
+        || headers.keys().any(|it| it.as_str().starts_with("sec-websocket-"))
 }
 
 /// RFC 9112 §3.2: one `Host`, and an absolute request target outranks it. We demand that both say
@@ -147,10 +140,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
 fn declares_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
         || headers.contains_key(header::EXPECT)
-        || headers
-            .get_all(header::CONTENT_LENGTH)
-            .iter()
-            .any(|it| it.as_bytes() != b"0")
+        || headers.get_all(header::CONTENT_LENGTH).iter().any(|it| it.as_bytes() != b"0")
 }
 
 /// Answers `key`, if it is the canonical base64 of 16 bytes (RFC 4648 §3.5).
@@ -172,26 +162,20 @@ fn names_credential(query: &str) -> bool {
     query.split(['&', ';']).any(|pair| {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
         let name = percent_decode(name.as_bytes());
-        CREDENTIALS
-            .iter()
-            .any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
+        CREDENTIALS.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
     })
 }
 
 /// Decodes once, as a server would; what is not an escape stays as it is.
 fn percent_decode(mut text: &[u8]) -> Vec<u8> {
-    let hex = |it: u8| {
-        char::from(it)
-            .to_digit(16)
-            .and_then(|it| u8::try_from(it).ok())
-    };
+    let hex = |it: u8| char::from(it).to_digit(16).and_then(|it| u8::try_from(it).ok());
     let mut decoded = Vec::with_capacity(text.len());
     while let Some((&byte, rest)) = text.split_first() {
         text = rest;
         let escaped = match rest {
-            [high, low, rest @ ..] if byte == b'%' => hex(*high)
-                .zip(hex(*low))
-                .map(|(high, low)| (high << 4 | low, rest)),
+            [high, low, rest @ ..] if byte == b'%' => {
+                hex(*high).zip(hex(*low)).map(|(high, low)| (high << 4 | low, rest))
+            }
             _ => None,
         };
         match escaped {
@@ -206,13 +190,5 @@ fn percent_decode(mut text: &[u8]) -> Vec<u8> {
 }
 
 /// Names under which applications put credentials into a URL.
-const CREDENTIALS: [&str; 8] = [
-    "token",
-    "access_token",
-    "auth",
-    "jwt",
-    "api_key",
-    "ticket",
-    "secret",
-    "password",
-];
+const CREDENTIALS: [&str; 8] =
+    ["token", "access_token", "auth", "jwt", "api_key", "ticket", "secret", "password"];

@@ -71,14 +71,7 @@ pub(super) fn switch_protocols<T: Default>(
     settings: &Settings,
 ) -> Response<T> {
     let AdmittedRequest { accept, permit } = admitted;
-    endpoint.serve(
-        Accepted {
-            upgrade,
-            peer,
-            permit,
-        },
-        settings,
-    );
+    endpoint.serve(Accepted { upgrade, peer, permit }, settings);
     let mut response = Response::new(T::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -93,7 +93,8 @@ export class RoomClient extends EventTarget {
   #connectedAt = 0;
   #heardAt = 0;
   #pingedAt = 0; // 0: no ping is out
-  #retry; // the timer of the next attempt
+  #retry; // the timer of the next attempt, due at ...
+  #retryAt = 0;
   #tick; // the timer that looks after everything else, while there is an attempt
   #listening; // aborts the listeners on window and document
 
@@ -118,7 +119,7 @@ export class RoomClient extends EventTarget {
     this.#listening = new AbortController();
     const { signal } = this.#listening;
     globalThis.addEventListener?.("online", () => this.#wake(), { signal });
-    globalThis.document?.addEventListener("visibilitychange", () => this.#wake(), { signal });
+    globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.#wake(), { signal });
     this.#open();
   }
 
@@ -238,9 +239,15 @@ export class RoomClient extends EventTarget {
     }
     this.#freshTicketUsed ||= action === "fresh-ticket";
     this.#mayHurry = code === 1001 || code === 1005 || code === 1006;
-    this.#retry = setTimeout(() => this.#open(), wait);
+    this.#retryIn(wait);
     const patient = this.#failures >= PATIENT_AFTER;
     this.#setState("waiting", { code, text, retryAt: Date.now() + wait, patient });
+  }
+
+  #retryIn(ms) {
+    clearTimeout(this.#retry);
+    this.#retryAt = performance.now() + ms;
+    this.#retry = setTimeout(() => this.#open(), ms);
   }
 
   /** Lets go of the socket without waiting for it: a dead one may take a minute to say so. */
@@ -273,10 +280,10 @@ export class RoomClient extends EventTarget {
 
   /** Online again, or looked at again: try now, or find out whether the connection is still there. */
   #wake() {
-    if (globalThis.document?.hidden) return;
     this.ping();
-    const due = performance.now() - this.#startedAt > WAKE_MS;
-    if (this.#state === "waiting" && this.#mayHurry && due) this.#open();
+    if (this.#state !== "waiting" || !this.#mayHurry) return;
+    const soon = Math.max(performance.now(), this.#startedAt + WAKE_MS);
+    if (soon < this.#retryAt) this.#retryIn(soon - performance.now());
   }
 
   #flush() {
