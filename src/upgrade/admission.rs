@@ -197,6 +197,18 @@ impl Gate {
         Ok(ConnectionPermit { gate: Arc::clone(self), peer, unauthenticated: true })
     }
 
+    /// Whether every permit was given back.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let counts = self.counts();
+        (counts.connections, counts.unauthenticated, counts.per_peer.len()) == (0, 0, 0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn peers(&self) -> usize {
+        self.counts().per_peer.len()
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
