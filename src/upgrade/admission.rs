@@ -1,38 +1,6 @@
 //! Admit a connection only while there is room, and not too many at once.
 //!
 //! An idle socket costs its peer nothing. [`Admission`] bounds what such sockets cost the server.
-//! The limits are checked together, before anything is spawned:
-//!
-//! | limit | default | why this | over it |
-//! |---|---|---|---|
-//! | [`max_connections`](Admission::max_connections) | 10,000 | 80 MiB while idle; 14 GiB if every peer makes the server hold all that one can | `503` |
-//! | [`max_unauthenticated`](Admission::max_unauthenticated) | 1,000 | 200 logins a second, even if each takes all 5 s it has; nine tenths stay for those who showed who they are | `503` |
-//! | [`max_connections_per_peer`](Admission::max_connections_per_peer) | 256 | two each for the 128 subscribers behind one address of a carrier; a quarter of what may wait for credentials, so that no address locks out the others | `429` |
-//! | [`handshakes_per_second`](Admission::handshakes_per_second) | 500 | 10,000 clients are back 20 s after a restart | `429` |
-//! | [`handshake_burst`](Admission::handshake_burst) | 1,000 | as many as may wait for their credentials | `429` |
-//!
-//! A refusal carries `Retry-After`, at random within 5 to 30 s, so that those refused together do
-//! not come back together. The slot is held by the connection's task, not by the response, and is
-//! free again when that task ends, however it ends. tower's `ConcurrencyLimit` around the HTTP
-//! service does not do this: its permit is released at the 101.
-//!
-//! # Example
-//!
-//! ```
-//! use std::num::NonZeroUsize;
-//!
-//! use tower_websocket::Admission;
-//!
-//! const SMALL: NonZeroUsize = NonZeroUsize::new(200).unwrap();
-//!
-//! let admission = Admission::new().max_connections(SMALL).max_unauthenticated(SMALL);
-//! ```
-//!
-//! # Deployment
-//!
-//! The limit per peer needs a [`PeerAddr`](super::PeerAddr). Each connection needs a file
-//! descriptor: raise the limit of the process (often 1,024) above `max_connections`. A socket that
-//! never sends a request is not counted here: only the HTTP server's header timeout closes it.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -49,6 +17,39 @@ use http::HeaderValue;
 use super::{origin::TrustedRequest, peer::PeerKey, rejection::UpgradeRejectionKind};
 
 /// How many connections there may be, and how fast they may come.
+///
+/// The limits are checked together, before anything is spawned:
+///
+/// | limit | default | why this | over it |
+/// |---|---|---|---|
+/// | [`max_connections`](Admission::max_connections) | 10,000 | 80 MiB while idle; 14 GiB if every peer makes the server hold all that one can | `503` |
+/// | [`max_unauthenticated`](Admission::max_unauthenticated) | 1,000 | 200 logins a second, even if each takes all 5 s it has; nine tenths stay for those who showed who they are | `503` |
+/// | [`max_connections_per_peer`](Admission::max_connections_per_peer) | 256 | two each for the 128 subscribers behind one address of a carrier; a quarter of what may wait for credentials, so that no address locks out the others | `429` |
+/// | [`handshakes_per_second`](Admission::handshakes_per_second) | 500 | 10,000 clients are back 20 s after a restart | `429` |
+/// | [`handshake_burst`](Admission::handshake_burst) | 1,000 | as many as may wait for their credentials | `429` |
+///
+/// A refusal carries `Retry-After`, at random within 5 to 30 s, so that those refused together do
+/// not come back together. The slot is held by the connection's task, not by the response, and is
+/// free again when that task ends, however it ends. tower's `ConcurrencyLimit` around the HTTP
+/// service does not do this: its permit is released at the 101.
+///
+/// # Example
+///
+/// ```
+/// use std::num::NonZeroUsize;
+///
+/// use tower_websocket::Admission;
+///
+/// const SMALL: NonZeroUsize = NonZeroUsize::new(200).unwrap();
+///
+/// let admission = Admission::new().max_connections(SMALL).max_unauthenticated(SMALL);
+/// ```
+///
+/// # Deployment
+///
+/// The limit per peer needs a [`PeerAddr`](super::PeerAddr). Each connection needs a file
+/// descriptor: raise the limit of the process (often 1,024) above `max_connections`. A socket that
+/// never sends a request is not counted here: only the HTTP server's header timeout closes it.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Admission {
@@ -92,7 +93,7 @@ struct Counts {
 }
 
 impl Admission {
-    /// The defaults of the table in the module's documentation.
+    /// The defaults of the [table](Self).
     pub const fn new() -> Self {
         Self {
             max_connections: MAX_CONNECTIONS,
@@ -197,6 +198,18 @@ impl Gate {
         Ok(ConnectionPermit { gate: Arc::clone(self), peer, unauthenticated: true })
     }
 
+    /// Whether every permit was given back.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let counts = self.counts();
+        (counts.connections, counts.unauthenticated, counts.per_peer.len()) == (0, 0, 0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn peers(&self) -> usize {
+        self.counts().per_peer.len()
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -265,7 +278,7 @@ impl Clock for TokioClock {
     }
 }
 
-// The reasons stand in the module's table.
+// The reasons stand in the table of `Admission`.
 const MAX_CONNECTIONS: NonZeroUsize = at_least_one(10_000);
 const MAX_UNAUTHENTICATED: NonZeroUsize = at_least_one(1_000);
 const MAX_CONNECTIONS_PER_PEER: NonZeroUsize = at_least_one(256);

@@ -2,49 +2,7 @@
 //!
 //! A browser sends cookies with every WebSocket handshake, whichever page opened it, and applies no
 //! same-origin rule of its own (cross-site WebSocket hijacking, CWE-1385). [`OriginPolicy`] is that
-//! rule. A handshake passes when the first of these that applies lets it:
-//!
-//! 1. Several `Origin` lines: `403`, whatever they say.
-//! 2. No `Origin`: allowed if there is no `Cookie` either, because only browsers have ambient
-//!    credentials, and they send `Origin`. [`require_origin`](OriginPolicy::require_origin) refuses
-//!    it always.
-//! 3. An origin that was [trusted](OriginPolicy::trust) by name: allowed.
-//! 4. Another origin at the host of a trusted one: `403`. Naming `https://app.example` says which
-//!    scheme and port that host is served at, so `http://app.example` is not it.
-//! 5. An `http` or `https` origin at the host and port of the request's `Host`: allowed, if the
-//!    scheme is the request's too, where that is known. A missing port is the scheme's own: 443
-//!    for `https`, 80 for `http`.
-//! 6. Everything else, `null` and what no browser sends included: `403`.
-//!
-//! The scheme of a request is known only if its target is an absolute URL or if
-//! [`require_https`](OriginPolicy::require_https) says it: behind a proxy that ends TLS, plain HTTP
-//! arrives here either way. Scheme and host are compared in ASCII lower case, the rest byte for
-//! byte. A refused peer sees `403` with a fixed text.
-//!
-//! # Example
-//!
-//! ```
-//! use tower_websocket::OriginPolicy;
-//!
-//! # fn main() -> Result<(), tower_websocket::upgrade::ConfigError> {
-//! let policy = OriginPolicy::new()
-//!     .require_https()
-//!     .trust("https://partner.example")?;
-//!
-//! // No browser sends this, so it would never match anything.
-//! assert!(OriginPolicy::new().trust("https://partner.example/").is_err());
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # Deployment
-//!
-//! The policy believes `Host`. A proxy in front has to pass on the one the browser sent: if it puts
-//! its own there, every page is refused; if it copies `Origin` into it, every page is let in. Call
-//! [`require_https`](OriginPolicy::require_https) wherever pages are served over TLS. A server that
-//! is reached by address, on a developer's machine or in a home network, should name its
-//! [hosts](OriginPolicy::allow_host): otherwise a page whose name was rebound to that address is of
-//! the same host as far as anybody can see.
+//! rule, and says it in full.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -58,8 +16,50 @@ use super::{
 
 /// Whose pages may open a WebSocket.
 ///
-/// The default is the pages of the host that the handshake came to. See `upgrade/origin.rs`'s rule
-/// on [`trust`](Self::trust) for what a list of names changes.
+/// A browser sends cookies with every WebSocket handshake, whichever page opened it, and applies no
+/// same-origin rule of its own. This is that rule. The first of these that applies decides:
+///
+/// 1. Several `Origin` lines: `403`, whatever they say.
+/// 2. No `Origin`: allowed if there is no `Cookie` either, because only browsers have ambient
+///    credentials, and they send `Origin`. [`require_origin`](OriginPolicy::require_origin) refuses
+///    it always.
+/// 3. An origin that was [trusted](OriginPolicy::trust) by name: allowed.
+/// 4. Another origin at the host of a trusted one: `403`. Naming `https://app.example` says which
+///    scheme and port that host is served at, so `http://app.example` is not it.
+/// 5. An `http` or `https` origin at the host and port of the request's `Host`: allowed, if the
+///    scheme is the request's too, where that is known. A missing port is the scheme's own: 443
+///    for `https`, 80 for `http`.
+/// 6. Everything else, `null` and what no browser sends included: `403`.
+///
+/// The scheme of a request is known only if its target is an absolute URL or if
+/// [`require_https`](OriginPolicy::require_https) says it: behind a proxy that ends TLS, plain HTTP
+/// arrives here either way. Scheme and host are compared in ASCII lower case, the rest byte for
+/// byte. A refused peer sees `403` with a fixed text.
+///
+/// # Example
+///
+/// ```
+/// use tower_websocket::OriginPolicy;
+///
+/// # fn main() -> Result<(), tower_websocket::upgrade::ConfigError> {
+/// let policy = OriginPolicy::new()
+///     .require_https()
+///     .trust("https://partner.example")?;
+///
+/// // No browser sends this, so it would never match anything.
+/// assert!(OriginPolicy::new().trust("https://partner.example/").is_err());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Deployment
+///
+/// The policy believes `Host`. A proxy in front has to pass on the one the browser sent: if it puts
+/// its own there, every page is refused; if it copies `Origin` into it, every page is let in. Call
+/// [`require_https`](OriginPolicy::require_https) wherever pages are served over TLS. A server that
+/// is reached by address, on a developer's machine or in a home network, should name its
+/// [hosts](OriginPolicy::allow_host): otherwise a page whose name was rebound to that address is of
+/// the same host as far as anybody can see.
 #[must_use]
 #[derive(Clone, Debug, Default)]
 pub struct OriginPolicy {

@@ -1,21 +1,21 @@
 //! Refuse a handshake: the one place where a rule becomes a status.
-//!
-//! A refusal is a finished response, never an error. All have the same shape: a fixed text,
-//! `Connection: close` and `Cache-Control: no-store`; nothing of them comes from the peer. The
-//! [`UpgradeRejection`] is in the response's extensions, for outer layers that log or count.
-//!
-//! | status | further headers | when |
-//! |---|---|---|
-//! | 400, 403, 404, 421, 500 | | the request, its origin, its path, its host, this server is wrong |
-//! | 405 | `Allow: GET` | any other method, `CONNECT` too |
-//! | 426 | `Upgrade: websocket`, `Sec-WebSocket-Version: 13` | another protocol version, or no attempt |
-//! | 429, 503 | `Retry-After`, 5 to 30 s at random | too many or too fast; full |
 
 use std::{error::Error, fmt};
 
 use http::{HeaderValue, Response, StatusCode, Version, header};
 
 /// Why a handshake was refused.
+///
+/// A refusal is a finished response, never an error. All have the same shape: a fixed text,
+/// `Connection: close` and `Cache-Control: no-store`; nothing of them comes from the peer. The
+/// [`UpgradeRejection`] is in the response's extensions, for outer layers that log or count.
+///
+/// | status | further headers | when |
+/// |---|---|---|
+/// | 400, 403, 404, 421, 500 | | the request, its origin, its path, its host, this server is wrong |
+/// | 405 | `Allow: GET` | any other method, `CONNECT` too |
+/// | 426 | `Upgrade: websocket`, `Sec-WebSocket-Version: 13` | another protocol version, or no attempt |
+/// | 429, 503 | `Retry-After`, 5 to 30 s at random | too many or too fast; full |
 ///
 /// This is an opaque struct so that it can carry more later; match on [`kind`](Self::kind).
 #[derive(Clone, Debug, Eq, PartialEq)]
