@@ -14,9 +14,16 @@ pub use self::{
 mod future;
 mod layer;
 mod member;
+pub mod service;
+
 mod name;
 mod policy;
+mod protocol;
 mod publish;
 mod registry;
 mod scope;
 mod seat;
+mod text;
+
+#[cfg(test)]
+mod tests;
