@@ -49,6 +49,12 @@ pub trait AuditSink: Send + Sync + 'static {
     fn record(&self, event: AuditEvent);
 }
 
+impl<T: AuditSink + ?Sized> AuditSink for Arc<T> {
+    fn record(&self, event: AuditEvent) {
+        (**self).record(event);
+    }
+}
+
 /// One thing that happened.
 #[non_exhaustive]
 #[derive(Clone, Debug)]

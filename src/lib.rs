@@ -30,6 +30,5 @@ mod close;
 mod handle;
 mod outbound;
 
-// The tests of `tests/it` are compiled into the crate until there is a connection stage.
-#[cfg(test)]
-extern crate self as tower_websocket;
+#[doc(hidden)]
+pub mod internal;

@@ -29,7 +29,7 @@ pub use self::config::ConnectionConfig;
 
 mod config;
 mod state;
-mod scanner;
+pub(crate) mod scanner;
 mod wire;
 mod output;
 mod driver;

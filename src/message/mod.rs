@@ -48,10 +48,13 @@ mod rate_meter;
 mod require_auth;
 mod decode;
 mod codec;
-mod json;
+pub(crate) mod json;
 mod handler;
 mod error;
 mod on_demand;
+
+#[cfg(test)]
+mod tests;
 
 /// One whole data message, as the peer sent it or as it will be sent.
 ///

@@ -16,8 +16,8 @@ use super::{handshake, handshake_with};
 use crate::{
     audit::{AuditEvent, AuditSink},
     upgrade::{
-        Accepted, Endpoint, PeerAddr, ResponseBody, UpgradeRejection, UpgradeRejectionKind,
-        WebSocketLayer,
+        PeerAddr, ResponseBody, UpgradeRejection, UpgradeRejectionKind, WebSocketLayer,
+        serve::{Accepted, Endpoint, Settings},
     },
 };
 
@@ -26,7 +26,7 @@ use crate::{
 struct Counter(AtomicUsize);
 
 impl Endpoint for Counter {
-    fn serve(&self, _: Accepted) {
+    fn serve(&self, _: Accepted, _: &Settings) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }

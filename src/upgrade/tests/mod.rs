@@ -6,7 +6,6 @@ mod request;
 mod origin;
 mod admission;
 mod layer;
-mod socket;
 
 /// The handshake a browser sends for a page of the same host: `HS` of the attack catalogue.
 fn handshake() -> Request<()> {
