@@ -347,9 +347,9 @@ where
     /// The end: close frame, shutdown, lingering.
     fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let this = self.project();
+        // After the peer's close frame the engine answers by itself, with the same code.
+        let by_peer = matches!(this.state.reason(), Some(CloseReason::PeerClosed(_)));
         if !std::mem::replace(this.close_sent, true) {
-            // After the peer's close frame the engine answers by itself, with the same code.
-            let by_peer = matches!(this.state.reason(), Some(CloseReason::PeerClosed(_)));
             let reason = this.state.reason().filter(|_| !by_peer);
             if let Some((code, text)) = reason.and_then(|it| Some((it.code()?, it.text()))) {
                 let frame = CloseFrame { code: u16::from(code).into(), reason: text.into() };
@@ -369,6 +369,10 @@ where
         }
         if this.state.phase() == Phase::Lingering && !*this.shut_down {
             match Pin::new(this.ws.get_mut()).poll_shutdown(cx) {
+                // A peer that has closed sends nothing more: there is nobody to hear out.
+                Poll::Ready(Ok(())) if by_peer => {
+                    return this.state.handle_transport_end(now);
+                }
                 Poll::Ready(Ok(())) => *this.shut_down = true,
                 Poll::Ready(Err(_)) => return this.state.handle_transport_end(now),
                 Poll::Pending => {}

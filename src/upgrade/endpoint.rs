@@ -1,14 +1,19 @@
 //! Join the two halves: an accepted upgrade and the stack that its messages go through.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
     admission::ConnectionPermit,
-    serve::{Accepted, Endpoint, Settings},
+    serve::{Accepted, Endpoint, OnClose, Settings},
 };
 use crate::{
     connection::{self, Permit},
@@ -36,27 +41,42 @@ where
         let config = Arc::clone(&settings.connection);
         let limits = config.outbound_limits();
         let connection = Connection::new(peer, limits, Arc::clone(&settings.audit));
-        // Code of the application, on the server's task: a panic is answered as hyper answers any.
-        let stack = self.layers.layer((self.make)(&connection));
-        let on_close = settings.on_close.clone();
         let anonymous = settings.anonymous;
         if anonymous {
             // Nobody will authenticate: all that counts is the cap on connections.
             permit.authenticated();
         }
+        // Code of the application, on the server's task: if it panics, there is no answer and no
+        // connection.
+        if let Some(hook) = &settings.on_connect {
+            hook.on_connect(&connection);
+        }
+        let end = End { hook: settings.on_close.clone(), connection: connection.clone() };
+        let stack = self.layers.layer((self.make)(&connection));
         tokio::spawn(async move {
+            let _end = end;
             // The answer is in hyper's hands; a peer that does not take it is not waited for longer
             // than it would have had to authenticate.
-            let Ok(Ok(io)) = tokio::time::timeout(config.auth_timeout, upgrade).await else {
-                return;
-            };
-            let handle = connection.clone();
+            let Ok(Ok(io)) = timeout(config.auth_timeout, upgrade).await else { return };
             let io = TokioIo::new(io);
             connection::serve(io, connection, config, anonymous, stack, permit).await;
-            if let Some(hook) = on_close {
-                hook.on_close(&handle);
-            }
         });
+    }
+}
+
+/// Calls the hook when the connection's task ends, also if it panics or the runtime stops.
+struct End {
+    hook: Option<Arc<dyn OnClose>>,
+    connection: Connection,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(hook) = &self.hook {
+            // A panic here, while the task unwinds from another, would end the process.
+            let call = AssertUnwindSafe(|| hook.on_close(&self.connection));
+            let _ = catch_unwind(call);
+        }
     }
 }
 

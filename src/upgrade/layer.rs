@@ -25,7 +25,7 @@ use super::{
     peer::PeerAddr,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
     request::UpgradeRequest,
-    serve::{Endpoint, OnClose, Settings, switch_protocols, take_upgrade},
+    serve::{Endpoint, OnClose, OnConnect, Settings, switch_protocols, take_upgrade},
 };
 use crate::{
     audit::{AuditEvent, AuditSink, TracingSink},
@@ -128,6 +128,7 @@ impl WebSocketLayer {
                     connection: Arc::default(),
                     anonymous: false,
                     audit: Arc::new(TracingSink::shared()),
+                    on_connect: None,
                     on_close: None,
                 },
             }),
@@ -179,7 +180,14 @@ impl WebSocketLayer {
         self
     }
 
-    /// Calls `hook` for each connection that has ended.
+    /// Calls `hook` for each connection whose handshake was accepted. Its peer is still anybody;
+    /// [`RequireAuthLayer::on_open`](crate::RequireAuthLayer::on_open) tells who it turns out to be.
+    pub fn on_connect(mut self, hook: impl OnConnect) -> Self {
+        Arc::make_mut(&mut self.shared).settings.on_connect = Some(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` once for each connection that has ended, however it did.
     pub fn on_close(mut self, hook: impl OnClose) -> Self {
         Arc::make_mut(&mut self.shared).settings.on_close = Some(Arc::new(hook));
         self

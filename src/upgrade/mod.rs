@@ -33,7 +33,7 @@ pub use self::{
     origin::{ConfigError, OriginPolicy},
     peer::PeerAddr,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
-    serve::OnClose,
+    serve::{OnClose, OnConnect},
 };
 
 mod layer;

@@ -39,7 +39,23 @@ pub(crate) struct Settings {
     /// Connections need not authenticate.
     pub(crate) anonymous: bool,
     pub(crate) audit: Arc<dyn AuditSink>,
+    pub(crate) on_connect: Option<Arc<dyn OnConnect>>,
     pub(crate) on_close: Option<Arc<dyn OnClose>>,
+}
+
+/// What happens when a handshake has been accepted, before the peer can say anything.
+pub trait OnConnect: Send + Sync + 'static {
+    /// `connection` is about to open.
+    fn on_connect(&self, connection: &Connection);
+}
+
+impl<F> OnConnect for F
+where
+    F: Fn(&Connection) + Send + Sync + 'static,
+{
+    fn on_connect(&self, connection: &Connection) {
+        self(connection);
+    }
 }
 
 /// What happens when a connection has ended: its socket is gone, its memberships are over.
