@@ -1,0 +1,154 @@
+//! What must hold between real threads. No test here depends on who wins.
+
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use futures_util::FutureExt;
+
+use crate::room::{OpenRooms, RoomRef, Rooms};
+
+use super::{Events, Line, Peer, drain, key};
+
+/// As many as the attack catalogue asks for.
+const ROUNDS: usize = 10_000;
+
+// covers: RM-13
+#[test]
+fn after_a_removal_nothing_goes_from_or_to_the_user() {
+    let rooms: Rooms<Line> = quiet();
+    let lobby = &rooms.at(&key("", "r1"));
+    let mut observer = Peer::new(&rooms, OpenRooms, "observer");
+    observer.join("r1").unwrap();
+    let mut victim = Peer::new(&rooms, OpenRooms, "victim");
+    let connection = victim.connection.clone();
+    let (joined, removed) = (&Barrier::new(3), &AtomicBool::new(false));
+    let (stopped, checked) = (&Barrier::new(3), &Barrier::new(3));
+    // Looked at when all threads are done: one that panicked would leave the others waiting.
+    let mut wrong = Vec::new();
+
+    thread::scope(|scope| {
+        // Speaks until it is told that it is not a member.
+        scope.spawn(move || {
+            for _ in 0..ROUNDS {
+                victim.join("r1").unwrap();
+                joined.wait();
+                let mut said = Ok(vec![]);
+                while said.is_ok() {
+                    said = victim.tell("r1", "from the victim");
+                    thread::yield_now();
+                }
+                stopped.wait();
+                checked.wait();
+                victim.events.take();
+            }
+        });
+        // Speaks to the room before, during and after the removal.
+        scope.spawn(move || {
+            let line = Line("from the speaker".into());
+            for _ in 0..ROUNDS {
+                joined.wait();
+                while !removed.load(Ordering::Acquire) {
+                    publish(lobby, &line);
+                    thread::yield_now();
+                }
+                publish(lobby, &line);
+                stopped.wait();
+                checked.wait();
+            }
+        });
+        for round in 0..ROUNDS {
+            joined.wait();
+            let count = lobby.remove("victim");
+            // The removal has returned: what was queued until now may be anything.
+            drain(&connection);
+            observer.heard();
+            removed.store(true, Ordering::Release);
+            stopped.wait();
+            removed.store(false, Ordering::Release);
+            // What came later is neither from the victim nor to it.
+            let mut heard = observer.heard();
+            let spoken = heard.len();
+            heard.retain(|it| it != "from the speaker");
+            let to_victim = drain(&connection);
+            let members = lobby.members().len();
+            if (count, heard.len(), to_victim.len(), members) != (1, 0, 0, 1) || spoken == 0 {
+                wrong.push((round, count, heard, to_victim, members, spoken));
+            }
+            observer.events.take();
+            checked.wait();
+        }
+    });
+    assert!(wrong.is_empty(), "{wrong:?}");
+    drop(observer);
+    assert!(rooms.is_empty());
+}
+
+// covers: RM-10, RM-13
+#[test]
+fn a_room_that_empties_while_others_join_is_never_two_rooms() {
+    let rooms: Rooms<Line> = quiet();
+    thread::scope(|scope| {
+        for n in 0..4 {
+            let rooms = &rooms;
+            scope.spawn(move || {
+                let lobby = rooms.at(&key("", "r1"));
+                let mut peer = Peer::new(rooms, OpenRooms, "peer");
+                for round in 0..ROUNDS / 4 {
+                    peer.join("r1").unwrap();
+                    // By the directory, not by the membership: both must mean the same room.
+                    let line = Line(format!("{n} {round}"));
+                    publish(&lobby, &line);
+                    assert!(peer.heard().contains(&line.0), "{n} {round}");
+                    peer.leave("r1").unwrap();
+                    peer.heard();
+                    assert_eq!(peer.events.take(), ["joined peer r1", "left peer r1"]);
+                }
+            });
+        }
+    });
+    assert!(rooms.is_empty());
+}
+
+#[test]
+fn every_member_hears_a_room_in_one_order() {
+    const LINES: usize = 2000;
+    let rooms: Rooms<Line> = quiet();
+    let mut peers: Vec<_> = (0..4)
+        .map(|_| Peer::new(&rooms, OpenRooms, "peer"))
+        .collect();
+    for peer in &mut peers {
+        peer.join("r1").unwrap();
+    }
+    for peer in &peers {
+        peer.heard();
+    }
+    thread::scope(|scope| {
+        for (n, peer) in peers.iter_mut().enumerate() {
+            scope.spawn(move || {
+                for line in 0..LINES {
+                    peer.tell("r1", &format!("{n} {line}")).unwrap();
+                }
+            });
+        }
+    });
+    let first = peers[0].heard();
+    assert_eq!(first.len(), 4 * LINES);
+    for peer in &peers[1..] {
+        assert_eq!(peer.heard(), first);
+    }
+}
+
+fn publish(lobby: &RoomRef<Line>, line: &Line) {
+    let published = lobby.broadcast(line).now_or_never();
+    // `None` if it was time to let others run: the message is out by then.
+    assert!(matches!(published, None | Some(Ok(_))));
+}
+
+fn quiet() -> Rooms<Line> {
+    Rooms::new().audit(Events::default())
+}
