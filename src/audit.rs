@@ -28,6 +28,7 @@
 
 use std::{
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -46,6 +47,12 @@ use crate::handle::ConnectionId;
 pub trait AuditSink: Send + Sync + 'static {
     /// Takes one event.
     fn record(&self, event: AuditEvent);
+}
+
+impl<T: AuditSink + ?Sized> AuditSink for Arc<T> {
+    fn record(&self, event: AuditEvent) {
+        (**self).record(event);
+    }
 }
 
 /// One thing that happened.
@@ -238,7 +245,12 @@ fn work(events: &Receiver<AuditEvent>, dropped: &AtomicU64, write: impl Fn(&Audi
             tracing::warn!(target: TARGET, event = "audit.dropped", count = lost);
         }
         match event {
-            Ok(event) => write(&event),
+            Ok(event) => {
+                // A subscriber that panics costs one event, which is counted, not the audit log.
+                if catch_unwind(AssertUnwindSafe(|| write(&event))).is_err() {
+                    dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
         }

@@ -184,10 +184,11 @@ impl CloseReason {
         }
     }
 
-    /// Whether the connection ended in good order: what is under way may finish and what is queued
-    /// may be written before the close frame.
+    /// Whether the server ends the connection in good order: what is under way may finish and what
+    /// is queued may be written before the close frame. (After the peer's own close frame nothing but
+    /// the answer to it may be sent: RFC 6455 §5.5.1.)
     pub(crate) fn is_graceful(&self) -> bool {
-        matches!(self, Self::PeerClosed(_) | Self::Normal | Self::GoingAway | Self::Idle)
+        matches!(self, Self::Normal | Self::GoingAway | Self::Idle)
     }
 
     /// The table: code, text, what a client should do, rule id.
@@ -215,14 +216,22 @@ impl CloseReason {
                 (Code::POLICY, "too many control frames", Stop, "frame.control")
             }
             Self::MessageTooSlow => (Code::POLICY, "message too slow", Stop, "message.time"),
-            Self::HandlerFailed => (Code::INTERNAL_ERROR, "internal error", Backoff, "handler.failed"),
+            Self::HandlerFailed => {
+                (Code::INTERNAL_ERROR, "internal error", Backoff, "handler.failed")
+            }
             Self::HandlerTimeout => {
                 (Code::INTERNAL_ERROR, "internal error", Backoff, "handler.timeout")
             }
-            Self::AuthUnavailable => (Code::INTERNAL_ERROR, "internal error", Backoff, "auth.error"),
+            Self::AuthUnavailable => {
+                (Code::INTERNAL_ERROR, "internal error", Backoff, "auth.error")
+            }
             Self::DeadPeer => (Code::INTERNAL_ERROR, "no pong", Backoff, "heartbeat"),
-            Self::SlowConsumer => (Code::TRY_AGAIN_LATER, "slow consumer", Backoff, "slow_consumer"),
-            Self::WriteTimeout => (Code::TRY_AGAIN_LATER, "slow consumer", Backoff, "write.timeout"),
+            Self::SlowConsumer => {
+                (Code::TRY_AGAIN_LATER, "slow consumer", Backoff, "slow_consumer")
+            }
+            Self::WriteTimeout => {
+                (Code::TRY_AGAIN_LATER, "slow consumer", Backoff, "write.timeout")
+            }
             Self::Overloaded => (Code::TRY_AGAIN_LATER, "overloaded", Backoff, "overloaded"),
             Self::AuthTimeout => {
                 (Code::UNAUTHENTICATED, "authentication timeout", FreshTicket, "auth.timeout")

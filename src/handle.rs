@@ -3,9 +3,10 @@
 use std::{
     fmt,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -40,6 +41,8 @@ struct Shared {
     user: OnceLock<Arc<str>>,
     /// Microseconds plus one; zero while no pong has come.
     rtt: AtomicU64,
+    /// Whether there is anything in `signals`: spares the driver the lock in nearly every turn.
+    signalled: AtomicBool,
     signals: Mutex<Signals>,
     /// What was refused lately, so that a flood of refusals is not a flood of records.
     refused: Mutex<Vec<Refused>>,
@@ -75,6 +78,7 @@ impl Connection {
                 outbound: Arc::new(OutboundQueue::new(limits)),
                 user: OnceLock::new(),
                 rtt: AtomicU64::new(0),
+                signalled: AtomicBool::new(false),
                 signals: Mutex::default(),
                 refused: Mutex::default(),
             }),
@@ -109,12 +113,13 @@ impl Connection {
     /// [`SendError::Full`] if the peer reads too slowly, whereupon the connection closes with 1013;
     /// [`SendError::Closed`] if it is closed or closing.
     pub fn push(&self, message: Message) -> Result<(), SendError> {
-        self.shared.outbound.push(message.detached())
+        self.shared.outbound.push(message.detached()).map(|_held| ())
     }
 
     /// Closes the connection. The first reason given wins; the call does not wait.
     pub fn close(&self, reason: CloseReason) {
         self.signals().close.get_or_insert(reason);
+        self.shared.signalled.store(true, Ordering::Release);
         self.shared.outbound.notify();
     }
 
@@ -135,6 +140,7 @@ impl Connection {
     pub(crate) fn authenticated(&self, user: &str, expires: Option<Instant>) {
         let user = self.shared.user.get_or_init(|| user.into());
         self.signals().authenticated = Some(expires);
+        self.shared.signalled.store(true, Ordering::Release);
         self.record(AuditEvent::Authenticated { connection: self.id(), user: Arc::clone(user) });
     }
 
@@ -143,12 +149,20 @@ impl Connection {
         self.shared.rtt.store(micros.saturating_add(1), Ordering::Relaxed);
     }
 
-    pub(crate) fn take_signals(&self) -> Signals {
-        std::mem::take(&mut *self.signals())
+    /// What was asked for since the last call, if anything.
+    pub(crate) fn take_signals(&self) -> Option<Signals> {
+        self.shared
+            .signalled
+            .swap(false, Ordering::Acquire)
+            .then(|| std::mem::take(&mut *self.signals()))
     }
 
+    /// Hands an event to the audit sink. If the sink panics, the connection ends.
     pub(crate) fn record(&self, event: AuditEvent) {
-        self.shared.audit.record(event);
+        let recorded = catch_unwind(AssertUnwindSafe(|| self.shared.audit.record(event)));
+        if recorded.is_err() {
+            self.close(CloseReason::HandlerFailed);
+        }
     }
 
     /// Records that `layer` refused something by `rule`; at most once a second for each rule.

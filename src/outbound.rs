@@ -51,8 +51,10 @@ pub(crate) struct OutboundQueue {
 
 struct Inner {
     entries: VecDeque<Message>,
-    /// Queued here, taken by the driver, or encoded and not yet taken by the socket.
-    bytes: usize,
+    /// Payload and overhead of what is queued here, or taken by the driver and not yet encoded.
+    queued: usize,
+    /// Bytes encoded and not yet taken by the socket.
+    in_flight: usize,
     /// Messages queued here or taken and not yet encoded.
     messages: usize,
     peak_bytes: usize,
@@ -92,7 +94,7 @@ impl OutboundSender {
     /// [`SendError::Full`] if the peer's queue has no room: the queue is dropped and the connection
     /// closes with 1013. [`SendError::Closed`] if the connection is closed or closing.
     pub fn push(&self, message: Message) -> Result<(), SendError> {
-        self.queue.push(message)
+        self.queue.push(message).map(|_held| ())
     }
 }
 
@@ -108,7 +110,8 @@ impl OutboundQueue {
             limits,
             inner: Mutex::new(Inner {
                 entries: VecDeque::new(),
-                bytes: 0,
+                queued: 0,
+                in_flight: 0,
                 messages: 0,
                 peak_bytes: 0,
                 phase: Phase::Open,
@@ -118,14 +121,16 @@ impl OutboundQueue {
         }
     }
 
-    /// Queues `message`, or drops the queue if that would pass the bound.
-    pub(crate) fn push(&self, message: Message) -> Result<(), SendError> {
+    /// Queues `message`, or drops the queue if that would pass the bound. Returns the bytes that are
+    /// now held for the peer.
+    pub(crate) fn push(&self, message: Message) -> Result<usize, SendError> {
         let charge = message.len() + ENTRY_OVERHEAD;
         let mut inner = self.lock();
         if inner.phase != Phase::Open {
             return Err(SendError::Closed(message));
         }
-        if inner.bytes + charge > self.limits.bytes || inner.messages >= self.limits.messages {
+        let held = inner.queued + inner.in_flight + charge;
+        if held > self.limits.bytes || inner.messages >= self.limits.messages {
             inner.phase = Phase::Overflowed;
             let dropped = std::mem::take(&mut inner.entries);
             inner.notify();
@@ -134,12 +139,12 @@ impl OutboundQueue {
             drop(dropped);
             return Err(SendError::Full(message));
         }
-        inner.bytes += charge;
+        inner.queued += charge;
         inner.messages += 1;
-        inner.peak_bytes = inner.peak_bytes.max(inner.bytes);
+        inner.peak_bytes = inner.peak_bytes.max(held);
         inner.entries.push_back(message);
         inner.notify();
-        Ok(())
+        Ok(held)
     }
 
     /// Wakes the driver without queueing anything.
@@ -170,31 +175,22 @@ impl OutboundQueue {
         Taken::All
     }
 
-    /// A message of `payload` bytes became `encoded` bytes in the engine's buffer, of which the
-    /// socket has taken some or none; or, with no message, the socket took `accepted` bytes.
-    pub(crate) fn settle(&self, charges: Settlement) {
-        if charges == Settlement::default() {
-            return;
-        }
+    /// Tells what the driver encoded since the last call, and how many encoded bytes the socket has
+    /// not taken yet.
+    pub(crate) fn settle(&self, encoded: Encoded, in_flight: usize) {
         let mut inner = self.lock();
-        inner.bytes = (inner.bytes + charges.encoded)
-            .saturating_sub(charges.charged)
-            .saturating_sub(charges.accepted);
-        inner.messages = inner.messages.saturating_sub(charges.messages);
+        inner.queued = inner.queued.saturating_sub(encoded.charge);
+        inner.messages = inner.messages.saturating_sub(encoded.messages);
+        inner.in_flight = in_flight;
     }
 
-    /// Takes nothing more, and drops what is queued unless `keep`.
-    pub(crate) fn close(&self, keep: bool) {
+    /// Takes nothing more, and drops what is queued.
+    pub(crate) fn close(&self) {
         let mut inner = self.lock();
         inner.phase = Phase::Closed;
-        let dropped = if keep { VecDeque::new() } else { std::mem::take(&mut inner.entries) };
+        let dropped = std::mem::take(&mut inner.entries);
         drop(inner);
         drop(dropped);
-    }
-
-    /// Bytes held for the peer now.
-    pub(crate) fn bytes(&self) -> usize {
-        self.lock().bytes
     }
 
     /// The most bytes that were ever held for the peer.
@@ -215,17 +211,19 @@ impl fmt::Debug for OutboundQueue {
     }
 }
 
-/// What the driver did since the last settlement.
+/// Messages that left the queue for the protocol engine's buffer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Settlement {
-    /// Messages encoded.
+pub(crate) struct Encoded {
     pub(crate) messages: usize,
     /// What they were charged when they were pushed.
-    pub(crate) charged: usize,
-    /// Bytes they became on the wire.
-    pub(crate) encoded: usize,
-    /// Of these and earlier ones, bytes the socket has taken.
-    pub(crate) accepted: usize,
+    pub(crate) charge: usize,
+}
+
+impl Encoded {
+    pub(crate) fn add(&mut self, message: &Message) {
+        self.messages += 1;
+        self.charge += message.len() + ENTRY_OVERHEAD;
+    }
 }
 
 impl Inner {

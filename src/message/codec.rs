@@ -102,7 +102,7 @@ impl From<JsonError> for DecodeError {
     fn from(error: JsonError) -> Self {
         let rule = match error.kind() {
             JsonErrorKind::Schema => "message.schema",
-            JsonErrorKind::Syntax => "message.json",
+            JsonErrorKind::Syntax | JsonErrorKind::NotAnObject => "message.json",
             _ => "message.structure",
         };
         Self::new(DecodeErrorKind::Invalid, rule)

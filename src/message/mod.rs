@@ -24,15 +24,37 @@ use crate::handle::Connection;
 
 pub use self::{
     codec::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, Json},
+    decode::{DecodeFuture, DecodeLayer, DecodeMessage, Everybody, OnlyAuthenticated},
+    error::{HandleError, HandleErrorFuture, HandleErrorLayer},
+    handler::{Handler, HandlerFuture, HandlerService},
     json::{JsonError, JsonErrorKind, JsonLimits},
     proof::{Anonymous, Authenticated, Principal},
+    rate_limit::{
+        CloseOnExcess, Cost, OnExcess, OneEach, PayloadBytes, RateLimit, RateLimitFuture,
+        RateLimitLayer, WaitOnExcess,
+    },
+    rate_meter::{PerAddress, PerConnection, PerUser, Quota, RateKey, RateKeyValue},
     reply::{Failure, Reply},
+    require_auth::{
+        AuthFailure, Authenticate, OnOpen, RequireAuth, RequireAuthFuture, RequireAuthLayer,
+        Session,
+    },
 };
 
-mod proof;
 mod reply;
+mod proof;
+mod rate_limit;
+mod rate_meter;
+mod require_auth;
+mod decode;
 mod codec;
-mod json;
+pub(crate) mod json;
+mod handler;
+mod error;
+mod on_demand;
+
+#[cfg(test)]
+mod tests;
 
 /// One whole data message, as the peer sent it or as it will be sent.
 ///

@@ -39,30 +39,17 @@ pin_project! {
 
 impl<S: Service<M>, M, R> ResponseFuture<S, M, R> {
     pub(super) fn inner(inner: Arc<Mutex<S>>, message: M) -> Self {
-        Self {
-            state: State::Waiting {
-                inner,
-                message: Some(message),
-            },
-        }
+        Self { state: State::Waiting { inner, message: Some(message) } }
     }
 
     pub(super) fn boxed(
         future: impl Future<Output = Result<Reply<R>, Failure<R>>> + Send + 'static,
     ) -> Self {
-        Self {
-            state: State::Boxed {
-                future: Box::pin(future),
-            },
-        }
+        Self { state: State::Boxed { future: Box::pin(future) } }
     }
 
     pub(super) fn ready(answer: Result<Reply<R>, Failure<R>>) -> Self {
-        Self {
-            state: State::Ready {
-                answer: Some(answer),
-            },
-        }
+        Self { state: State::Ready { answer: Some(answer) } }
     }
 }
 
@@ -73,10 +60,7 @@ where
 {
     type Output = Result<Reply<R>, Failure<R>>;
 
-    #[expect(
-        clippy::expect_used,
-        reason = "a future polled after completion may panic"
-    )]
+    #[expect(clippy::expect_used, reason = "a future polled after completion may panic")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {

@@ -105,10 +105,7 @@ where
         name: &RoomName,
         user: Authenticated<U>,
     ) -> Result<Member<U, P::Role, R>, CloseReason> {
-        let place = self
-            .memberships
-            .current(name)
-            .ok_or(CloseReason::NotAMember)?;
+        let place = self.memberships.current(name).ok_or(CloseReason::NotAMember)?;
         Ok(Member::claim(user, Some(place)))
     }
 
@@ -271,10 +268,7 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
             JoinRefused::Closed => return Ok(Reply::none()),
             refused => {
                 self.connection.refuse("rooms", refused.rule(), None, None);
-                RoomNotice::Refused {
-                    room: self.name,
-                    code: refused.code(),
-                }
+                RoomNotice::Refused { room: self.name, code: refused.code() }
             }
         };
         Ok(Reply::one(R::from(notice)))
@@ -283,18 +277,14 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
     /// A place in the room's books and the role to take it in, or why there is none. A policy that
     /// panics has not said yes.
     async fn decide(&self) -> Result<(Joining<R>, P::Role), JoinRefused> {
-        if self
-            .memberships
-            .find(&mut self.memberships.lock(), &self.name)?
-        {
+        if self.memberships.find(&mut self.memberships.lock(), &self.name)? {
             return Err(JoinRefused::Already);
         }
         let asked = async {
             let key = self.policy.key(&self.user, &self.name);
             let budget = Arc::clone(&self.memberships.budget);
             let joining =
-                self.rooms
-                    .enter(&key, self.connection.clone(), self.user_id(), budget)?;
+                self.rooms.enter(&key, self.connection.clone(), self.user_id(), budget)?;
             match self.policy.join(&self.user, &key).await {
                 Ok(role) => Ok((joining, role)),
                 Err(_) => Err(JoinRefused::Denied),
@@ -335,9 +325,7 @@ impl<U, P, R> fmt::Debug for RoomsLayer<U, P, R> {
 impl<S, U: Principal, P: RoomPolicy<U>, R> fmt::Debug for InRooms<S, U, P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rooms = self.memberships.lock().len();
-        f.debug_struct("InRooms")
-            .field("rooms", &rooms)
-            .finish_non_exhaustive()
+        f.debug_struct("InRooms").field("rooms", &rooms).finish_non_exhaustive()
     }
 }
 

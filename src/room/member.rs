@@ -35,10 +35,7 @@ impl<U, Role, R> Member<U, Role, R> {
     /// [`CloseReason::NotAMember`] if the message is about no room, so that a handler that needs one
     /// can say `?`.
     pub fn room(&self) -> Result<&Room<R>, CloseReason> {
-        self.place
-            .as_ref()
-            .map(|(room, _)| room)
-            .ok_or(CloseReason::NotAMember)
+        self.place.as_ref().map(|(room, _)| room).ok_or(CloseReason::NotAMember)
     }
 
     /// What the policy said the user is in the room; `None` if the message is about no room.
@@ -49,10 +46,7 @@ impl<U, Role, R> Member<U, Role, R> {
 
 impl<U, Role: Clone, R> Clone for Member<U, Role, R> {
     fn clone(&self) -> Self {
-        Self {
-            user: self.user.clone(),
-            place: self.place.clone(),
-        }
+        Self { user: self.user.clone(), place: self.place.clone() }
     }
 }
 

@@ -73,9 +73,7 @@ impl Borrow<str> for RoomName {
 impl<'de> Deserialize<'de> for RoomName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The deserializer's own errors quote what they found; this one is a constant.
-        deserializer
-            .deserialize_str(NameVisitor)
-            .map_err(|_| de::Error::custom(InvalidRoomName))
+        deserializer.deserialize_str(NameVisitor).map_err(|_| de::Error::custom(InvalidRoomName))
     }
 }
 
@@ -101,10 +99,7 @@ impl RoomKey {
     /// The room `name` of `tenant`. The tenant must come from the verified user, or from the
     /// application itself; an empty one is that of users without a tenant.
     pub fn new(tenant: impl Into<Arc<str>>, name: RoomName) -> Self {
-        Self {
-            tenant: tenant.into(),
-            name,
-        }
+        Self { tenant: tenant.into(), name }
     }
 
     /// The tenant; empty where there are none.
@@ -131,10 +126,7 @@ impl fmt::Display for RoomKey {
 
 impl fmt::Debug for RoomKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoomKey")
-            .field("tenant", &self.tenant)
-            .field("name", &self.name)
-            .finish()
+        f.debug_struct("RoomKey").field("tenant", &self.tenant).field("name", &self.name).finish()
     }
 }
 

@@ -60,11 +60,7 @@ pub enum ClientMessage {
 /// What the service says.
 #[non_exhaustive]
 #[derive(Clone, Debug, Serialize)]
-#[serde(
-    tag = "type",
-    rename_all = "snake_case",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ServerMessage {
     /// The peer is authenticated.
     AuthOk {
@@ -158,17 +154,12 @@ impl fmt::Debug for Token {
 impl ServerMessage {
     /// The answer to credentials that were accepted.
     pub fn auth_ok(connection: &Connection, user: &impl Principal) -> Self {
-        Self::AuthOk {
-            connection_id: connection.id(),
-            user_id: user.id().into(),
-        }
+        Self::AuthOk { connection_id: connection.id(), user_id: user.id().into() }
     }
 
     /// The answer to a ping.
     pub fn pong() -> Self {
-        Self::Pong {
-            sent_at: SystemTime::now(),
-        }
+        Self::Pong { sent_at: SystemTime::now() }
     }
 }
 
@@ -177,11 +168,9 @@ impl From<RoomNotice> for ServerMessage {
         match notice {
             RoomNotice::Joined(room_id) => Self::Joined { room_id },
             RoomNotice::Left(room_id) => Self::Left { room_id },
-            RoomNotice::Refused { room, code } => Self::Error {
-                code,
-                request_id: None,
-                room_id: Some(room),
-            },
+            RoomNotice::Refused { room, code } => {
+                Self::Error { code, request_id: None, room_id: Some(room) }
+            }
         }
     }
 }
@@ -200,9 +189,7 @@ impl RoomScoped for ClientMessage {
 impl<'de> Deserialize<'de> for ClientMessage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let envelope = object::<Envelope<'de>, D>(deserializer)?;
-        envelope
-            .into_message()
-            .ok_or_else(|| de::Error::custom(INVALID))
+        envelope.into_message().ok_or_else(|| de::Error::custom(INVALID))
     }
 }
 
@@ -223,20 +210,11 @@ struct Envelope<'a> {
 
 impl Envelope<'_> {
     fn into_message(self) -> Option<ClientMessage> {
-        let Self {
-            r#type,
-            room_id,
-            request_id,
-            text,
-        } = self;
+        let Self { r#type, room_id, request_id, text } = self;
         Some(match (&*r#type, room_id, request_id, text) {
             ("chat", Some(room_id), request_id, Some(text)) => {
                 let request_id = request_id.map_or_else(RequestId::new, RequestIdField::or_new);
-                ClientMessage::Chat {
-                    room_id,
-                    request_id,
-                    text,
-                }
+                ClientMessage::Chat { room_id, request_id, text }
             }
             ("join", Some(room_id), None, None) => ClientMessage::Join { room_id },
             ("leave", Some(room_id), None, None) => ClientMessage::Leave { room_id },
@@ -263,9 +241,7 @@ impl<'de> Deserialize<'de> for Auth {
         if fields.r#type != "auth" {
             return Err(de::Error::custom(INVALID));
         }
-        Ok(Self {
-            token: Token(fields.token),
-        })
+        Ok(Self { token: Token(fields.token) })
     }
 }
 
@@ -285,9 +261,7 @@ fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Re
         }
     }
 
-    deserializer
-        .deserialize_map(Object(PhantomData))
-        .map_err(|_| de::Error::custom(INVALID))
+    deserializer.deserialize_map(Object(PhantomData)).map_err(|_| de::Error::custom(INVALID))
 }
 
 /// A field that is there, and then is a `T`: `null` is not the same as nothing.

@@ -116,10 +116,7 @@ impl Published {
 impl Budget {
     /// Counts `deliveries`, and lets other tasks run when it is time.
     pub(super) async fn spend(&self, deliveries: usize) {
-        let spent = self
-            .spent
-            .fetch_add(deliveries, Ordering::Relaxed)
-            .saturating_add(deliveries);
+        let spent = self.spent.fetch_add(deliveries, Ordering::Relaxed).saturating_add(deliveries);
         if spent >= DELIVERIES_PER_TURN {
             self.spent.store(0, Ordering::Relaxed);
             tokio::task::yield_now().await;
@@ -129,17 +126,13 @@ impl Budget {
 
 impl<R> Clone for Room<R> {
     fn clone(&self) -> Self {
-        Self {
-            seat: Arc::clone(&self.seat),
-        }
+        Self { seat: Arc::clone(&self.seat) }
     }
 }
 
 impl<R> fmt::Debug for Room<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room")
-            .field("key", self.key())
-            .finish_non_exhaustive()
+        f.debug_struct("Room").field("key", self.key()).finish_non_exhaustive()
     }
 }
 

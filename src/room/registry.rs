@@ -110,10 +110,7 @@ impl<R: 'static> Rooms<R> {
     /// No rooms yet; messages will be written by `codec`.
     pub fn with_codec(codec: impl Encode<R>) -> Self {
         Self {
-            directory: Arc::new(Directory {
-                codec: Arc::new(codec),
-                rooms: Mutex::default(),
-            }),
+            directory: Arc::new(Directory { codec: Arc::new(codec), rooms: Mutex::default() }),
             max_members: DEFAULT_MAX_MEMBERS,
             max_rooms: DEFAULT_MAX_ROOMS,
             audit: None,
@@ -145,11 +142,7 @@ impl<R: 'static> Rooms<R> {
 
     /// The application's own way into the room `key`, which need not exist.
     pub fn at(&self, key: &RoomKey) -> RoomRef<R> {
-        RoomRef {
-            rooms: self.clone(),
-            key: key.clone(),
-            budget: Budget::default(),
-        }
+        RoomRef { rooms: self.clone(), key: key.clone(), budget: Budget::default() }
     }
 
     /// How many rooms there are, those included which somebody is only joining.
@@ -178,19 +171,14 @@ impl<R: 'static> Rooms<R> {
                 hash_map::Entry::Occupied(mut entry) => {
                     let entry = entry.get_mut();
                     entry.claims += 1;
-                    Claim {
-                        room: Arc::clone(&entry.room),
-                    }
+                    Claim { room: Arc::clone(&entry.room) }
                 }
                 hash_map::Entry::Vacant(entry) => {
                     if known >= self.max_rooms.get() {
                         return Err(JoinRefused::RoomsFull);
                     }
                     let room = Arc::new(RoomState::new(key.clone(), Arc::clone(&self.directory)));
-                    entry.insert(Entry {
-                        room: Arc::clone(&room),
-                        claims: 1,
-                    });
+                    entry.insert(Entry { room: Arc::clone(&room), claims: 1 });
                     Claim { room }
                 }
             }
@@ -251,11 +239,7 @@ impl<R: 'static> RoomRef<R> {
 
     /// The room, if it exists. Neither lock is held when this returns.
     fn room(&self) -> Option<Arc<RoomState<R>>> {
-        self.rooms
-            .directory
-            .lock()
-            .get(&self.key)
-            .map(|entry| Arc::clone(&entry.room))
+        self.rooms.directory.lock().get(&self.key).map(|entry| Arc::clone(&entry.room))
     }
 }
 
@@ -315,9 +299,7 @@ impl<R> fmt::Debug for Rooms<R> {
 
 impl<R> fmt::Debug for RoomRef<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoomRef")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("RoomRef").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,6 @@
 
 use std::{
     num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -125,16 +124,8 @@ impl JoinRefused {
 impl<R> RoomState<R> {
     pub(super) fn new(key: RoomKey, directory: Arc<Directory<R>>) -> Self {
         let label = key.to_string().into();
-        let members = Mutex::new(Members {
-            slots: Slab::new(),
-            seated: 0,
-        });
-        Self {
-            key,
-            label,
-            directory,
-            members,
-        }
+        let members = Mutex::new(Members { slots: Slab::new(), seated: 0 });
+        Self { key, label, directory, members }
     }
 
     pub(super) fn key(&self) -> &RoomKey {
@@ -164,15 +155,9 @@ impl<R> RoomState<R> {
             phase: AtomicU8::new(NEW),
             budget,
         });
-        let slot = self.lock().slots.insert(Slot {
-            queue: None,
-            seat: Arc::clone(&seat),
-            _claim: claim,
-        });
-        Joining {
-            membership: Membership { seat, slot },
-            max_members,
-        }
+        let slot =
+            self.lock().slots.insert(Slot { queue: None, seat: Arc::clone(&seat), _claim: claim });
+        Joining { membership: Membership { seat, slot }, max_members }
     }
 
     /// Queues `message` for every member; returns how many queues took it.
@@ -182,10 +167,7 @@ impl<R> RoomState<R> {
 
     pub(super) fn members(&self) -> Vec<MemberInfo> {
         let members = self.lock();
-        let seated = members
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.queue.is_some());
+        let seated = members.slots.iter().filter(|(_, slot)| slot.queue.is_some());
         seated
             .map(|(_, slot)| MemberInfo {
                 connection: slot.seat.connection.clone(),
@@ -204,15 +186,9 @@ impl<R> RoomState<R> {
                 .filter(|(_, slot)| *slot.seat.user == *user)
                 .map(|(at, _)| at)
                 .collect();
-            theirs
-                .into_iter()
-                .filter_map(|slot| members.vacate(slot))
-                .collect()
+            theirs.into_iter().filter_map(|slot| members.vacate(slot)).collect()
         };
-        let count = removed
-            .iter()
-            .filter(|vacated| vacated.slot.queue.is_some())
-            .count();
+        let count = removed.iter().filter(|vacated| vacated.slot.queue.is_some()).count();
         removed.into_iter().for_each(Vacated::finish);
         count
     }
@@ -304,22 +280,20 @@ impl<R> Seat<R> {
             room: Arc::clone(&self.room.label),
         });
         let swapped =
-            self.phase
-                .compare_exchange(NEW, ANNOUNCED, Ordering::AcqRel, Ordering::Acquire);
+            self.phase.compare_exchange(NEW, ANNOUNCED, Ordering::AcqRel, Ordering::Acquire);
         if swapped == Err(GONE) {
             self.record_left();
         }
     }
 
-    /// Runs where a connection is torn down, perhaps by a panic, and where another user removes this
-    /// one: a sink that panics must not stop either.
+    /// Runs in drops and where somebody else removes this user; a sink that panics stops neither,
+    /// because [`Connection::record`] catches it.
     fn record_left(&self) {
-        let event = AuditEvent::Left {
+        self.connection.record(AuditEvent::Left {
             connection: self.connection.id(),
             user: Arc::clone(&self.user),
             room: Arc::clone(&self.room.label),
-        };
-        let _ = catch_unwind(AssertUnwindSafe(|| self.connection.record(event)));
+        });
     }
 }
 
@@ -327,10 +301,7 @@ impl<R> Joining<R> {
     /// Queues `notice` for the joiner and makes it a member, in one step under the room's lock:
     /// nothing else from the room can come before the notice, and nothing after it is missed.
     pub(super) fn seat(self, notice: Message) -> Result<Membership<R>, JoinRefused> {
-        let Self {
-            membership,
-            max_members,
-        } = self;
+        let Self { membership, max_members } = self;
         let seat = &membership.seat;
         let queue = seat.connection.sender();
         {

@@ -53,9 +53,7 @@ pub async fn handle<U: Principal, Role>(
 ) -> Result<Reply<ServerMessage>, Failure<ServerMessage>> {
     let (message, member, _) = inbound.into_parts();
     match message {
-        ClientMessage::Chat {
-            request_id, text, ..
-        } => {
+        ClientMessage::Chat { request_id, text, .. } => {
             let room = member.room()?;
             let chat = ServerMessage::Chat {
                 id: MessageId::new(),

@@ -48,11 +48,7 @@ impl ChatText {
             len if len > 3 * MAX_TEXT => false,
             _ => text.chars().map(char::len_utf16).sum::<usize>() <= MAX_TEXT,
         };
-        if fits {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidChatText)
-        }
+        if fits { Ok(Self(text.into())) } else { Err(InvalidChatText) }
     }
 
     /// The text.
@@ -86,10 +82,7 @@ impl RequestId {
     }
 
     fn cut(text: &str) -> Self {
-        let end = text
-            .char_indices()
-            .nth(MAX_REQUEST_ID)
-            .map_or(text.len(), |(at, _)| at);
+        let end = text.char_indices().nth(MAX_REQUEST_ID).map_or(text.len(), |(at, _)| at);
         Self(Id::Given(text.get(..end).unwrap_or(text).into()))
     }
 }
@@ -221,10 +214,7 @@ impl<'de> de::Visitor<'de> for RequestIdVisitor {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map
-            .next_entry::<RequestIdField, RequestIdField>()?
-            .is_some()
-        {}
+        while map.next_entry::<RequestIdField, RequestIdField>()?.is_some() {}
         Ok(None)
     }
 }

@@ -20,15 +20,11 @@ use super::{Events, Line, Peer, User, key, tell};
 fn keeper(rooms: &Rooms<Line>, user: &str, kept: &Arc<Mutex<Vec<Room<Line>>>>) -> Peer {
     let kept = Arc::clone(kept);
     let handler = service_fn(move |inbound: Inbound<_, Member<User, (), Line>>| {
-        kept.lock()
-            .unwrap()
-            .push(inbound.proof().room().unwrap().clone());
+        kept.lock().unwrap().push(inbound.proof().room().unwrap().clone());
         async { Ok::<_, Failure<Line>>(Reply::none()) }
     });
     let layer = RoomsLayer::new(rooms.clone(), OpenRooms);
-    Peer::with_stack(user, |_| {
-        BoxService::new(ServiceBuilder::new().layer(layer).service(handler))
-    })
+    Peer::with_stack(user, |_| BoxService::new(ServiceBuilder::new().layer(layer).service(handler)))
 }
 
 // covers: RM-13
@@ -40,9 +36,7 @@ fn a_kept_room_is_worth_nothing_after_leave_removal_and_close() {
     listener.join("r1").unwrap();
     let say = |line: &str| {
         let room = kept_room(&kept);
-        room.broadcast(&Line(line.into()))
-            .now_or_never()
-            .expect("few members")
+        room.broadcast(&Line(line.into())).now_or_never().expect("few members")
     };
 
     let mut peer = keeper(&rooms, "alice", &kept);
@@ -53,28 +47,19 @@ fn a_kept_room_is_worth_nothing_after_leave_removal_and_close() {
     peer.leave("r1").unwrap();
     assert_eq!(say("after leaving"), Err(PublishError::NotAMember));
     peer.join("r1").unwrap();
-    assert_eq!(
-        say("by the handle from before"),
-        Err(PublishError::NotAMember)
-    );
+    assert_eq!(say("by the handle from before"), Err(PublishError::NotAMember));
 
     peer.tell("r1", "keep it").unwrap();
     assert_eq!(rooms.at(&key("", "r1")).remove("alice"), 1);
     assert_eq!(say("after removal"), Err(PublishError::NotAMember));
-    assert_eq!(
-        peer.tell("r1", "through the layer"),
-        Err(CloseReason::NotAMember)
-    );
+    assert_eq!(peer.tell("r1", "through the layer"), Err(CloseReason::NotAMember));
 
     peer.join("r1").unwrap();
     peer.tell("r1", "keep it").unwrap();
     drop(peer);
     assert_eq!(say("after the close"), Err(PublishError::NotAMember));
     assert_eq!(listener.heard(), ["joined r1", "as a member"]);
-    assert_eq!(
-        CloseReason::from(PublishError::NotAMember),
-        CloseReason::NotAMember
-    );
+    assert_eq!(CloseReason::from(PublishError::NotAMember), CloseReason::NotAMember);
 }
 
 fn kept_room(kept: &Arc<Mutex<Vec<Room<Line>>>>) -> Room<Line> {
@@ -105,50 +90,24 @@ fn the_application_publishes_lists_and_removes_without_being_a_member() {
         peer.join("r1").unwrap();
     }
     let lobby = rooms.at(&key("acme", "r1"));
-    let published = lobby
-        .broadcast(&Line("noon".into()))
-        .now_or_never()
-        .unwrap()
-        .unwrap();
+    let published = lobby.broadcast(&Line("noon".into())).now_or_never().unwrap().unwrap();
     assert_eq!((published.members, published.bytes), (3, "\"noon\"".len()));
     assert_eq!(events.take(), ["published acme/r1 3"]);
 
-    let mut members: Vec<_> = lobby
-        .members()
-        .iter()
-        .map(|it| it.user.to_string())
-        .collect();
+    let mut members: Vec<_> = lobby.members().iter().map(|it| it.user.to_string()).collect();
     members.sort();
     assert_eq!(members, ["alice", "alice", "bob"]);
     assert_eq!(lobby.remove("alice"), 2);
     assert_eq!(lobby.remove("alice"), 0);
     assert_eq!(lobby.members().len(), 1);
-    assert_eq!(
-        alice.events.take(),
-        ["joined alice acme/r1", "left alice acme/r1"]
-    );
+    assert_eq!(alice.events.take(), ["joined alice acme/r1", "left alice acme/r1"]);
     bob.tell("r1", "who is here").unwrap();
     assert_eq!(alice.heard(), ["joined r1", "noon"]);
 
     // A room that nobody is in is not made by looking at it.
     let nowhere = rooms.at(&key("acme", "nowhere"));
-    assert_eq!(
-        nowhere
-            .broadcast(&Line("?".into()))
-            .now_or_never()
-            .unwrap()
-            .unwrap()
-            .members,
-        0
-    );
-    assert_eq!(
-        (
-            nowhere.members().len(),
-            nowhere.remove("alice"),
-            rooms.len()
-        ),
-        (0, 0, 1)
-    );
+    assert_eq!(nowhere.broadcast(&Line("?".into())).now_or_never().unwrap().unwrap().members, 0);
+    assert_eq!((nowhere.members().len(), nowhere.remove("alice"), rooms.len()), (0, 0, 1));
 }
 
 #[test]
@@ -156,10 +115,7 @@ fn a_member_that_does_not_read_costs_the_others_nothing() {
     let rooms = Rooms::new();
     let mut alice = Peer::new(&rooms, OpenRooms, "alice");
     let mut slow = Peer::new(&rooms, OpenRooms, "slow");
-    let limits = OutboundLimits {
-        bytes: 200,
-        messages: 10,
-    };
+    let limits = OutboundLimits { bytes: 200, messages: 10 };
     slow.connection = crate::Connection::new(None, limits, Arc::new(slow.events.clone()));
     alice.join("r1").unwrap();
     slow.join("r1").unwrap();
@@ -169,17 +125,14 @@ fn a_member_that_does_not_read_costs_the_others_nothing() {
         alice.tell("r1", "hello").unwrap();
     }
     assert_eq!(alice.heard().len(), 3);
-    assert_eq!(
-        alice.events.take(),
-        ["published r1 2", "published r1 1", "published r1 1"]
-    );
+    assert_eq!(alice.events.take(), ["published r1 2", "published r1 1", "published r1 1"]);
 }
 
 #[test]
 fn a_peer_whose_queue_is_gone_is_not_seated() {
     let rooms = Rooms::new();
     let mut peer = Peer::new(&rooms, OpenRooms, "alice");
-    peer.connection.outbound().close(false);
+    peer.connection.outbound().close();
     assert!(peer.join("r1").unwrap().is_empty());
     assert!(peer.events.take().is_empty());
     assert!(rooms.is_empty());
@@ -189,9 +142,7 @@ fn a_peer_whose_queue_is_gone_is_not_seated() {
 #[test]
 fn a_publisher_lets_others_run_after_its_deliveries() {
     let rooms = Rooms::new();
-    let mut peers: Vec<_> = (0..1000)
-        .map(|_| Peer::new(&rooms, OpenRooms, "u"))
-        .collect();
+    let mut peers: Vec<_> = (0..1000).map(|_| Peer::new(&rooms, OpenRooms, "u")).collect();
     for peer in &mut peers {
         peer.join("r1").unwrap();
     }
@@ -205,10 +156,7 @@ fn a_publisher_lets_others_run_after_its_deliveries() {
         }
         yields += polls;
     }
-    assert_eq!(
-        yields, 3,
-        "of 1,000 deliveries each, the third passes 2,048"
-    );
+    assert_eq!(yields, 3, "of 1,000 deliveries each, the third passes 2,048");
 }
 
 #[test]
@@ -218,9 +166,7 @@ fn an_idle_member_holds_no_permit_of_the_layers_beneath() {
     let limit = tower::limit::GlobalConcurrencyLimitLayer::new(1);
     let peer = |user: &str| {
         Peer::with_stack(user, |_| {
-            let stack = ServiceBuilder::new()
-                .layer(layer.clone())
-                .layer(limit.clone());
+            let stack = ServiceBuilder::new().layer(layer.clone()).layer(limit.clone());
             BoxService::new(stack.service(service_fn(tell::<()>)))
         })
     };

@@ -60,14 +60,8 @@ fn a_message_to_a_room_that_was_not_joined_reaches_nobody_and_closes() {
     insider.heard();
     outsider.events.take();
 
-    assert_eq!(
-        outsider.tell("r2", "let me in"),
-        Err(CloseReason::NotAMember)
-    );
-    assert_eq!(
-        outsider.tell("nowhere", "hello"),
-        Err(CloseReason::NotAMember)
-    );
+    assert_eq!(outsider.tell("r2", "let me in"), Err(CloseReason::NotAMember));
+    assert_eq!(outsider.tell("nowhere", "hello"), Err(CloseReason::NotAMember));
     assert!(insider.heard().is_empty());
     assert_eq!(outsider.events.take(), ["refused room.denied"]);
 }
@@ -87,11 +81,7 @@ fn every_refused_join_gets_one_answer_and_leaves_nothing() {
         let mut peer = Peer::new(&rooms, ByName::default(), "bob");
         assert_eq!(peer.join(name).unwrap(), [format!("join_refused {name}")]);
         assert_eq!(peer.events.take(), [format!("refused {rule}")]);
-        assert_eq!(
-            peer.tell(name, "hello"),
-            Err(CloseReason::NotAMember),
-            "{name}"
-        );
+        assert_eq!(peer.tell(name, "hello"), Err(CloseReason::NotAMember), "{name}");
         assert!(peer.heard().is_empty(), "{name}");
     }
     let mut peer = Peer::new(&rooms, BrokenKey, "bob");
@@ -188,9 +178,7 @@ fn churn_leaves_nothing_behind() {
 #[test]
 fn one_user_on_many_connections_meets_the_cap_on_rooms() {
     let rooms: Rooms<Line> = Rooms::new().max_rooms(count(1000));
-    let mut peers: Vec<_> = (0..100)
-        .map(|_| Peer::new(&rooms, OpenRooms, "alice"))
-        .collect();
+    let mut peers: Vec<_> = (0..100).map(|_| Peer::new(&rooms, OpenRooms, "alice")).collect();
     let mut refused = 0;
     for (n, peer) in peers.iter_mut().enumerate() {
         for m in 0..100 {

@@ -135,16 +135,8 @@ impl Peer {
         let events = Events::default();
         let connection = connect(events.clone());
         let (tenant, id) = user.split_once('/').unwrap_or(("", user));
-        let user = Authenticated::claim(User {
-            tenant: tenant.into(),
-            id: id.into(),
-        });
-        Self {
-            stack: stack(&connection),
-            connection,
-            user,
-            events,
-        }
+        let user = Authenticated::claim(User { tenant: tenant.into(), id: id.into() });
+        Self { stack: stack(&connection), connection, user, events }
     }
 
     /// Says something. The answer must not need anything to happen elsewhere; letting others run is
@@ -207,25 +199,15 @@ fn lines(answer: Result<Reply<Line>, Failure<Line>>) -> Result<Vec<String>, Clos
 }
 
 fn connect(sink: impl AuditSink) -> Connection {
-    let limits = OutboundLimits {
-        bytes: usize::MAX / 2,
-        messages: usize::MAX / 2,
-    };
+    let limits = OutboundLimits { bytes: usize::MAX / 2, messages: usize::MAX / 2 };
     Connection::new(None, limits, Arc::new(sink))
 }
 
 /// What a driver would write, with JSON's quotes taken off.
 fn drain(connection: &Connection) -> Vec<String> {
     let mut taken = VecDeque::new();
-    connection
-        .outbound()
-        .take(&Context::from_waker(Waker::noop()), &mut taken);
-    let text = |it: crate::Message| {
-        it.as_text()
-            .unwrap_or_default()
-            .trim_matches('"')
-            .to_owned()
-    };
+    connection.outbound().take(&Context::from_waker(Waker::noop()), &mut taken);
+    let text = |it: crate::Message| it.as_text().unwrap_or_default().trim_matches('"').to_owned();
     taken.into_iter().map(text).collect()
 }
 

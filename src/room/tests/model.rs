@@ -81,10 +81,7 @@ impl Model {
     }
 
     fn occupied(&self) -> usize {
-        self.members
-            .values()
-            .filter(|members| !members.is_empty())
-            .count()
+        self.members.values().filter(|members| !members.is_empty()).count()
     }
 }
 
@@ -128,10 +125,7 @@ fn run(operations: Vec<Operation>) -> Result<(), TestCaseError> {
                 let at = rooms.at(&key(tenant, ROOMS[room]));
                 let published = at.broadcast(&Line(line.clone())).now_or_never();
                 let members = model.publish(tenant, room, &line);
-                prop_assert_eq!(
-                    published.and_then(Result::ok).map(|it| it.members),
-                    Some(members)
-                );
+                prop_assert_eq!(published.and_then(Result::ok).map(|it| it.members), Some(members));
             }
             Operation::Kick(tenant, room, id) => {
                 let removed = rooms.at(&key(tenant, ROOMS[room])).remove(id);
@@ -166,13 +160,8 @@ fn check(peer: Peer, at: usize, model: &mut Model) -> Result<(), TestCaseError> 
     let mut recorded = events.take();
     recorded.retain(|it| !it.starts_with("refused"));
     let mut expected = std::mem::take(&mut model.events[at]);
-    let ended = |events: &[String]| {
-        events
-            .iter()
-            .rev()
-            .take_while(|it| it.starts_with("left"))
-            .count()
-    };
+    let ended =
+        |events: &[String]| events.iter().rev().take_while(|it| it.starts_with("left")).count();
     prop_assert_eq!(ended(&recorded), ended(&expected));
     for events in [&mut recorded, &mut expected] {
         let end = events.len() - ended(events);

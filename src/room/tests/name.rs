@@ -33,15 +33,9 @@ fn a_pattern_a_path_or_a_look_alike_is_not_a_room_name() {
     ];
     for (what, name) in refused {
         assert_eq!(name.parse::<RoomName>(), Err(InvalidRoomName), "{what}");
-        assert_eq!(
-            RoomName::try_from(name.to_owned()),
-            Err(InvalidRoomName),
-            "{what}"
-        );
+        assert_eq!(RoomName::try_from(name.to_owned()), Err(InvalidRoomName), "{what}");
         let json = serde_json::to_string(name).unwrap();
-        let error = serde_json::from_str::<RoomName>(&json)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<RoomName>(&json).unwrap_err().to_string();
         assert!(error.starts_with("not a room name"), "{what}: {error}");
     }
 }
@@ -61,9 +55,7 @@ fn names_are_compared_byte_by_byte() {
 #[test]
 fn what_is_not_a_string_is_refused_in_constant_words() {
     for json in ["1", "null", "[\"SECRET\"]", "{\"SECRET\":1}", "true", "1e3"] {
-        let error = serde_json::from_str::<RoomName>(json)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<RoomName>(json).unwrap_err().to_string();
         assert!(error.starts_with("not a room name"), "{error}");
     }
 }
@@ -75,9 +67,6 @@ fn no_tenant_and_name_are_another_tenant_and_name() {
     assert_ne!(key("a:b", "c"), key("a", "b:c"));
     assert_eq!(key("", "lobby").to_string(), "lobby");
     assert_eq!(key("acme", "lobby").to_string(), "acme/lobby");
-    assert_eq!(
-        key("a/b", "c").to_string().rsplit_once('/'),
-        Some(("a/b", "c"))
-    );
+    assert_eq!(key("a/b", "c").to_string().rsplit_once('/'), Some(("a/b", "c")));
     assert_eq!(RoomKey::new("a\nb", room("c")).to_string(), "a\\nb/c");
 }

@@ -36,14 +36,7 @@ fn each_message_of_the_table_is_read() {
     assert!(matches!(leave, Some(ClientMessage::Leave { room_id }) if room_id.as_str() == "r1"));
     assert_eq!(decode(r#"{"type":"p\u0069ng"}"#), Some(ClientMessage::Ping));
     let chat = decode(r#"{"type":"chat","roomId":"r1","requestId":"q","text":"hi \"you\""}"#);
-    let Some(ClientMessage::Chat {
-        room_id,
-        request_id,
-        text,
-    }) = chat
-    else {
-        panic!()
-    };
+    let Some(ClientMessage::Chat { room_id, request_id, text }) = chat else { panic!() };
     assert_eq!(
         (room_id.as_str(), &*request_id.to_string(), text.as_str()),
         ("r1", "q", "hi \"you\"")
@@ -173,11 +166,7 @@ fn a_text_is_measured_as_a_browser_measures_it() {
         ("1,001 units of three bytes", "\u{20ac}".repeat(1001), false),
         ("500 surrogate pairs", "\u{1f600}".repeat(500), true),
         ("501 surrogate pairs", "\u{1f600}".repeat(501), false),
-        (
-            "500 pairs and a letter",
-            format!("{}x", "\u{1f600}".repeat(500)),
-            false,
-        ),
+        ("500 pairs and a letter", format!("{}x", "\u{1f600}".repeat(500)), false),
         ("60 KB", "x".repeat(60_000), false),
     ] {
         let chat = json!({"type": "chat", "roomId": "r1", "text": text}).to_string();
@@ -200,15 +189,9 @@ fn a_request_id_is_cut_or_made() {
     assert_eq!(id(json!("x".repeat(100))), "x".repeat(100));
     assert_eq!(id(json!("x".repeat(101))), "x".repeat(100));
     assert_eq!(id(json!("\u{1f600}".repeat(101))), "\u{1f600}".repeat(100));
-    for other in [
-        json!(1),
-        json!(-1),
-        json!(1.5),
-        json!(null),
-        json!(true),
-        json!([1]),
-        json!({"a": {}}),
-    ] {
+    for other in
+        [json!(1), json!(-1), json!(1.5), json!(null), json!(true), json!([1]), json!({"a": {}})]
+    {
         assert!(uuid::Uuid::parse_str(&id(other)).is_ok());
     }
     let Some(ClientMessage::Chat { request_id, .. }) =
@@ -229,9 +212,7 @@ fn nothing_of_a_refused_message_is_in_the_error() {
         r#"{"type":"join","roomId":{"SECRET":1}}"#.to_owned(),
         format!(r#"{{"type":"{}"}}"#, "SECRET".repeat(1000)),
     ] {
-        let error = serde_json::from_str::<ClientMessage>(&text)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<ClientMessage>(&text).unwrap_err().to_string();
         assert!(!error.contains("SECRET") && error.len() < 60, "{error}");
     }
 }
@@ -240,14 +221,8 @@ fn nothing_of_a_refused_message_is_in_the_error() {
 #[test]
 fn credentials_are_one_message_and_no_other() {
     let token = |text: &str| credentials(&Message::text(text)).map(|it| it.as_str().to_owned());
-    assert_eq!(
-        token(r#"{"type":"auth","token":"t"}"#).as_deref(),
-        Some("t")
-    );
-    assert_eq!(
-        token(r#"{"token":"\u0074","type":"\u0061uth"}"#).as_deref(),
-        Some("t")
-    );
+    assert_eq!(token(r#"{"type":"auth","token":"t"}"#).as_deref(), Some("t"));
+    assert_eq!(token(r#"{"token":"\u0074","type":"\u0061uth"}"#).as_deref(), Some("t"));
     for text in [
         r#"{"type":"auth"}"#,
         r#"{"type":"auth","token":null}"#,
@@ -275,37 +250,20 @@ fn credentials_are_one_message_and_no_other() {
 fn what_the_service_says_is_in_the_table() {
     let room = super::room("r1");
     let notice = |notice: RoomNotice| encode(&notice.into());
-    assert_eq!(
-        notice(RoomNotice::Joined(room.clone())),
-        json!({"type":"joined","roomId":"r1"})
-    );
-    assert_eq!(
-        notice(RoomNotice::Left(room.clone())),
-        json!({"type":"left","roomId":"r1"})
-    );
-    let refused = RoomNotice::Refused {
-        room,
-        code: RoomNotice::JOIN_REFUSED,
-    };
+    assert_eq!(notice(RoomNotice::Joined(room.clone())), json!({"type":"joined","roomId":"r1"}));
+    assert_eq!(notice(RoomNotice::Left(room.clone())), json!({"type":"left","roomId":"r1"}));
+    let refused = RoomNotice::Refused { room, code: RoomNotice::JOIN_REFUSED };
     let expected = json!({"type":"error","code":"join_refused","roomId":"r1"});
     assert_eq!(notice(refused), expected);
 
     let connection = connect(Events::default());
-    let user = User {
-        tenant: "acme".into(),
-        id: "alice".into(),
-    };
+    let user = User { tenant: "acme".into(), id: "alice".into() };
     assert_eq!(
         encode(&ServerMessage::auth_ok(&connection, &user)),
         json!({"type":"auth_ok","connectionId":connection.id().to_string(),"userId":"alice"})
     );
-    let epoch = ServerMessage::Pong {
-        sent_at: std::time::SystemTime::UNIX_EPOCH,
-    };
-    assert_eq!(
-        encode(&epoch),
-        json!({"type":"pong","sentAt":"1970-01-01T00:00:00.000Z"})
-    );
+    let epoch = ServerMessage::Pong { sent_at: std::time::SystemTime::UNIX_EPOCH };
+    assert_eq!(encode(&epoch), json!({"type":"pong","sentAt":"1970-01-01T00:00:00.000Z"}));
 }
 
 #[derive(Debug)]
@@ -326,12 +284,7 @@ where
     fn say(&mut self, text: &str) -> Result<Vec<Value>, CloseReason> {
         let message = decode(text).ok_or(CloseReason::InvalidMessage)?;
         let inbound = Inbound::new(message, self.user.clone(), self.connection.clone());
-        match self
-            .stack
-            .call(inbound)
-            .now_or_never()
-            .expect("nothing to wait for")
-        {
+        match self.stack.call(inbound).now_or_never().expect("nothing to wait for") {
             Ok(reply) => {
                 let mut said = Vec::new();
                 reply.try_for_each(|it| {
@@ -346,10 +299,7 @@ where
     }
 
     fn heard(&self) -> Vec<Value> {
-        drain(&self.connection)
-            .iter()
-            .map(|it| serde_json::from_str(it).unwrap())
-            .collect()
+        drain(&self.connection).iter().map(|it| serde_json::from_str(it).unwrap()).collect()
     }
 }
 
@@ -360,21 +310,13 @@ fn a_chat_reaches_the_room_with_its_verified_sender() {
     let layer = RoomsLayer::new(rooms, OpenRooms);
     let client = |id: &str| Client {
         connection: connect(Events::default()),
-        user: Authenticated::claim(User {
-            tenant: String::new(),
-            id: id.into(),
-        }),
+        user: Authenticated::claim(User { tenant: String::new(), id: id.into() }),
         // That the layer's users are inferred here, from what the stack is called with, is a part
         // of the test.
-        stack: ServiceBuilder::new()
-            .layer(layer.clone())
-            .service(service_fn(service::handle)),
+        stack: ServiceBuilder::new().layer(layer.clone()).service(service_fn(service::handle)),
     };
     let (mut alice, mut bob) = (client("alice"), client("bob"));
-    assert_eq!(
-        alice.say(r#"{"type":"join","roomId":"r1"}"#).unwrap(),
-        [json!(null); 0]
-    );
+    assert_eq!(alice.say(r#"{"type":"join","roomId":"r1"}"#).unwrap(), [json!(null); 0]);
     bob.say(r#"{"type":"join","roomId":"r1"}"#).unwrap();
     let chat = r#"{"type":"chat","roomId":"r1","requestId":"q1","text":"hi"}"#;
     assert_eq!(alice.say(chat).unwrap(), [json!(null); 0]);
@@ -383,43 +325,18 @@ fn a_chat_reaches_the_room_with_its_verified_sender() {
     assert_eq!(heard[0], json!({"type":"joined","roomId":"r1"}));
     let chat = heard[1].as_object().unwrap();
     let keys: Vec<_> = chat.keys().map(String::as_str).collect();
-    assert_eq!(
-        keys,
-        [
-            "id",
-            "requestId",
-            "roomId",
-            "sentAt",
-            "text",
-            "type",
-            "userId"
-        ]
-    );
-    assert_eq!(
-        (&chat["userId"], &chat["requestId"]),
-        (&json!("alice"), &json!("q1"))
-    );
-    assert_eq!(
-        uuid::Uuid::parse_str(chat["id"].as_str().unwrap())
-            .unwrap()
-            .get_version_num(),
-        4
-    );
+    assert_eq!(keys, ["id", "requestId", "roomId", "sentAt", "text", "type", "userId"]);
+    assert_eq!((&chat["userId"], &chat["requestId"]), (&json!("alice"), &json!("q1")));
+    assert_eq!(uuid::Uuid::parse_str(chat["id"].as_str().unwrap()).unwrap().get_version_num(), 4);
     let sent_at = chat["sentAt"].as_str().unwrap();
-    assert_eq!(
-        (sent_at.len(), &sent_at[19..20], &sent_at[23..]),
-        (24, ".", "Z")
-    );
+    assert_eq!((sent_at.len(), &sent_at[19..20], &sent_at[23..]), (24, ".", "Z"));
     assert_eq!(alice.heard(), heard);
 
     let pong = bob.say(r#"{"type":"ping"}"#).unwrap();
     assert_eq!(pong[0]["type"], "pong");
     let elsewhere = r#"{"type":"chat","roomId":"r2","text":"hi"}"#;
     assert_eq!(bob.say(elsewhere), Err(CloseReason::NotAMember));
-    assert_eq!(
-        bob.say(r#"{"type":"leave","roomId":"r1"}"#).unwrap()[0]["type"],
-        "left"
-    );
+    assert_eq!(bob.say(r#"{"type":"leave","roomId":"r1"}"#).unwrap()[0]["type"], "left");
 }
 
 /// A driver's task holds the stack and its future.
@@ -435,8 +352,6 @@ fn the_stack_and_its_future_can_be_sent() {
         is_sent(stack);
     }
     let layer = RoomsLayer::new(Rooms::new(), OpenRooms);
-    let stack = ServiceBuilder::new()
-        .layer(layer)
-        .service(service_fn(service::handle));
+    let stack = ServiceBuilder::new().layer(layer).service(service_fn(service::handle));
     service_is_sent(&stack, |_: Inbound<ClientMessage, Authenticated<User>>| {});
 }

@@ -24,12 +24,10 @@ fn after_a_removal_nothing_goes_from_or_to_the_user() {
     let mut observer = Peer::new(&rooms, OpenRooms, "observer");
     observer.join("r1").unwrap();
     // Members that take nothing: they keep the room's lock busy, so that the others meet at it.
-    let mut crowd: Vec<_> = (0..CROWD)
-        .map(|_| Peer::new(&rooms, OpenRooms, "crowd"))
-        .collect();
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| Peer::new(&rooms, OpenRooms, "crowd")).collect();
     for peer in &mut crowd {
         peer.join("r1").unwrap();
-        peer.connection.outbound().close(false);
+        peer.connection.outbound().close();
     }
     let mut victim = Peer::new(&rooms, OpenRooms, "victim");
     let connection = victim.connection.clone();
@@ -119,9 +117,7 @@ fn a_room_that_empties_while_others_join_is_never_two_rooms() {
 fn every_member_hears_a_room_in_one_order() {
     const LINES: usize = 2000;
     let rooms: Rooms<Line> = quiet();
-    let mut peers: Vec<_> = (0..4)
-        .map(|_| Peer::new(&rooms, OpenRooms, "peer"))
-        .collect();
+    let mut peers: Vec<_> = (0..4).map(|_| Peer::new(&rooms, OpenRooms, "peer")).collect();
     for peer in &mut peers {
         peer.join("r1").unwrap();
     }

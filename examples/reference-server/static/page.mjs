@@ -1,0 +1,269 @@
+// The page around RoomClient: reads the two forms, shows what the client reports. Whatever came from a
+// server or a person becomes text by `textContent`; there is no other way into the document.
+
+import { RoomClient } from "./client.mjs";
+import { Refused, TEXT_LIMIT } from "./outbox.mjs";
+
+const LOG_LIMIT = 500; // older messages leave the page
+const AT_END_PX = 48; // this close to the end, the log follows what comes
+const INVALID = {
+  name: "A name has up to 32 letters, digits, - and _.",
+  room: "A room has 1 to 64 letters, digits, -, _ and :",
+  token: "The token is missing.",
+};
+const DELIVERY = {
+  queued: "waiting",
+  sent: "sending…",
+  confirmed: "",
+  unconfirmed: "unconfirmed: may be lost",
+  unsent: "not sent",
+  refused: "refused by the server",
+};
+
+const at = (id) => document.getElementById(id);
+const [name, room, token, text, log, pill] = ["name", "room", "token", "text", "log", "status"].map(at);
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+
+let client = null; // one per visit
+let roomId = "";
+let entered = false; // joined at least once in this visit
+let status = { state: "idle" };
+let following = true; // the log shows its end, and stays there
+let unseen = 0; // messages that came while nobody looked
+
+// --- Joining and leaving ---
+
+at("entrance").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const fields = [name, room, token];
+  for (const field of fields) field.setAttribute("aria-invalid", String(!field.checkValidity()));
+  const wrong = fields.find((field) => !field.checkValidity());
+  if (wrong) showEntrance(INVALID[wrong.id], wrong);
+  else enter();
+});
+
+function enter() {
+  roomId = room.value;
+  entered = false;
+  log.replaceChildren();
+  following = true;
+  showText(at("notice"), "");
+  showText(at("join-error"), "");
+  at("room-name").textContent = roomId;
+  at("me").textContent = "";
+  at("entrance").hidden = true;
+  at("conversation").hidden = false;
+
+  // A name rides on the development token; with any other token the server knows who we are.
+  const credentials = name.value ? `${token.value}:${name.value}` : token.value;
+  const visit = (client = new RoomClient({ url: socketUrl(), token: credentials }));
+  const listeners = { state: onState, joined: onJoined, chat: onChat, delivery: onDelivery, refused: onRefused };
+  for (const [type, listener] of Object.entries(listeners)) {
+    client.addEventListener(type, ({ detail }) => visit === client && listener(detail));
+  }
+  client.join(roomId);
+  client.connect();
+  drawComposer();
+  text.focus();
+}
+
+function socketUrl() {
+  const url = new URL("ws", document.baseURI);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url.href;
+}
+
+at("leave").addEventListener("click", () => leave());
+
+function leave(error = "", field = at("join")) {
+  client.leave(roomId);
+  client.close();
+  showEntrance(error, field);
+}
+
+function showEntrance(error, field) {
+  client = null; // whatever it still reports is of no interest
+  unseen = 0;
+  drawTitle();
+  at("entrance").hidden = false;
+  at("conversation").hidden = true;
+  showText(at("join-error"), error);
+  field.focus();
+}
+
+function showText(element, value) {
+  element.textContent = value;
+  element.hidden = value === "";
+}
+
+// --- The connection ---
+
+function onState(detail) {
+  status = detail;
+  const { state, text: why, code } = detail;
+  drawStatus();
+  drawComposer();
+  // Not the countdown: a screen reader would read out every second.
+  at("announce").textContent = state === "waiting" ? `${why} Reconnecting.` : pill.textContent;
+  if (state === "connected") at("me").textContent = `You are ${client.userId}`;
+  if (state === "connected") showText(at("notice"), "");
+  if (state === "waiting" && detail.failures === 1 && entered) addEvent(why);
+  if (detail.patient) showText(at("notice"), "The server cannot be reached. Trying once a minute from here on.");
+  if (state === "stopped" && entered) showText(at("notice"), `${why} (${code}) Leave and join again to go on.`);
+  if (state === "stopped" && !entered) showEntrance(`${why} (${code})`, code === 4403 ? token : at("join"));
+}
+
+function drawStatus() {
+  const seconds = Math.max(1, Math.ceil((status.retryAt - Date.now()) / 1000));
+  const words = {
+    idle: "not connected",
+    connecting: "connecting…",
+    connected: "connected",
+    waiting: `reconnecting in ${seconds} s`,
+    stopped: `stopped: ${status.text}`,
+  };
+  pill.dataset.state = status.state;
+  pill.textContent = words[status.state];
+}
+setInterval(() => status.state === "waiting" && drawStatus(), 500);
+
+function onJoined({ again }) {
+  entered = true;
+  addEvent(again ? "You are back. What was said meanwhile is not shown." : `You joined ${roomId}.`);
+}
+
+function onRefused({ code, requestId }) {
+  if (requestId) showText(at("notice"), `The server refused a message: ${code}`);
+  else if (entered) showText(at("notice"), `The server refused that: ${code}`);
+  else leave(`The server refused to let you in: ${code}`, room);
+}
+
+// --- The log ---
+
+function addEvent(words) {
+  const item = document.createElement("p");
+  item.className = "event";
+  item.textContent = words;
+  addToLog(item);
+}
+
+function onChat(message) {
+  if (message.roomId !== roomId) return;
+  const shown = message.own && ownMessage(message.requestId);
+  const item = shown || createMessage(message);
+  setTime(item, new Date(message.sentAt));
+  // The server's order counts, so that everybody in the room reads the same conversation.
+  if (item !== log.lastElementChild) addToLog(item);
+  if (document.hidden) unseen += 1;
+  drawTitle();
+}
+
+function createMessage({ requestId, userId, text: words, own }) {
+  const item = at("message").content.firstElementChild.cloneNode(true);
+  item.dataset.requestId = requestId;
+  item.dataset.author = own ? "" : userId; // our own name may be new after a reconnect
+  item.classList.add(own ? "own" : `tint-${tint(userId)}`);
+  item.querySelector(".author").textContent = own ? "You" : userId;
+  item.querySelector(".text").textContent = words;
+  return item;
+}
+
+function tint(userId) {
+  let sum = 0;
+  for (const letter of userId) sum = (sum * 31 + letter.codePointAt(0)) % 6007;
+  return sum % 6;
+}
+
+function setTime(item, date) {
+  if (Number.isNaN(date.getTime())) return;
+  const time = item.querySelector("time");
+  time.dateTime = date.toISOString();
+  time.textContent = clock.format(date);
+}
+
+function ownMessage(requestId) {
+  return log.querySelector(`.own[data-request-id="${CSS.escape(requestId)}"]`);
+}
+
+function onDelivery({ requestId, status: delivery }) {
+  const item = ownMessage(requestId);
+  if (!item) return;
+  item.dataset.delivery = delivery;
+  item.querySelector(".delivery").textContent = DELIVERY[delivery];
+}
+
+function addToLog(item) {
+  const after = item.nextElementSibling;
+  log.append(item);
+  if (log.childElementCount > LOG_LIMIT) log.firstElementChild.remove();
+  for (const changed of [item, after, log.firstElementChild]) changed && group(changed);
+  if (following || item.classList.contains("own")) scrollToEnd();
+  else at("newest").hidden = false;
+}
+
+function scrollToEnd() {
+  log.scrollTop = log.scrollHeight;
+}
+
+/** Whoever goes on speaking is not named again. */
+function group(item) {
+  const before = item.previousElementSibling?.dataset.author;
+  item.classList.toggle("more", before !== undefined && before === item.dataset.author);
+}
+
+log.addEventListener("scroll", () => {
+  following = log.scrollHeight - log.scrollTop - log.clientHeight < AT_END_PX;
+  if (following) at("newest").hidden = true;
+});
+// A notice or a phone's keyboard takes room from the log.
+new ResizeObserver(() => following && scrollToEnd()).observe(log);
+at("newest").addEventListener("click", () => {
+  scrollToEnd();
+  text.focus();
+});
+
+// --- The composer ---
+
+text.addEventListener("input", drawComposer);
+text.addEventListener("keydown", (event) => {
+  // While a character is being composed, Enter belongs to the input method.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  at("composer").requestSubmit();
+});
+
+at("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (at("send").disabled) return;
+  try {
+    const words = text.value;
+    const requestId = client.chat(roomId, words);
+    const item = createMessage({ requestId, userId: client.userId ?? "", text: words, own: true });
+    setTime(item, new Date());
+    addToLog(item);
+    text.value = "";
+    showText(at("notice"), "");
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    showText(at("notice"), error.message);
+  }
+  drawComposer();
+  text.focus();
+});
+
+function drawComposer() {
+  const length = text.value.length; // UTF-16 units, as the server counts
+  const counter = at("counter");
+  counter.textContent = `${length} / ${TEXT_LIMIT}`;
+  counter.classList.toggle("over", length > TEXT_LIMIT);
+  at("send").disabled = text.value.trim() === "" || length > TEXT_LIMIT || status.state === "stopped";
+}
+
+function drawTitle() {
+  document.title = client ? `${unseen ? `(${unseen}) ` : ""}${roomId} · tower-websocket` : "Rooms · tower-websocket";
+}
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  unseen = 0;
+  drawTitle();
+});

@@ -1,0 +1,183 @@
+//! Set the bounds of one connection.
+//!
+//! Every bound has a finite default. What it costs to raise one stands at its setter.
+//!
+//! | setting | default | why this number |
+//! |---|---|---|
+//! | `auth_timeout` | 5 s | a fetch and a round trip; what waits longer is not a client |
+//! | `handler_timeout` | 30 s | the usual limit of an HTTP request |
+//! | `message_timeout` | 10 s | 64 KiB at 52 kbit/s |
+//! | `ping_interval` / `pong_timeout` | 30 s / 10 s | below the 60 s idle limit of common proxies |
+//! | `idle_timeout` | none | a silent listener is a normal client |
+//! | `write_timeout` | 10 s | TCP retransmits several times in it |
+//! | `close_timeout` | 5 s | a round trip, and what was under way |
+//! | `max_message_size` | 64 KiB | OWASP's WebSocket cheat sheet |
+//! | `max_first_message_size` | 4 KiB | credentials are small; nobody is known yet |
+//! | `max_fragments` | 64 | a browser sends one; streaming clients a few |
+//! | `control_frames` | 50/s, burst 100 | a ping each 20 ms |
+//! | `max_outbound_bytes` | 1 MiB | seconds of a busy room |
+//! | `max_outbound_messages` | 4,096 | so that tiny messages cannot multiply their bookkeeping |
+//! | `max_outbound_message_size` | 64 KiB | as inbound |
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+use crate::outbound::OutboundLimits;
+
+/// The bounds of one connection.
+///
+/// See the [module docs](self) for the defaults and their reasons.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct ConnectionConfig {
+    pub(crate) auth_timeout: Duration,
+    pub(crate) handler_timeout: Duration,
+    pub(crate) message_timeout: Duration,
+    pub(crate) ping_interval: Duration,
+    pub(crate) pong_timeout: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) write_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) max_message_size: usize,
+    pub(crate) max_first_message_size: usize,
+    pub(crate) max_fragments: u32,
+    pub(crate) control_frames_per_second: u32,
+    pub(crate) control_frames_burst: u32,
+    pub(crate) max_outbound_bytes: usize,
+    pub(crate) max_outbound_messages: usize,
+    pub(crate) max_outbound_message_size: usize,
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            auth_timeout: Duration::from_secs(5),
+            handler_timeout: Duration::from_secs(30),
+            message_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(10),
+            idle_timeout: None,
+            write_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            max_message_size: 64 * 1024,
+            max_first_message_size: 4 * 1024,
+            max_fragments: 64,
+            control_frames_per_second: 50,
+            control_frames_burst: 100,
+            max_outbound_bytes: 1024 * 1024,
+            max_outbound_messages: 4096,
+            max_outbound_message_size: 64 * 1024,
+        }
+    }
+}
+
+impl ConnectionConfig {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Time from the accepted handshake to valid credentials, the verifier's time included. Raised,
+    /// a peer holds an unauthenticated slot for longer.
+    pub const fn auth_timeout(mut self, timeout: Duration) -> Self {
+        self.auth_timeout = timeout;
+        self
+    }
+
+    /// Time one message may take its handler. Raised, a stuck handler holds its connection for
+    /// longer; the connection's pings go on meanwhile.
+    pub const fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.handler_timeout = timeout;
+        self
+    }
+
+    /// Time from the first byte of a message to its last. Raised, a peer that sends a byte now and
+    /// then holds a partial message for longer.
+    pub const fn message_timeout(mut self, timeout: Duration) -> Self {
+        self.message_timeout = timeout;
+        self
+    }
+
+    /// Time without a message or pong after which the peer is pinged. The first ping of a connection
+    /// comes at a random moment in this interval, so that a fleet's pings do not come in step.
+    pub const fn ping_interval(mut self, interval: Duration) -> Self {
+        self.ping_interval = interval;
+        self
+    }
+
+    /// Time from a ping that went out to its pong. Raised, a dead peer is a member for longer.
+    pub const fn pong_timeout(mut self, timeout: Duration) -> Self {
+        self.pong_timeout = timeout;
+        self
+    }
+
+    /// Time without a data message after which the connection closes with 1001.
+    pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// Time without a byte taken by the socket, while there are bytes to write, after which the peer
+    /// is a slow consumer. Raised, its queue is held for longer.
+    pub const fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// Time for the closing handshake; a graceful close has as much again for what is under way.
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// Payload bytes of one message, all fragments together. Raised, each connection can make the
+    /// server hold four times as much more.
+    pub const fn max_message_size(mut self, bytes: NonZeroUsize) -> Self {
+        self.max_message_size = bytes.get();
+        self
+    }
+
+    /// Payload bytes of the first data message, which comes from somebody unknown.
+    pub const fn max_first_message_size(mut self, bytes: NonZeroUsize) -> Self {
+        self.max_first_message_size = bytes.get();
+        self
+    }
+
+    /// Frames of one message, empty ones included.
+    pub const fn max_fragments(mut self, frames: NonZeroU32) -> Self {
+        self.max_fragments = frames.get();
+        self
+    }
+
+    /// Control frames from the peer: so many each second, and so many at once.
+    pub const fn control_frames(mut self, per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        self.control_frames_per_second = per_second.get();
+        self.control_frames_burst = burst.get();
+        self
+    }
+
+    /// Bytes held for the peer: payload, and 64 for each message. Over it the queue is dropped and
+    /// the connection closes with 1013. Raised, each peer that does not read costs so much more.
+    pub const fn max_outbound_bytes(mut self, bytes: NonZeroUsize) -> Self {
+        self.max_outbound_bytes = bytes.get();
+        self
+    }
+
+    /// Messages held for the peer.
+    pub const fn max_outbound_messages(mut self, messages: NonZeroUsize) -> Self {
+        self.max_outbound_messages = messages.get();
+        self
+    }
+
+    /// Payload bytes of one message to the peer; a larger one closes the connection with 1011.
+    pub const fn max_outbound_message_size(mut self, bytes: NonZeroUsize) -> Self {
+        self.max_outbound_message_size = bytes.get();
+        self
+    }
+
+    pub(crate) fn outbound_limits(&self) -> OutboundLimits {
+        OutboundLimits { bytes: self.max_outbound_bytes, messages: self.max_outbound_messages }
+    }
+}

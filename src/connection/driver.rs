@@ -1,0 +1,463 @@
+//! Drive one connection: the only place that reads its socket and the only one that writes it.
+//!
+//! The driver is one future in one task. Each poll is a turn: (1) what is due, (2) the call in flight,
+//! (3) reading, (4) output with one flush last, (5) the timer. Messages go through one slot: one is
+//! read, then the stack is made ready *for it*, then called; until it is answered nothing more is
+//! read, and TCP carries the pressure to the peer. Readiness is never held for a message that has not
+//! come, because a shared concurrency limit would be starved by connections that say nothing.
+//!
+//! A turn ends after [`TURN`] frames even if more are ready: handlers that never wait bypass the
+//! runtime's own budget.
+//!
+//! When the connection must end, everything that could act for the peer is dropped at once (a graceful
+//! end first lets the call in flight finish and the queue go out). Then the close frame, the shutdown
+//! of the write half, and *lingering*: what the peer still sends is read and thrown away beneath
+//! scanner and engine, because a socket dropped with unread bytes is reset, and a reset destroys the
+//! close frame on its way.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use pin_project_lite::pin_project;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep, sleep_until},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, protocol::frame::CloseFrame},
+};
+use tower_service::Service;
+
+use crate::{
+    close::CloseReason,
+    connection::{
+        Permit,
+        flight::Flight,
+        output::{Output, Written},
+        refusal,
+        state::{Phase, State},
+        wire::Wire,
+    },
+    handle::Connection,
+    message::{Anonymous, Failure, Inbound, Message, Reply, Utf8Bytes},
+};
+
+pin_project! {
+    /// One connection.
+    pub(crate) struct Driver<Io, S, P>
+    where
+        S: Service<Inbound<Message, Anonymous>>,
+    {
+        ws: WebSocketStream<Wire<Io>>,
+        state: State,
+        output: Output,
+        connection: Connection,
+        flight: Flight,
+        // The connection's own stack; gone once the connection ends.
+        stack: Option<S>,
+        // The one message being handled.
+        #[pin]
+        call: Option<S::Future>,
+        call_began: Option<std::time::Instant>,
+        // The one message that was read and for which the stack is not ready yet.
+        slot: Option<Message>,
+        // Of what the application holds for the peer, the most with which more is read.
+        read_below: usize,
+        // Bytes held for the peer when the last reply was queued.
+        held: usize,
+        // The socket took less than there was at the last try.
+        blocked: bool,
+        close_sent: bool,
+        shut_down: bool,
+        lingered: usize,
+        #[pin]
+        timer: Sleep,
+        permit: P,
+    }
+}
+
+impl<Io, S, P> Driver<Io, S, P>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
+    S::Error: Into<Failure<Message>>,
+    P: Permit,
+{
+    pub(crate) fn new(
+        ws: WebSocketStream<Wire<Io>>,
+        state: State,
+        output: Output,
+        connection: Connection,
+        stack: S,
+        read_below: usize,
+        permit: P,
+    ) -> Self {
+        let first = state.poll_timeout().map_or(connection.opened(), Instant::from_std);
+        let timer = sleep_until(first);
+        Self {
+            ws,
+            state,
+            output,
+            flight: Flight::new(connection.clone()),
+            connection,
+            stack: Some(stack),
+            call: None,
+            call_began: None,
+            slot: None,
+            read_below,
+            held: 0,
+            blocked: false,
+            close_sent: false,
+            shut_down: false,
+            lingered: 0,
+            timer,
+            permit,
+        }
+    }
+
+    /// Steps 2 and 3: answers what is in flight, reads, calls; until there is nothing to do or the
+    /// turn is over.
+    fn work(mut self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
+        let mut frames = 0;
+        while matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
+            if self.call.is_some() {
+                match self.as_mut().poll_call(cx, now) {
+                    Poll::Ready(()) => self.as_mut().heed_signals(now),
+                    Poll::Pending => break,
+                }
+            } else if self.state.phase() == Phase::Finishing {
+                return;
+            } else if self.slot.is_some() {
+                if self.as_mut().poll_slot(cx, now).is_pending() {
+                    break;
+                }
+            } else if self.held > self.read_below || !self.output.has_headroom() {
+                // Answers wait for the peer to read. Output goes first; if the socket takes it, the
+                // next turn reads on.
+                break;
+            } else if frames == TURN {
+                cx.waker().wake_by_ref();
+                return;
+            } else {
+                frames += 1;
+                self.as_mut().project().state.handle_reading(true, now);
+                if self.as_mut().poll_read(cx, now).is_pending() {
+                    return;
+                }
+            }
+        }
+        self.project().state.handle_reading(false, now);
+    }
+
+    fn poll_call(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        now: std::time::Instant,
+    ) -> Poll<()> {
+        let mut this = self.as_mut().project();
+        let Some(call) = this.call.as_mut().as_pin_mut() else {
+            return Poll::Ready(());
+        };
+        let result = match catch_unwind(AssertUnwindSafe(|| call.poll(cx))) {
+            Ok(Poll::Pending) => {
+                this.call_began.get_or_insert(now);
+                this.state.handle_call_pending(now);
+                return Poll::Pending;
+            }
+            Ok(Poll::Ready(result)) => result.map_err(Into::into),
+            Err(_panic) => Err(Failure::Close(CloseReason::HandlerFailed)),
+        };
+        let began = this.call_began.take().unwrap_or(now);
+        this.flight.last_handler_time = Some(now.saturating_duration_since(began));
+        this.state.handle_call_finished();
+        let dropped = catch_unwind(AssertUnwindSafe(|| this.call.set(None)));
+        let result = match dropped {
+            Ok(()) => result,
+            Err(_panic) => Err(Failure::Close(CloseReason::HandlerFailed)),
+        };
+        self.answer(result, now);
+        Poll::Ready(())
+    }
+
+    fn answer(
+        self: Pin<&mut Self>,
+        result: Result<Reply<Message>, Failure<Message>>,
+        now: std::time::Instant,
+    ) {
+        let this = self.project();
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(Failure::Reply(message)) => Reply::one(message),
+            Err(Failure::Close(reason)) => {
+                // Before authentication the only code that can have failed is the verifier's.
+                let verifier =
+                    reason == CloseReason::HandlerFailed && !this.state.is_authenticated();
+                this.state.close(if verifier { CloseReason::AuthUnavailable } else { reason }, now);
+                return;
+            }
+        };
+        // An error means that the queue is closed or went over its bound, which output finds out.
+        let _ = reply.try_for_each(|message| {
+            *this.held = this.connection.outbound().push(message.detached())?;
+            Ok::<_, crate::outbound::SendError>(())
+        });
+    }
+
+    /// Makes the stack ready for the message in the slot, and calls it.
+    fn poll_slot(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        now: std::time::Instant,
+    ) -> Poll<()> {
+        let mut this = self.as_mut().project();
+        let Some(stack) = this.stack.as_mut() else {
+            return Poll::Ready(());
+        };
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            ready!(stack.poll_ready(cx)).map_err(Into::into)?;
+            let Some(message) = this.slot.take() else {
+                return Poll::Ready(Ok(()));
+            };
+            let inbound = Inbound::new(message, Anonymous::claim(), this.connection.clone());
+            this.call.set(Some(stack.call(inbound)));
+            Poll::Ready(Ok(()))
+        }));
+        let failure = match called {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Ok(()))) => return Poll::Ready(()),
+            Ok(Poll::Ready(Err(failure))) => failure,
+            Err(_panic) => Failure::Close(CloseReason::HandlerFailed),
+        };
+        *this.slot = None;
+        self.answer(Err(failure), now);
+        Poll::Ready(())
+    }
+
+    /// Reads one message or control frame.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) -> Poll<()> {
+        let this = self.project();
+        let scanner = this.ws.get_mut().scanner_mut();
+        if scanner.control_spent() {
+            scanner.refill_control(this.state.control_refill(now));
+        }
+        let read = this.ws.poll_next_unpin(cx);
+        this.state.handle_partial_message(this.ws.get_ref().scanner().message(), now);
+        match ready!(read) {
+            Some(Ok(tungstenite::Message::Text(text))) => {
+                *this.slot = Some(Message::Text(Utf8Bytes::from_frame(text)));
+                this.flight.messages_in += 1;
+                this.state.handle_message(now);
+            }
+            Some(Ok(tungstenite::Message::Binary(bytes))) => {
+                *this.slot = Some(Message::Binary(bytes));
+                this.flight.messages_in += 1;
+                this.state.handle_message(now);
+            }
+            Some(Ok(tungstenite::Message::Ping(payload))) => {
+                this.output.pong_is_due(payload.len());
+            }
+            Some(Ok(tungstenite::Message::Pong(payload))) => {
+                if let Some(rtt) = this.state.handle_pong(&payload, now) {
+                    this.connection.set_rtt(rtt);
+                }
+            }
+            Some(Ok(tungstenite::Message::Close(_))) => {
+                let code = this.ws.get_ref().scanner().close_code();
+                this.flight.received_code = code;
+                this.state.close(CloseReason::PeerClosed(code), now);
+            }
+            // Never read: the engine assembles messages.
+            Some(Ok(tungstenite::Message::Frame(_))) => {}
+            Some(Err(error)) => {
+                let reason = match this.ws.get_ref().scanner().violation() {
+                    Some(violation) => refusal::of_violation(violation, this.connection),
+                    None => refusal::of_error(&error),
+                };
+                this.state.close(reason, now);
+            }
+            None => this.state.close(CloseReason::Lost, now),
+        }
+        Poll::Ready(())
+    }
+
+    /// Step 4.
+    fn write(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
+        let this = self.project();
+        if let Some(payload) = this.state.poll_ping() {
+            this.output.ping(this.ws, payload);
+        }
+        let before = this.ws.get_ref().bytes_out();
+        let written = this.output.poll(this.ws, this.connection.outbound(), cx);
+        let progressed = this.ws.get_ref().bytes_out() > before;
+        let pending = written == Written::Pending;
+        this.state.handle_output(pending, progressed, now);
+        this.flight.output(pending, progressed, now);
+        let was_blocked = std::mem::replace(this.blocked, pending);
+        match written {
+            Written::All => {
+                let full = std::mem::take(this.held) > *this.read_below;
+                if full || was_blocked {
+                    // Reading stopped for want of room, and there is room now.
+                    cx.waker().wake_by_ref();
+                }
+                if this.call.is_none() && this.state.phase() == Phase::Finishing {
+                    this.state.handle_finished(now);
+                }
+            }
+            Written::Pending => {}
+            Written::Overflowed => this.state.close(CloseReason::SlowConsumer, now),
+            Written::TooLarge => this.state.close(CloseReason::HandlerFailed, now),
+            Written::Lost => this.state.handle_transport_end(now),
+        }
+    }
+
+    /// Does what layers and the application asked for through the handle.
+    fn heed_signals(self: Pin<&mut Self>, now: std::time::Instant) {
+        let this = self.project();
+        let Some(signals) = this.connection.take_signals() else {
+            return;
+        };
+        if let Some(expires) = signals.authenticated {
+            this.state.handle_authenticated(expires.map(Instant::into_std));
+            this.permit.authenticated();
+        }
+        if let Some(reason) = signals.close {
+            this.state.close(reason, now);
+        }
+    }
+
+    /// Drops everything that could act for the peer.
+    fn abandon(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.connection.outbound().close();
+        this.output.discard();
+        *this.slot = None;
+        // Code of the application: if its destructors panic, the connection ends all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| this.call.set(None)));
+        let stack = this.stack.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(stack)));
+    }
+
+    /// The end: close frame, shutdown, lingering.
+    fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
+        let this = self.project();
+        // After the peer's close frame the engine answers by itself, with the same code.
+        let by_peer = matches!(this.state.reason(), Some(CloseReason::PeerClosed(_)));
+        if !std::mem::replace(this.close_sent, true) {
+            let reason = this.state.reason().filter(|_| !by_peer);
+            if let Some((code, text)) = reason.and_then(|it| Some((it.code()?, it.text()))) {
+                let frame = CloseFrame { code: u16::from(code).into(), reason: text.into() };
+                // Buffered even if the socket is full: output keeps room for it.
+                let _ = this.ws.start_send_unpin(tungstenite::Message::Close(Some(frame)));
+            }
+        }
+        if this.state.phase() == Phase::Closing {
+            match this.ws.poll_flush_unpin(cx) {
+                Poll::Ready(Ok(())) => {
+                    this.flight.flushed = true;
+                    this.state.handle_close_flushed();
+                }
+                Poll::Ready(Err(_)) => return this.state.handle_transport_end(now),
+                Poll::Pending => {}
+            }
+        }
+        if this.state.phase() == Phase::Lingering && !*this.shut_down {
+            match Pin::new(this.ws.get_mut()).poll_shutdown(cx) {
+                // A peer that has closed sends nothing more: there is nobody to hear out.
+                Poll::Ready(Ok(())) if by_peer => {
+                    return this.state.handle_transport_end(now);
+                }
+                Poll::Ready(Ok(())) => *this.shut_down = true,
+                Poll::Ready(Err(_)) => return this.state.handle_transport_end(now),
+                Poll::Pending => {}
+            }
+        }
+        // Also before the close frame is out: a peer that is itself blocked on writing reads nothing.
+        for _ in 0..TURN {
+            match this.ws.get_mut().poll_discard(cx) {
+                Poll::Ready(Ok(0)) => {
+                    // The peer is done. What is not flushed yet may still be: TCP half-closes.
+                    if this.state.phase() == Phase::Lingering {
+                        this.state.handle_transport_end(now);
+                    }
+                    return;
+                }
+                Poll::Ready(Ok(read)) => {
+                    *this.lingered += read;
+                    if *this.lingered > LINGER_BYTES {
+                        return this.state.handle_transport_end(now);
+                    }
+                }
+                Poll::Ready(Err(_)) => return this.state.handle_transport_end(now),
+                Poll::Pending => return,
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Step 5: sees to it that the task wakes for the next deadline.
+    ///
+    /// Deadlines move with nearly every message; the timer moves only when it would come too late.
+    fn arm(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let mut this = self.project();
+        let Some(deadline) = this.state.poll_timeout().map(Instant::from_std) else {
+            return;
+        };
+        if this.timer.is_elapsed() || deadline < this.timer.deadline() {
+            this.timer.as_mut().reset(deadline);
+        }
+        if this.timer.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl<Io, S, P> Future for Driver<Io, S, P>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
+    S::Error: Into<Failure<Message>>,
+    P: Permit,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now().into_std();
+        self.as_mut().project().state.handle_timeout(now);
+        self.as_mut().heed_signals(now);
+        self.as_mut().work(cx, now);
+        if matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
+            self.as_mut().write(cx, now);
+        }
+        if !matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
+            if self.stack.is_some() {
+                self.as_mut().abandon();
+            }
+            if self.state.phase() != Phase::Done {
+                self.as_mut().poll_end(cx, now);
+            }
+        }
+        if self.state.phase() == Phase::Done {
+            let this = self.project();
+            this.flight.reason = this.state.reason().cloned();
+            this.flight.bytes_in = this.ws.get_ref().bytes_in();
+            this.flight.bytes_out = this.ws.get_ref().bytes_out();
+            this.flight.messages_out = this.output.messages();
+            return Poll::Ready(());
+        }
+        self.arm(cx);
+        Poll::Pending
+    }
+}
+
+/// Frames read in one turn. tokio's own budget for a task is 128 operations; a message is several.
+const TURN: usize = 32;
+
+/// What is read and thrown away while lingering: as much as a kernel may hold for a fast peer.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;

@@ -1,0 +1,83 @@
+//! Keep a connection's flight record, and write it exactly once.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    audit::{AuditEvent, Closed},
+    close::CloseReason,
+    handle::Connection,
+};
+
+/// What a connection did, for its close event.
+///
+/// The event is recorded when this is dropped, however the connection ends: also with the runtime.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    connection: Connection,
+    pub(crate) reason: Option<CloseReason>,
+    pub(crate) flushed: bool,
+    pub(crate) received_code: Option<u16>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) messages_in: u64,
+    pub(crate) messages_out: u64,
+    pub(crate) last_handler_time: Option<Duration>,
+    longest_stall: Duration,
+    stalled: Option<Instant>,
+}
+
+impl Flight {
+    pub(crate) fn new(connection: Connection) -> Self {
+        let peer = connection.peer_addr();
+        connection.record(AuditEvent::Connected { connection: connection.id(), peer });
+        Self {
+            connection,
+            reason: None,
+            flushed: false,
+            received_code: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            messages_in: 0,
+            messages_out: 0,
+            last_handler_time: None,
+            longest_stall: Duration::ZERO,
+            stalled: None,
+        }
+    }
+
+    /// Whether the socket is full, and whether it has taken something since it was last asked.
+    pub(crate) fn output(&mut self, pending: bool, progressed: bool, now: Instant) {
+        if let Some(since) = self.stalled {
+            self.longest_stall = self.longest_stall.max(now.saturating_duration_since(since));
+        }
+        self.stalled = match self.stalled {
+            _ if !pending => None,
+            Some(since) if !progressed => Some(since),
+            _ => Some(now),
+        };
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.record(AuditEvent::Closed(Closed {
+            connection: connection.id(),
+            peer: connection.peer_addr(),
+            user: connection.user_id().cloned(),
+            rule: self.reason.as_ref().map_or("aborted", CloseReason::rule),
+            intended_code: self.reason.as_ref().and_then(CloseReason::code).map(u16::from),
+            flushed: self.flushed,
+            received_code: self.received_code,
+            duration: connection.opened().elapsed(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            messages_in: self.messages_in,
+            messages_out: self.messages_out,
+            queued_peak: connection.outbound().peak_bytes(),
+            longest_stall: self.longest_stall,
+            rtt: connection.rtt(),
+            last_handler_time: self.last_handler_time,
+        }));
+    }
+}

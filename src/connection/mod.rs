@@ -1,0 +1,92 @@
+//! One connection: its bounds, its deadlines, and the loop that owns its socket.
+//!
+//! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
+//! each message, and a [`ConnectionConfig`]. Reading order: `config`, `state` (when), `scanner` and
+//! `wire` (bytes), `output`, `driver` (the loop).
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::protocol::{Role, WebSocketConfig},
+};
+use tower_service::Service;
+
+use crate::{
+    connection::{
+        driver::Driver,
+        output::Output,
+        scanner::{FrameScanner, ScannerLimits},
+        state::State,
+        wire::Wire,
+    },
+    handle::Connection,
+    message::{Anonymous, Failure, Inbound, Message, Reply},
+};
+
+pub use self::config::ConnectionConfig;
+
+mod config;
+mod state;
+pub(crate) mod scanner;
+mod wire;
+mod output;
+mod driver;
+mod refusal;
+mod flight;
+
+/// What a connection holds while it lives: a place under the caps on connections.
+pub(crate) trait Permit: Send + 'static {
+    /// The peer was authenticated.
+    fn authenticated(&mut self);
+}
+
+impl Permit for () {
+    fn authenticated(&mut self) {}
+}
+
+/// Serves one connection on `io` until it ends.
+pub(crate) async fn serve<Io, S, P>(
+    io: Io,
+    connection: Connection,
+    config: Arc<ConnectionConfig>,
+    anonymous: bool,
+    stack: S,
+    permit: P,
+) where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
+    S::Error: Into<Failure<Message>>,
+    P: Permit,
+{
+    let scanner = FrameScanner::new(ScannerLimits {
+        max_message: config.max_message_size,
+        max_first_message: if anonymous {
+            config.max_message_size
+        } else {
+            config.max_first_message_size.min(config.max_message_size)
+        },
+        max_fragments: config.max_fragments,
+        control_burst: config.control_frames_burst,
+    });
+    let engine = WebSocketConfig::default()
+        .read_buffer_size(ENGINE_READ_SIZE)
+        // Larger than anything output puts in before it flushes: the engine never writes by itself.
+        .write_buffer_size(Output::write_buffer_bound(config.max_outbound_message_size) - 1)
+        .max_write_buffer_size(Output::write_buffer_bound(config.max_outbound_message_size))
+        .max_message_size(Some(config.max_message_size))
+        .max_frame_size(Some(config.max_message_size))
+        .accept_unmasked_frames(false);
+    let wire = Wire::new(io, scanner);
+    let ws = WebSocketStream::from_raw_socket(wire, Role::Server, Some(engine)).await;
+    let output = Output::new(config.max_outbound_message_size);
+    // Half of what may be held for the peer: the other half is for what it did not ask for.
+    let read_below = config.max_outbound_bytes / 2;
+    let opened = connection.opened().into_std();
+    let state = State::new(config, anonymous, fastrand::f64(), opened);
+    Driver::new(ws, state, output, connection, stack, read_below, permit).await;
+}
+
+/// What the engine reads at a time, and keeps for good. It zero-fills it at every read.
+const ENGINE_READ_SIZE: usize = 1024;

@@ -1,0 +1,182 @@
+//! Write what the queue holds: all of it, with one flush last.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
+use futures_util::SinkExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::{WebSocketStream, tungstenite};
+
+use crate::{
+    connection::wire::Wire,
+    message::Message,
+    outbound::{Encoded, OutboundQueue, Taken},
+};
+
+/// The driver's side of the outbound queue.
+///
+/// Messages are encoded into the engine's buffer up to [`WRITE_CHUNK`] at a time, so that a ping, a
+/// pong or a close frame never has more than one chunk and one message ahead of it.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Taken from the queue, not yet encoded.
+    taken: VecDeque<Message>,
+    /// Encoded bytes, pongs included, that the socket has not taken.
+    in_flight: usize,
+    /// The engine holds frames, perhaps of its own, that were not flushed.
+    unflushed: bool,
+    max_message_size: usize,
+    messages: u64,
+}
+
+/// How far the output got.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Written {
+    /// The socket has everything.
+    All,
+    /// The socket is full.
+    Pending,
+    /// The queue went over its bound and is gone.
+    Overflowed,
+    /// The application's message is larger than it said any would be.
+    TooLarge,
+    /// The socket failed.
+    Lost,
+}
+
+impl Output {
+    pub(crate) fn new(max_message_size: usize) -> Self {
+        Self {
+            taken: VecDeque::new(),
+            in_flight: 0,
+            unflushed: false,
+            max_message_size,
+            messages: 0,
+        }
+    }
+
+    /// Data messages encoded so far.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// The most the engine's write buffer may ever hold, for its configuration.
+    pub(crate) fn write_buffer_bound(max_message_size: usize) -> usize {
+        WRITE_CHUNK + max_message_size + HEADROOM
+    }
+
+    /// Whether there is room for the frames that reading can cause: a pong for every ping, and then
+    /// still a close frame.
+    pub(crate) fn has_headroom(&self) -> bool {
+        self.in_flight < WRITE_CHUNK + self.max_message_size + HEADROOM / 2
+    }
+
+    /// Puts our ping into the engine's buffer.
+    pub(crate) fn ping<Io>(&mut self, ws: &mut WebSocketStream<Wire<Io>>, payload: [u8; 8])
+    where
+        Io: AsyncRead + AsyncWrite + Unpin,
+    {
+        let ping = tungstenite::Message::Ping(payload.to_vec().into());
+        if ws.start_send_unpin(ping).is_ok() {
+            self.in_flight += 2 + payload.len();
+            self.unflushed = true;
+        }
+    }
+
+    /// The engine is about to answer a ping that carried `payload` bytes.
+    pub(crate) fn pong_is_due(&mut self, payload: usize) {
+        self.in_flight += 2 + payload;
+        self.unflushed = true;
+    }
+
+    /// Takes the queue and writes as much as the socket takes.
+    pub(crate) fn poll<Io>(
+        &mut self,
+        ws: &mut WebSocketStream<Wire<Io>>,
+        queue: &OutboundQueue,
+        cx: &mut Context<'_>,
+    ) -> Written
+    where
+        Io: AsyncRead + AsyncWrite + Unpin,
+    {
+        if queue.take(cx, &mut self.taken) == Taken::Overflowed {
+            return Written::Overflowed;
+        }
+        if self.taken.is_empty() && !self.unflushed {
+            return Written::All;
+        }
+        let mut encoded = Encoded::default();
+        let written = self.write(ws, &mut encoded, cx);
+        self.messages += encoded.messages as u64;
+        queue.settle(encoded, self.in_flight);
+        written
+    }
+
+    /// Forgets what was not encoded yet.
+    pub(crate) fn discard(&mut self) {
+        self.taken = VecDeque::new();
+    }
+
+    fn write<Io>(
+        &mut self,
+        ws: &mut WebSocketStream<Wire<Io>>,
+        encoded: &mut Encoded,
+        cx: &mut Context<'_>,
+    ) -> Written
+    where
+        Io: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            while self.in_flight < WRITE_CHUNK {
+                let Some(message) = self.taken.pop_front() else {
+                    break;
+                };
+                if message.len() > self.max_message_size {
+                    return Written::TooLarge;
+                }
+                encoded.add(&message);
+                self.in_flight += frame_len(message.len());
+                self.unflushed = true;
+                if ws.start_send_unpin(message.into_frame()).is_err() {
+                    return Written::Lost;
+                }
+            }
+            let before = ws.get_ref().bytes_out();
+            match ws.poll_flush_unpin(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.in_flight = 0;
+                    self.unflushed = false;
+                }
+                Poll::Ready(Err(_)) => return Written::Lost,
+                Poll::Pending => {
+                    let accepted = ws.get_ref().bytes_out() - before;
+                    let accepted = usize::try_from(accepted).unwrap_or(usize::MAX);
+                    self.in_flight = self.in_flight.saturating_sub(accepted);
+                    return Written::Pending;
+                }
+            }
+            if self.taken.is_empty() {
+                return Written::All;
+            }
+        }
+    }
+}
+
+/// The length of an unmasked frame (RFC 6455 §5.2).
+fn frame_len(payload: usize) -> usize {
+    let header = match payload {
+        0..=125 => 2,
+        126..=65_535 => 4,
+        _ => 10,
+    };
+    header + payload
+}
+
+/// What is encoded ahead of the socket. Large enough for a write to be worth its system call.
+pub(crate) const WRITE_CHUNK: usize = 16 * 1024;
+
+/// Room in the engine's buffer for frames that cannot be put off. The engine loses a close frame for
+/// good that finds its buffer full.
+const HEADROOM: usize = 64 * 1024;

@@ -1,0 +1,376 @@
+//! Decide when: every deadline of a connection, its heartbeat, and the stages of its end.
+//!
+//! There is no socket here, no clock and no task. The driver says what happened (`handle_*`, with
+//! the time), gives the one command ([`State::close`]), and asks what to do (`poll_*`). The order is:
+//! [`handle_timeout`](State::handle_timeout) first in a turn, so that a deadline that has passed wins
+//! over work that is ready in the same turn; [`poll_timeout`](State::poll_timeout) last.
+//!
+//! | deadline | from | when it passes |
+//! |---|---|---|
+//! | [`Timer::Auth`] | the accepted handshake; nothing but success ends it | 4401 |
+//! | [`Timer::Session`] | what the session says | 4401 |
+//! | [`Timer::Handler`] | a call that did not finish at once | 1011 |
+//! | [`Timer::Message`] | the first byte of a message, to its last | 1008 |
+//! | [`Timer::Ping`] | the last ping; the first is at a random moment | a ping |
+//! | [`Timer::Pong`] | the moment the ping was written out | 1011 |
+//! | [`Timer::Idle`] | the last data message | 1001 |
+//! | [`Timer::Write`] | the last byte the socket took | 1013 |
+//! | [`Timer::Close`] | each stage of the end | the next stage |
+//!
+//! While the driver does not read, because a message is being handled, the peer's pong and the rest
+//! of its message may be waiting unread: those two deadlines stand still until it reads again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{close::CloseReason, connection::config::ConnectionConfig};
+
+/// When a connection must act, and on what.
+#[derive(Debug)]
+pub(crate) struct State {
+    config: Arc<ConnectionConfig>,
+    phase: Phase,
+    /// The first reason given; it never changes.
+    reason: Option<CloseReason>,
+    authenticated: bool,
+    deadlines: [Option<Instant>; Timer::ALL.len()],
+    /// The driver stopped reading at this time.
+    paused: Option<Instant>,
+    ping: Ping,
+    /// The payload of the next ping: counts up, so that a stray pong cannot match by luck.
+    next_ping: u64,
+    /// The message whose time is being taken, as the scanner counts them.
+    partial_message: Option<u32>,
+    /// When the control-frame budget was last refilled.
+    refilled: Instant,
+}
+
+/// The stages of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Phase {
+    /// Messages flow.
+    Open,
+    /// Ends gracefully: nothing more is read; the call in flight and the queue may finish.
+    Finishing,
+    /// The close frame is to be written; everything else is gone.
+    Closing,
+    /// The close frame is out and the write half shut: what the peer still sends is discarded.
+    Lingering,
+    /// The socket may be dropped.
+    Done,
+}
+
+/// A named deadline.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Timer {
+    Auth,
+    Session,
+    Handler,
+    Message,
+    Ping,
+    Pong,
+    Idle,
+    Write,
+    Close,
+}
+
+/// The heartbeat. A ping is measured from when it was flushed: behind a backlog on a slow link it
+/// would be late through no fault of the peer's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ping {
+    None,
+    /// The driver is to send it.
+    Due(u64),
+    /// In the write buffer.
+    Sent(u64),
+    /// On its way; the pong must come.
+    Flushed(u64, Instant),
+}
+
+impl Timer {
+    const ALL: [Self; 9] = [
+        Self::Auth,
+        Self::Session,
+        Self::Handler,
+        Self::Message,
+        Self::Ping,
+        Self::Pong,
+        Self::Idle,
+        Self::Write,
+        Self::Close,
+    ];
+
+    /// Whether the deadline stands still while the driver does not read.
+    fn pauses(self) -> bool {
+        matches!(self, Self::Message | Self::Pong)
+    }
+}
+
+impl State {
+    /// The state of a connection whose handshake was accepted at `now`. `spread`, from 0 to 1, places
+    /// the first ping in its interval.
+    pub(crate) fn new(
+        config: Arc<ConnectionConfig>,
+        anonymous: bool,
+        spread: f64,
+        now: Instant,
+    ) -> Self {
+        let first_ping = config.ping_interval.mul_f64(spread.clamp(0.0, 1.0));
+        let mut state = Self {
+            config,
+            phase: Phase::Open,
+            reason: None,
+            authenticated: anonymous,
+            deadlines: [None; Timer::ALL.len()],
+            paused: None,
+            ping: Ping::None,
+            next_ping: 0,
+            partial_message: None,
+            refilled: now,
+        };
+        if !anonymous {
+            state.start(Timer::Auth, now, state.config.auth_timeout);
+        }
+        state.start(Timer::Ping, now, first_ping);
+        if let Some(idle) = state.config.idle_timeout {
+            state.start(Timer::Idle, now, idle);
+        }
+        state
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(crate) fn reason(&self) -> Option<&CloseReason> {
+        self.reason.as_ref()
+    }
+
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// Begins the end. The first reason wins; a later one can only cut a graceful end short.
+    pub(crate) fn close(&mut self, reason: CloseReason, now: Instant) {
+        let next = match (self.phase, reason.is_graceful()) {
+            (Phase::Open, true) => Phase::Finishing,
+            (Phase::Open, false) | (Phase::Finishing, false) => Phase::Closing,
+            _ => return,
+        };
+        let lost = reason == CloseReason::Lost;
+        self.reason.get_or_insert(reason);
+        self.enter(if lost { Phase::Done } else { next }, now);
+    }
+
+    /// Acts on every deadline that has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for timer in Timer::ALL {
+            if self.get(timer).is_none_or(|deadline| deadline > now)
+                || (timer.pauses() && self.paused.is_some())
+            {
+                continue;
+            }
+            self.stop(timer);
+            match timer {
+                Timer::Auth => self.close(CloseReason::AuthTimeout, now),
+                Timer::Session => self.close(CloseReason::SessionExpired, now),
+                Timer::Handler => self.close(CloseReason::HandlerTimeout, now),
+                Timer::Message => self.close(CloseReason::MessageTooSlow, now),
+                Timer::Pong => self.close(CloseReason::DeadPeer, now),
+                Timer::Idle => self.close(CloseReason::Idle, now),
+                Timer::Write => self.close(CloseReason::WriteTimeout, now),
+                Timer::Ping => {
+                    // While one is under way its own deadline decides; a second would hide it.
+                    if !self.awaits_pong() {
+                        self.ping = Ping::Due(self.next_ping);
+                        self.next_ping += 1;
+                    }
+                    self.start(Timer::Ping, now, self.config.ping_interval);
+                }
+                Timer::Close => match self.phase {
+                    Phase::Open | Phase::Done => {}
+                    Phase::Finishing => self.enter(Phase::Closing, now),
+                    Phase::Closing | Phase::Lingering => self.enter(Phase::Done, now),
+                },
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called next.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
+        Timer::ALL.into_iter().filter(runs).filter_map(|timer| self.get(timer)).min()
+    }
+
+    /// The payload of a ping to send now.
+    pub(crate) fn poll_ping(&mut self) -> Option<[u8; 8]> {
+        let Ping::Due(id) = self.ping else {
+            return None;
+        };
+        self.ping = Ping::Sent(id);
+        Some(id.to_be_bytes())
+    }
+
+    /// The peer was authenticated, for a session that ends at `expires`.
+    pub(crate) fn handle_authenticated(&mut self, expires: Option<Instant>) {
+        self.authenticated = true;
+        self.stop(Timer::Auth);
+        if self.phase == Phase::Open {
+            self.set(Timer::Session, expires);
+        }
+    }
+
+    /// A call did not finish in the turn it began.
+    pub(crate) fn handle_call_pending(&mut self, now: Instant) {
+        if self.get(Timer::Handler).is_none() && self.phase == Phase::Open {
+            self.start(Timer::Handler, now, self.config.handler_timeout);
+        }
+    }
+
+    /// The call in flight has finished.
+    pub(crate) fn handle_call_finished(&mut self) {
+        self.stop(Timer::Handler);
+    }
+
+    /// A whole data message came: the peer lives.
+    pub(crate) fn handle_message(&mut self, now: Instant) {
+        self.stop(Timer::Pong);
+        if let Some(idle) = self.config.idle_timeout.filter(|_| self.phase == Phase::Open) {
+            self.start(Timer::Idle, now, idle);
+        }
+    }
+
+    /// This is the number of the message that is in progress, if one is.
+    pub(crate) fn handle_partial_message(&mut self, partial: Option<u32>, now: Instant) {
+        if partial == self.partial_message {
+            return;
+        }
+        self.partial_message = partial;
+        if partial.is_some() && self.phase == Phase::Open {
+            self.start(Timer::Message, now, self.config.message_timeout);
+        } else {
+            self.stop(Timer::Message);
+        }
+    }
+
+    /// A pong came. If it answers our ping, the peer lives, and this is the round trip.
+    pub(crate) fn handle_pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
+        let Ping::Flushed(id, flushed) = self.ping else {
+            return None;
+        };
+        if payload != id.to_be_bytes() {
+            return None;
+        }
+        self.ping = Ping::None;
+        self.stop(Timer::Pong);
+        Some(now.saturating_duration_since(flushed))
+    }
+
+    /// The driver reads, or does not.
+    pub(crate) fn handle_reading(&mut self, reads: bool, now: Instant) {
+        match (self.paused, reads) {
+            (None, false) => self.paused = Some(now),
+            (Some(since), true) => {
+                self.paused = None;
+                let stood_still = now.saturating_duration_since(since);
+                for timer in [Timer::Message, Timer::Pong] {
+                    let deadline = self.get(timer);
+                    self.set(timer, deadline.and_then(|it| it.checked_add(stood_still)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Output was tried: it is all with the socket, or the socket is full and took some or nothing.
+    pub(crate) fn handle_output(&mut self, pending: bool, progressed: bool, now: Instant) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        if !pending {
+            self.stop(Timer::Write);
+            if let Ping::Sent(id) = self.ping {
+                self.ping = Ping::Flushed(id, now);
+                self.start(Timer::Pong, now, self.config.pong_timeout);
+                if self.paused.is_some() {
+                    self.paused = Some(now);
+                }
+            }
+        } else if progressed || self.get(Timer::Write).is_none() {
+            self.start(Timer::Write, now, self.config.write_timeout);
+        }
+    }
+
+    /// The call in flight and the queue are done with.
+    pub(crate) fn handle_finished(&mut self, now: Instant) {
+        if self.phase == Phase::Finishing {
+            self.enter(Phase::Closing, now);
+        }
+    }
+
+    /// The close frame is with the socket.
+    pub(crate) fn handle_close_flushed(&mut self) {
+        if self.phase == Phase::Closing {
+            // The deadline of this stage goes on: the whole end takes one close timeout.
+            self.phase = Phase::Lingering;
+        }
+    }
+
+    /// The transport is gone, or the peer has been heard out.
+    pub(crate) fn handle_transport_end(&mut self, now: Instant) {
+        self.reason.get_or_insert(CloseReason::Lost);
+        self.enter(Phase::Done, now);
+    }
+
+    /// Control frames the peer may send again, for the time since this was last asked.
+    pub(crate) fn control_refill(&mut self, now: Instant) -> u32 {
+        let rate = f64::from(self.config.control_frames_per_second);
+        // More than a burst is never saved up.
+        let window = Duration::from_secs_f64(f64::from(self.config.control_frames_burst) / rate);
+        let since = now.checked_sub(window).map_or(self.refilled, |it| it.max(self.refilled));
+        // Whole frames only: the rest of the time stays on the account.
+        let frames = (now.saturating_duration_since(since).as_secs_f64() * rate) as u32;
+        self.refilled = since + Duration::from_secs_f64(f64::from(frames) / rate);
+        frames
+    }
+
+    fn awaits_pong(&self) -> bool {
+        match self.ping {
+            Ping::None => false,
+            Ping::Due(_) | Ping::Sent(_) => true,
+            // Data since the ping has shown that the peer lives: the next ping may go out.
+            Ping::Flushed(..) => self.get(Timer::Pong).is_some(),
+        }
+    }
+
+    /// Only the end's own deadline runs from here on.
+    fn enter(&mut self, phase: Phase, now: Instant) {
+        self.phase = phase;
+        self.deadlines = [None; Timer::ALL.len()];
+        self.ping = Ping::None;
+        if phase != Phase::Done {
+            self.start(Timer::Close, now, self.config.close_timeout);
+        }
+    }
+
+    fn get(&self, timer: Timer) -> Option<Instant> {
+        self.deadlines.get(timer as usize).copied().flatten()
+    }
+
+    /// A time too long for the clock to count is never over.
+    fn start(&mut self, timer: Timer, now: Instant, time: Duration) {
+        self.set(timer, now.checked_add(time));
+    }
+
+    fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
+        if let Some(slot) = self.deadlines.get_mut(timer as usize) {
+            *slot = deadline;
+        }
+    }
+
+    fn stop(&mut self, timer: Timer) {
+        self.set(timer, None);
+    }
+}

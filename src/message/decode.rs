@@ -1,0 +1,302 @@
+//! Refuse messages that are not what the endpoint's schema says, and hand on the rest as a type.
+//!
+//! [`DecodeLayer`] turns each message into an application's type `T` with a codec ([`Json`] unless
+//! told otherwise), and the handler's answers back into messages. What does not decode closes the
+//! connection: 1003 for a binary message where text is spoken, 1008 for anything else. A layer made
+//! with [`DecodeLayer::reply_invalid`] answers with an error message instead, and closes after so many
+//! in a row.
+//!
+//! Only authenticated messages are decoded: the layer is a service for
+//! [`Authenticated`] senders, so a stack without
+//! [`RequireAuthLayer`](crate::RequireAuthLayer) outside of it does not compile. An endpoint for
+//! everybody says so with [`DecodeLayer::anonymous`].
+//!
+//! # Example
+//!
+//! ```
+//! use tower_websocket::DecodeLayer;
+//!
+//! #[derive(serde::Deserialize)]
+//! #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+//! enum ClientMessage {
+//!     Say { text: String },
+//! }
+//!
+//! let layer = DecodeLayer::<ClientMessage>::json();
+//! # let _ = layer;
+//! ```
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    num::NonZeroU32,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    close::CloseReason,
+    handle::Connection,
+    message::{
+        Anonymous, Authenticated, Decode, DecodeError, Encode, Failure, Inbound, Json, Message,
+        Reply,
+        on_demand::{OnDemand, OnDemandFuture},
+    },
+};
+
+/// Layer that applies [`DecodeMessage`].
+///
+/// `Who` says whose messages are decoded: [`Authenticated`] senders' by default.
+/// See the [module docs](self) for the rule and an example.
+#[must_use]
+pub struct DecodeLayer<T, C = Json, Who = OnlyAuthenticated> {
+    codec: Arc<C>,
+    on_invalid: OnInvalid,
+    marker: PhantomData<fn() -> (T, Who)>,
+}
+
+/// Messages of authenticated senders only.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OnlyAuthenticated;
+
+/// Messages of anybody.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Everybody;
+
+/// What to do with a message that does not decode.
+#[derive(Clone)]
+enum OnInvalid {
+    Close,
+    Reply { make: Arc<MakeReply>, close_after: NonZeroU32 },
+}
+
+type MakeReply = dyn Fn(&DecodeError) -> Result<Message, CloseReason> + Send + Sync;
+
+impl<T> DecodeLayer<T> {
+    /// Decodes JSON within the default [`JsonLimits`](crate::JsonLimits).
+    pub fn json() -> Self {
+        Self::new(Json::default())
+    }
+}
+
+impl<T, C> DecodeLayer<T, C> {
+    /// Decodes with `codec`.
+    pub fn new(codec: C) -> Self {
+        Self { codec: Arc::new(codec), on_invalid: OnInvalid::Close, marker: PhantomData }
+    }
+
+    /// Decodes everybody's messages: for endpoints that are open to the public.
+    pub fn anonymous(self) -> DecodeLayer<T, C, Everybody> {
+        DecodeLayer { codec: self.codec, on_invalid: self.on_invalid, marker: PhantomData }
+    }
+}
+
+impl<T, C, Who> DecodeLayer<T, C, Who> {
+    /// Answers an invalid message with `make`'s, and closes at the `close_after`th in a row.
+    pub fn reply_invalid<R>(
+        mut self,
+        make: impl Fn(&DecodeError) -> R + Send + Sync + 'static,
+        close_after: NonZeroU32,
+    ) -> Self
+    where
+        C: Encode<R>,
+    {
+        let codec = Arc::clone(&self.codec);
+        let make = move |error: &DecodeError| Ok(codec.encode(&make(error))?);
+        self.on_invalid = OnInvalid::Reply { make: Arc::new(make), close_after };
+        self
+    }
+}
+
+impl<T, C, Who, S> Layer<S> for DecodeLayer<T, C, Who> {
+    type Service = DecodeMessage<S, T, C, Who>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        DecodeMessage { inner: OnDemand::new(inner), layer: self.clone(), invalid_in_row: 0 }
+    }
+}
+
+/// Decodes messages and encodes answers.
+///
+/// See the [module docs](self).
+pub struct DecodeMessage<S, T, C = Json, Who = OnlyAuthenticated> {
+    inner: OnDemand<S>,
+    layer: DecodeLayer<T, C, Who>,
+    invalid_in_row: u32,
+}
+
+impl<S, T, C, Who> DecodeMessage<S, T, C, Who>
+where
+    C: Decode<T>,
+{
+    /// The typed message, or the answer to one that is none.
+    fn decode(
+        &mut self,
+        message: &Message,
+        connection: &Connection,
+    ) -> Result<T, Failure<Message>> {
+        let error = match self.layer.codec.decode(message) {
+            Ok(typed) => {
+                self.invalid_in_row = 0;
+                return Ok(typed);
+            }
+            Err(error) => error,
+        };
+        self.invalid_in_row = self.invalid_in_row.saturating_add(1);
+        let size = u64::try_from(message.len()).ok();
+        connection.refuse("decode", error.rule(), size, None);
+        match &self.layer.on_invalid {
+            OnInvalid::Reply { make, close_after } if self.invalid_in_row < close_after.get() => {
+                Err(make(&error).map_or_else(Failure::Close, Failure::Reply))
+            }
+            _ => Err(Failure::Close(error.into())),
+        }
+    }
+
+    fn call_inner<P, R>(&mut self, inbound: Inbound<Message, P>) -> DecodeFuture<S, T, P, C>
+    where
+        S: Service<Inbound<T, P>, Response = Reply<R>>,
+    {
+        let (message, proof, connection) = inbound.into_parts();
+        let kind = match self.decode(&message, &connection) {
+            Ok(typed) => {
+                // The payload is a slice of the read buffer: not held while the handler runs.
+                drop(message);
+                let inbound = Inbound::new(typed, proof, connection);
+                let codec = Arc::clone(&self.layer.codec);
+                Kind::Inner { future: self.inner.call(inbound), codec }
+            }
+            Err(failure) => Kind::Refused { failure: Some(failure) },
+        };
+        DecodeFuture { kind }
+    }
+}
+
+impl<S, T, C, U, R> Service<Inbound<Message, Authenticated<U>>>
+    for DecodeMessage<S, T, C, OnlyAuthenticated>
+where
+    S: Service<Inbound<T, Authenticated<U>>, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
+    C: Decode<T> + Encode<R>,
+{
+    type Response = Reply<Message>;
+    type Error = Failure<Message>;
+    type Future = DecodeFuture<S, T, Authenticated<U>, C>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, inbound: Inbound<Message, Authenticated<U>>) -> Self::Future {
+        self.call_inner(inbound)
+    }
+}
+
+impl<S, T, C, R> Service<Inbound<Message, Anonymous>> for DecodeMessage<S, T, C, Everybody>
+where
+    S: Service<Inbound<T, Anonymous>, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
+    C: Decode<T> + Encode<R>,
+{
+    type Response = Reply<Message>;
+    type Error = Failure<Message>;
+    type Future = DecodeFuture<S, T, Anonymous, C>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, inbound: Inbound<Message, Anonymous>) -> Self::Future {
+        self.call_inner(inbound)
+    }
+}
+
+impl<T, C, Who> Clone for DecodeLayer<T, C, Who> {
+    fn clone(&self) -> Self {
+        Self {
+            codec: Arc::clone(&self.codec),
+            on_invalid: self.on_invalid.clone(),
+            marker: PhantomData,
+        }
+    }
+}
+
+impl<T, C, Who> fmt::Debug for DecodeLayer<T, C, Who> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodeLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S, T, C, Who> fmt::Debug for DecodeMessage<S, T, C, Who> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodeMessage").finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The answer of [`DecodeMessage`].
+    pub struct DecodeFuture<S, T, P, C>
+    where
+        S: Service<Inbound<T, P>>,
+    {
+        #[pin]
+        kind: Kind<S, T, P, C>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<S, T, P, C>
+    where
+        S: Service<Inbound<T, P>>,
+    {
+        Inner { #[pin] future: OnDemandFuture<S, Inbound<T, P>>, codec: Arc<C> },
+        Refused { failure: Option<Failure<Message>> },
+    }
+}
+
+impl<S, T, P, C, R> Future for DecodeFuture<S, T, P, C>
+where
+    S: Service<Inbound<T, P>, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
+    C: Encode<R>,
+{
+    type Output = Result<Reply<Message>, Failure<Message>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project().kind.project() {
+            KindProjection::Inner { future, codec } => match ready!(future.poll(cx)) {
+                Ok(reply) => reply
+                    .try_map(|message| codec.encode(&message))
+                    .map_err(|error| Failure::Close(error.into())),
+                Err(failure) => Err(encode_failure(&**codec, failure)),
+            },
+            // Polled after completion: the answer was given, there is none left.
+            KindProjection::Refused { failure } => failure.take().map_or(Ok(Reply::none()), Err),
+        })
+    }
+}
+
+impl<S: Service<Inbound<T, P>>, T, P, C> fmt::Debug for DecodeFuture<S, T, P, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodeFuture").finish_non_exhaustive()
+    }
+}
+
+fn encode_failure<R>(codec: &impl Encode<R>, failure: Failure<R>) -> Failure<Message> {
+    match failure {
+        Failure::Reply(message) => match codec.encode(&message) {
+            Ok(message) => Failure::Reply(message),
+            Err(error) => Failure::Close(error.into()),
+        },
+        Failure::Close(reason) => Failure::Close(reason),
+    }
+}

@@ -1,0 +1,167 @@
+//! Make an inner service ready only for a message that will reach it.
+//!
+//! A service that is ready may hold something for the call that follows: tower's `ConcurrencyLimit`
+//! takes its permit in `poll_ready`. A layer that polls its inner service ready, and then answers the
+//! message itself, leaves that permit with a connection that may say nothing for hours; a handful of
+//! such connections would hold every permit there is. [`OnDemand`] asks for readiness inside the call,
+//! once the layer has decided to hand the message on.
+//!
+//! Nearly always the service is ready, and the call is made on the spot. If it is not, the service
+//! moves into the call's future to wait there, and comes back when it has been called, or when the
+//! future is dropped.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::{
+    close::CloseReason,
+    message::{Failure, Reply},
+};
+
+/// An inner service that is made ready in the call.
+pub(crate) struct OnDemand<S> {
+    /// None while it waits inside a call's future.
+    service: Option<S>,
+    /// Where it comes back to.
+    returned: Option<Slot<S>>,
+}
+
+type Slot<S> = Arc<Mutex<Option<S>>>;
+
+impl<S> OnDemand<S> {
+    pub(crate) fn new(service: S) -> Self {
+        Self { service: Some(service), returned: None }
+    }
+
+    /// Makes the service ready, and calls it with `request`.
+    pub(crate) fn call<Request>(&mut self, request: Request) -> OnDemandFuture<S, Request>
+    where
+        S: Service<Request>,
+    {
+        if let Some(slot) = self.returned.take() {
+            self.service = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        // Two calls at once: the first one still waits. The driver never does that.
+        let Some(mut service) = self.service.take() else {
+            return OnDemandFuture { kind: Kind::Gone };
+        };
+        let kind = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let future = service.call(request);
+                self.service = Some(service);
+                Kind::Called { future }
+            }
+            Poll::Ready(Err(error)) => {
+                self.service = Some(service);
+                Kind::Failed { error: Some(error) }
+            }
+            // Nobody was told to wake; the future's first poll, right after this, asks again.
+            Poll::Pending => {
+                let slot = Slot::default();
+                self.returned = Some(Arc::clone(&slot));
+                let waiting = Waiting { service: Some(service), request: Some(request), slot };
+                Kind::Waiting { waiting }
+            }
+        };
+        OnDemandFuture { kind }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for OnDemand<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnDemand").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+/// A service that waits to be ready. Dropped, it gives the service back.
+pub(crate) struct Waiting<S, Request> {
+    service: Option<S>,
+    request: Option<Request>,
+    slot: Slot<S>,
+}
+
+impl<S: Service<Request>, Request> Waiting<S, Request> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S::Future, S::Error>>> {
+        let Some(service) = &mut self.service else {
+            return Poll::Ready(None);
+        };
+        let ready = ready!(service.poll_ready(cx));
+        let called = ready.map(|()| self.request.take().map(|request| service.call(request)));
+        Poll::Ready(called.transpose())
+    }
+}
+
+impl<S, Request> Drop for Waiting<S, Request> {
+    fn drop(&mut self) {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.service.take();
+    }
+}
+
+pin_project! {
+    /// The answer of a service that was called on demand.
+    pub(crate) struct OnDemandFuture<S, Request>
+    where
+        S: Service<Request>,
+    {
+        #[pin]
+        kind: Kind<S, Request>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<S, Request>
+    where
+        S: Service<Request>,
+    {
+        Waiting { waiting: Waiting<S, Request> },
+        Called { #[pin] future: S::Future },
+        Failed { error: Option<S::Error> },
+        Gone,
+    }
+}
+
+impl<S, Request, R> Future for OnDemandFuture<S, Request>
+where
+    S: Service<Request, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
+{
+    type Output = Result<Reply<R>, Failure<R>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let mut this = self.as_mut().project();
+            let next = match this.kind.as_mut().project() {
+                KindProjection::Waiting { waiting } => match ready!(waiting.poll(cx)) {
+                    Some(Ok(future)) => Kind::Called { future },
+                    Some(Err(error)) => Kind::Failed { error: Some(error) },
+                    None => Kind::Gone,
+                },
+                KindProjection::Called { future } => return future.poll(cx).map_err(Into::into),
+                KindProjection::Failed { error } => {
+                    let failure = error.take().map(Into::into);
+                    let gone = || CloseReason::HandlerFailed.into();
+                    return Poll::Ready(Err(failure.unwrap_or_else(gone)));
+                }
+                KindProjection::Gone => {
+                    return Poll::Ready(Err(CloseReason::HandlerFailed.into()));
+                }
+            };
+            this.kind.set(next);
+        }
+    }
+}
+
+impl<S: Service<Request>, Request> fmt::Debug for OnDemandFuture<S, Request> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnDemandFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,246 @@
+//! Count against a quota: one bucket for a connection, a user or an address.
+//!
+//! The algorithm is governor's GCRA on tokio's clock, which is monotonic: setting the system's clock
+//! back or forward gives nobody a burst. Buckets that several connections share live in a table with
+//! a cap. An entry goes when no connection uses it and it is full again; so a peer that reconnects
+//! finds the bucket it left. When the table is full, unknown keys share one bucket until the next
+//! sweep: an attacker with a million addresses limits itself.
+
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    fmt,
+    hash::BuildHasher,
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use governor::{
+    RateLimiter,
+    clock::Clock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use tokio::time::Instant;
+
+use crate::{
+    handle::Connection,
+    message::{Authenticated, Principal},
+};
+
+/// So much in a time, and so much at once.
+#[must_use]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quota {
+    rate: NonZeroU32,
+    per: Duration,
+    burst: NonZeroU32,
+}
+
+/// Each connection has a bucket of its own.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct PerConnection;
+
+/// All connections of a user share a bucket. Users are told apart by tenant and id.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct PerUser;
+
+/// All connections of a client address share a bucket: an IPv4 address, or an IPv6 /64, which is what
+/// one subscriber is given. Connections whose address is not known share one.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct PerAddress;
+
+/// Who shares a bucket.
+pub trait RateKey<P>: Send + Sync + 'static {
+    /// The bucket's key for a message with `proof` on `connection`; `None` for a bucket of the
+    /// connection's own. It is asked once for each connection.
+    fn key(&self, proof: &P, connection: &Connection) -> Option<RateKeyValue>;
+}
+
+/// The key of a shared bucket: a keyed hash, so that nobody can choose to share another's.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct RateKeyValue(u64);
+
+/// A bucket.
+#[derive(Clone, Debug)]
+pub(crate) struct Meter {
+    limiter: Arc<Limiter>,
+    burst: NonZeroU32,
+}
+
+/// What a meter says of a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Measured {
+    Within,
+    /// Not before this much time has passed; `None` if it costs more than a whole burst.
+    Exceeded(Option<Duration>),
+}
+
+/// The shared buckets of a layer.
+pub(crate) struct MeterTable {
+    quota: Quota,
+    max_entries: usize,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    meters: HashMap<RateKeyValue, Meter>,
+    /// For keys that find the table full.
+    overflow: Meter,
+    swept: Option<Instant>,
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<StdInstant>>;
+type StdInstant = std::time::Instant;
+
+/// tokio's clock, which tests can pause.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TokioClock;
+
+impl Quota {
+    /// `count` each second, and as many at once. Zero counts as one.
+    pub const fn per_second(count: u32) -> Self {
+        Self::per(count, Duration::from_secs(1))
+    }
+
+    /// `count` each minute, and as many at once. Zero counts as one.
+    pub const fn per_minute(count: u32) -> Self {
+        Self::per(count, Duration::from_secs(60))
+    }
+
+    /// At most `count` at once: what may be used up in a moment after a pause. Zero counts as one.
+    pub const fn burst(mut self, count: u32) -> Self {
+        self.burst = at_least_one(count);
+        self
+    }
+
+    const fn per(count: u32, per: Duration) -> Self {
+        let rate = at_least_one(count);
+        Self { rate, per, burst: rate }
+    }
+
+    fn meter(self) -> Meter {
+        let interval = self.per / self.rate.get();
+        let quota = governor::Quota::with_period(interval.max(Duration::from_nanos(1)))
+            .unwrap_or(governor::Quota::per_second(self.rate))
+            .allow_burst(self.burst);
+        let limiter = RateLimiter::direct_with_clock(quota, TokioClock);
+        Meter { limiter: Arc::new(limiter), burst: self.burst }
+    }
+}
+
+impl Meter {
+    /// Takes `cost` out of the bucket, or nothing.
+    pub(crate) fn take(&self, cost: NonZeroU32) -> Measured {
+        match self.limiter.check_n(cost) {
+            Ok(Ok(())) => Measured::Within,
+            Ok(Err(not_until)) => {
+                Measured::Exceeded(Some(not_until.wait_time_from(TokioClock.now())))
+            }
+            Err(_insufficient_capacity) => Measured::Exceeded(None),
+        }
+    }
+
+    pub(crate) fn burst(&self) -> NonZeroU32 {
+        self.burst
+    }
+
+    /// Whether forgetting the bucket loses nothing: nobody uses it, and it is full.
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.limiter) == 1 && self.take(self.burst) == Measured::Within
+    }
+}
+
+impl MeterTable {
+    pub(crate) fn new(quota: Quota, max_entries: usize) -> Self {
+        let overflow = quota.meter();
+        let inner = Inner { meters: HashMap::new(), overflow, swept: None };
+        Self { quota, max_entries, inner: Mutex::new(inner) }
+    }
+
+    /// The bucket for `key`; one of its own for none.
+    pub(crate) fn meter(&self, key: Option<RateKeyValue>) -> Meter {
+        let Some(key) = key else {
+            return self.quota.meter();
+        };
+        // Held for a lookup, or for a sweep once a second; never across an await.
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(meter) = inner.meters.get(&key) {
+            return meter.clone();
+        }
+        if inner.meters.len() >= self.max_entries {
+            let now = Instant::now();
+            if inner.swept.is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1)) {
+                inner.swept = Some(now);
+                inner.meters.retain(|_, meter| !meter.is_idle());
+            }
+            if inner.meters.len() >= self.max_entries {
+                return inner.overflow.clone();
+            }
+        }
+        inner.meters.entry(key).or_insert_with(|| self.quota.meter()).clone()
+    }
+}
+
+impl RateKeyValue {
+    /// A key made of anything that tells sharers apart.
+    pub fn of(what: impl std::hash::Hash) -> Self {
+        use std::sync::OnceLock;
+        static HASHER: OnceLock<RandomState> = OnceLock::new();
+        Self(HASHER.get_or_init(RandomState::new).hash_one(what))
+    }
+}
+
+impl<P> RateKey<P> for PerConnection {
+    fn key(&self, _: &P, _: &Connection) -> Option<RateKeyValue> {
+        None
+    }
+}
+
+impl<U: Principal> RateKey<Authenticated<U>> for PerUser {
+    fn key(&self, user: &Authenticated<U>, _: &Connection) -> Option<RateKeyValue> {
+        Some(RateKeyValue::of((user.tenant(), user.id())))
+    }
+}
+
+impl<P> RateKey<P> for PerAddress {
+    fn key(&self, _: &P, connection: &Connection) -> Option<RateKeyValue> {
+        Some(RateKeyValue::of(connection.peer_addr().map(|peer| subscriber(peer.ip()))))
+    }
+}
+
+/// The address, without the part that a subscriber chooses freely.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            std::net::Ipv6Addr::from(network).into()
+        }
+    }
+}
+
+impl Clock for TokioClock {
+    type Instant = StdInstant;
+
+    fn now(&self) -> StdInstant {
+        Instant::now().into_std()
+    }
+}
+
+impl fmt::Debug for MeterTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeterTable").field("quota", &self.quota).finish_non_exhaustive()
+    }
+}
+
+const fn at_least_one(count: u32) -> NonZeroU32 {
+    match NonZeroU32::new(count) {
+        Some(count) => count,
+        None => NonZeroU32::MIN,
+    }
+}

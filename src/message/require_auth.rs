@@ -1,0 +1,337 @@
+//! Let nothing through before the peer is authenticated.
+//!
+//! The first message on a connection is credentials and nothing else is looked at: an
+//! [`Authenticate`] verifies it, and the layer's inner service is called only for what comes after.
+//!
+//! 1. The first message goes to [`Authenticate::authenticate`]. While it is pending nothing is read.
+//! 2. `Ok`: the session's reply, if it has one, is sent; every later message carries
+//!    [`Authenticated<U>`]; the authentication deadline ends, and the session's own begins.
+//! 3. `Err`: the connection closes. There is one attempt for each connection.
+//! 4. The deadline ([`ConnectionConfig::auth_timeout`](crate::ConnectionConfig::auth_timeout)) runs
+//!    from the accepted handshake and includes the verifier's time. When it passes, 4401.
+//!
+//! Refusals all look the same to the peer: 4403 `authentication failed`, whether the message was not
+//! credentials, the user is unknown or the password wrong. What it was stands in the audit record. A
+//! verifier that fails or panics is 1011.
+//!
+//! # Example
+//!
+//! ```
+//! use tower_websocket::{
+//!     AuthFailure, Authenticate, Connection, Message, Principal, RequireAuthLayer, Session,
+//! };
+//!
+//! struct User(String);
+//!
+//! impl Principal for User {
+//!     fn id(&self) -> &str {
+//!         &self.0
+//!     }
+//! }
+//!
+//! struct Tickets;
+//!
+//! impl Authenticate for Tickets {
+//!     type User = User;
+//!
+//!     async fn authenticate(
+//!         &self,
+//!         credentials: &Message,
+//!         _: &Connection,
+//!     ) -> Result<Session<User>, AuthFailure> {
+//!         match credentials.as_text().and_then(|text| text.strip_prefix("ticket ")) {
+//!             Some("t-1") => Ok(Session::new(User("ada".into())).reply(Message::text("welcome"))),
+//!             Some(_) => Err(AuthFailure::Rejected),
+//!             None => Err(AuthFailure::Required),
+//!         }
+//!     }
+//! }
+//!
+//! let layer = RequireAuthLayer::new(Tickets);
+//! # let _ = layer;
+//! ```
+//!
+//! # Deployment
+//!
+//! Compare secrets in constant time, never with `==`: how long a refusal takes must not tell how much
+//! of a guess was right.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    audit::AuditEvent,
+    close::CloseReason,
+    handle::Connection,
+    message::{Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply},
+};
+
+/// Verifies credentials.
+pub trait Authenticate: Send + Sync + 'static {
+    /// Who a verified peer is.
+    type User: Principal;
+
+    /// Verifies `credentials`: the first message of `connection`, from a peer nobody knows.
+    ///
+    /// The future is dropped when the authentication deadline passes.
+    fn authenticate(
+        &self,
+        credentials: &Message,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Session<Self::User>, AuthFailure>> + Send;
+}
+
+/// A verified peer: who it is, until when, and what it is told.
+#[must_use]
+pub struct Session<U> {
+    user: U,
+    expires: Option<Instant>,
+    reply: Option<Message>,
+}
+
+/// Why credentials were not accepted. The peer is not told which it was.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuthFailure {
+    /// The message was not credentials.
+    Required,
+    /// The credentials are wrong, expired or locked.
+    Rejected,
+    /// It could not be decided: the verifier's backend failed.
+    Unavailable,
+}
+
+/// What happens when a peer has been authenticated, before its next message is read.
+pub trait OnOpen<U>: Send + Sync + 'static {
+    /// The peer of `connection` is `user`.
+    fn on_open(&self, user: &Authenticated<U>, connection: &Connection);
+}
+
+/// Layer that applies [`RequireAuth`].
+///
+/// See the [module docs](self) for the rule and an example.
+#[must_use]
+pub struct RequireAuthLayer<A: Authenticate> {
+    authenticator: Arc<A>,
+    on_open: Option<Arc<dyn OnOpen<A::User>>>,
+}
+
+impl<A: Authenticate> RequireAuthLayer<A> {
+    /// Authenticates every connection with `authenticator`.
+    pub fn new(authenticator: A) -> Self {
+        Self { authenticator: Arc::new(authenticator), on_open: None }
+    }
+
+    /// Calls `hook` for each authenticated peer.
+    pub fn on_open(mut self, hook: impl OnOpen<A::User>) -> Self {
+        self.on_open = Some(Arc::new(hook));
+        self
+    }
+}
+
+impl<A: Authenticate, S> Layer<S> for RequireAuthLayer<A> {
+    type Service = RequireAuth<S, A>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireAuth { inner, layer: self.clone(), progress: Progress::Nothing }
+    }
+}
+
+/// Hands messages on only once their sender is authenticated.
+///
+/// See the [module docs](self).
+pub struct RequireAuth<S, A: Authenticate> {
+    inner: S,
+    layer: RequireAuthLayer<A>,
+    progress: Progress<A::User>,
+}
+
+/// How far the connection's authentication is.
+enum Progress<U> {
+    /// The next message is the first.
+    Nothing,
+    /// The verifier leaves what it found here. If it was dropped before it did, there is nothing.
+    Asked(Arc<OnceLock<Authenticated<U>>>),
+    Done(Authenticated<U>),
+}
+
+impl<S, A: Authenticate> RequireAuth<S, A> {
+    /// The proof for a message that is not the first.
+    fn verified(&mut self) -> Option<&Authenticated<A::User>> {
+        if let Progress::Asked(slot) = &self.progress {
+            let proof = slot.get()?.clone();
+            self.progress = Progress::Done(proof);
+        }
+        match &self.progress {
+            Progress::Done(proof) => Some(proof),
+            Progress::Nothing | Progress::Asked(_) => None,
+        }
+    }
+}
+
+impl<S, A, R> Service<Inbound<Message, Anonymous>> for RequireAuth<S, A>
+where
+    S: Service<Inbound<Message, Authenticated<A::User>>, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
+    A: Authenticate,
+    R: From<Message> + 'static,
+{
+    type Response = Reply<R>;
+    type Error = Failure<R>;
+    type Future = RequireAuthFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        match self.verified() {
+            Some(_) => self.inner.poll_ready(cx).map_err(Into::into),
+            // Credentials are not the inner service's business: it need not be ready for them.
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn call(&mut self, inbound: Inbound<Message, Anonymous>) -> Self::Future {
+        if let Some(proof) = self.verified().cloned() {
+            let (message, Anonymous { .. }, connection) = inbound.into_parts();
+            let inbound = Inbound::new(message, proof, connection);
+            return RequireAuthFuture { kind: Kind::Inner { future: self.inner.call(inbound) } };
+        }
+        if let Progress::Asked(_) = self.progress {
+            // The one attempt was made, and its future dropped before it could say how it ended.
+            return RequireAuthFuture { kind: Kind::Refused };
+        }
+        let slot = Arc::new(OnceLock::new());
+        self.progress = Progress::Asked(Arc::clone(&slot));
+        let verdict = verify(self.layer.clone(), inbound, slot);
+        RequireAuthFuture { kind: Kind::Verify { future: Box::pin(verdict) } }
+    }
+}
+
+/// Asks the authenticator, and claims the proof if it says so: the only place that does.
+async fn verify<A: Authenticate, R: From<Message>>(
+    layer: RequireAuthLayer<A>,
+    inbound: Inbound<Message, Anonymous>,
+    slot: Arc<OnceLock<Authenticated<A::User>>>,
+) -> Result<Reply<R>, Failure<R>> {
+    let connection = inbound.connection();
+    let failure = match layer.authenticator.authenticate(&inbound.message, connection).await {
+        Ok(Session { user, expires, reply }) => {
+            connection.authenticated(user.id(), expires);
+            let proof = slot.get_or_init(|| Authenticated::claim(user));
+            if let Some(hook) = &layer.on_open {
+                hook.on_open(proof, connection);
+            }
+            return Ok(reply.map_or(Reply::none(), |message| Reply::one(message.into())));
+        }
+        Err(failure) => failure,
+    };
+    let (rule, reason) = match failure {
+        AuthFailure::Required => ("auth.required", CloseReason::AuthRequired),
+        AuthFailure::Rejected => ("auth.failed", CloseReason::AuthFailed),
+        AuthFailure::Unavailable => ("auth.error", CloseReason::AuthUnavailable),
+    };
+    connection.record(AuditEvent::AuthFailed { connection: connection.id(), rule });
+    Err(Failure::Close(reason))
+}
+
+impl<U> Session<U> {
+    /// A session of `user` that does not end by itself.
+    pub fn new(user: U) -> Self {
+        Self { user, expires: None, reply: None }
+    }
+
+    /// Ends the session `time` from now: the connection then closes with 4401.
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expires = Instant::now().checked_add(time);
+        self
+    }
+
+    /// Tells the peer that it is authenticated, in the endpoint's own words.
+    pub fn reply(mut self, message: Message) -> Self {
+        self.reply = Some(message);
+        self
+    }
+}
+
+impl<U, F> OnOpen<U> for F
+where
+    F: Fn(&Authenticated<U>, &Connection) + Send + Sync + 'static,
+{
+    fn on_open(&self, user: &Authenticated<U>, connection: &Connection) {
+        self(user, connection);
+    }
+}
+
+impl<A: Authenticate> Clone for RequireAuthLayer<A> {
+    fn clone(&self) -> Self {
+        Self { authenticator: Arc::clone(&self.authenticator), on_open: self.on_open.clone() }
+    }
+}
+
+impl<A: Authenticate> fmt::Debug for RequireAuthLayer<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireAuthLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S, A: Authenticate> fmt::Debug for RequireAuth<S, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireAuth").finish_non_exhaustive()
+    }
+}
+
+impl<U: Principal> fmt::Debug for Session<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("user", &self.user.id()).finish_non_exhaustive()
+    }
+}
+
+type BoxVerify<R> = Pin<Box<dyn Future<Output = Result<Reply<R>, Failure<R>>> + Send>>;
+
+pin_project! {
+    /// The answer of [`RequireAuth`].
+    pub struct RequireAuthFuture<F, R> {
+        #[pin]
+        kind: Kind<F, R>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<F, R> {
+        Inner { #[pin] future: F },
+        Verify { future: BoxVerify<R> },
+        Refused,
+    }
+}
+
+impl<F, E, R> Future for RequireAuthFuture<F, R>
+where
+    F: Future<Output = Result<Reply<R>, E>>,
+    E: Into<Failure<R>>,
+{
+    type Output = Result<Reply<R>, Failure<R>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().kind.project() {
+            KindProjection::Inner { future } => future.poll(cx).map_err(Into::into),
+            KindProjection::Verify { future } => future.as_mut().poll(cx),
+            KindProjection::Refused => Poll::Ready(Err(CloseReason::AuthFailed.into())),
+        }
+    }
+}
+
+impl<F, R> fmt::Debug for RequireAuthFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireAuthFuture").finish_non_exhaustive()
+    }
+}

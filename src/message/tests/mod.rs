@@ -1,0 +1,3 @@
+mod json;
+mod json_properties;
+mod json_structure;

@@ -1,0 +1,93 @@
+//! Join the two halves: an accepted upgrade and the stack that its messages go through.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    admission::ConnectionPermit,
+    serve::{Accepted, Endpoint, OnClose, Settings},
+};
+use crate::{
+    connection::{self, Permit},
+    handle::Connection,
+    message::{Anonymous, Failure, Inbound, Message, Reply},
+};
+
+/// Makes a stack for each connection: `F` is given the connection, the layers `L` go around what it
+/// returns.
+pub(super) struct StackEndpoint<L, F> {
+    pub(super) layers: L,
+    pub(super) make: F,
+}
+
+impl<L, F, H, S> Endpoint for StackEndpoint<L, F>
+where
+    L: Layer<H, Service = S> + Send + Sync + 'static,
+    F: Fn(&Connection) -> H + Send + Sync + 'static,
+    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + Send + 'static,
+    S::Error: Into<Failure<Message>>,
+    S::Future: Send,
+{
+    fn serve(&self, accepted: Accepted, settings: &Settings) {
+        let Accepted { upgrade, peer, mut permit } = accepted;
+        let config = Arc::clone(&settings.connection);
+        let limits = config.outbound_limits();
+        let connection = Connection::new(peer, limits, Arc::clone(&settings.audit));
+        let anonymous = settings.anonymous;
+        if anonymous {
+            // Nobody will authenticate: all that counts is the cap on connections.
+            permit.authenticated();
+        }
+        // Code of the application, on the server's task: if it panics, there is no answer and no
+        // connection.
+        if let Some(hook) = &settings.on_connect {
+            hook.on_connect(&connection);
+        }
+        let end = End { hook: settings.on_close.clone(), connection: connection.clone() };
+        let stack = self.layers.layer((self.make)(&connection));
+        tokio::spawn(async move {
+            let _end = end;
+            // The answer is in hyper's hands; a peer that does not take it is not waited for longer
+            // than it would have had to authenticate.
+            let Ok(Ok(io)) = timeout(config.auth_timeout, upgrade).await else { return };
+            let io = TokioIo::new(io);
+            connection::serve(io, connection, config, anonymous, stack, permit).await;
+        });
+    }
+}
+
+/// Calls the hook when the connection's task ends, also if it panics or the runtime stops.
+struct End {
+    hook: Option<Arc<dyn OnClose>>,
+    connection: Connection,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(hook) = &self.hook {
+            // A panic here, while the task unwinds from another, would end the process.
+            let call = AssertUnwindSafe(|| hook.on_close(&self.connection));
+            let _ = catch_unwind(call);
+        }
+    }
+}
+
+impl Permit for ConnectionPermit {
+    fn authenticated(&mut self) {
+        Self::authenticated(self);
+    }
+}
+
+impl<L, F> fmt::Debug for StackEndpoint<L, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackEndpoint").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,371 @@
+//! Wrap an HTTP service: upgrades on the endpoint's paths become connections, the rest goes inward.
+//!
+//! See the [module docs](super) for the rules.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Future, Ready, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready as ready_or_return},
+};
+
+use http::{Method, Request, Response, Uri};
+use hyper::upgrade::OnUpgrade;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    admission::{Admission, AdmittedRequest, Gate},
+    body::ResponseBody,
+    endpoint::StackEndpoint,
+    origin::OriginPolicy,
+    peer::PeerAddr,
+    rejection::{UpgradeRejection, UpgradeRejectionKind},
+    request::UpgradeRequest,
+    serve::{Endpoint, OnClose, OnConnect, Settings, switch_protocols, take_upgrade},
+};
+use crate::{
+    audit::{AuditEvent, AuditSink, TracingSink},
+    connection::ConnectionConfig,
+    handle::Connection,
+    message::{Anonymous, Failure, Handler, HandlerService, Inbound, Message, Reply},
+};
+
+/// Layer that applies [`WebSocket`]: a WebSocket endpoint beside an HTTP service.
+///
+/// Clones are the same endpoint: they share the limits of their [`Admission`].
+#[must_use]
+#[derive(Clone)]
+pub struct WebSocketLayer {
+    shared: Arc<Shared>,
+}
+
+/// An HTTP service `S` with a WebSocket endpoint in front of it.
+///
+/// See the [module docs](super).
+#[derive(Clone)]
+pub struct WebSocket<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+/// A service that has nothing but the endpoint: `426` on its paths, `404` elsewhere.
+///
+/// See [`WebSocketLayer::into_service`].
+#[derive(Clone)]
+pub struct WebSocketOnly {
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    endpoint: Arc<dyn Endpoint>,
+    /// Empty: every path.
+    paths: Vec<Box<str>>,
+    origin: OriginPolicy,
+    /// Clones made before a setter was called still count together, unless it is
+    /// [`admission`](WebSocketLayer::admission).
+    gate: Arc<Gate>,
+    settings: Settings,
+}
+
+/// What becomes of a request.
+enum Decision {
+    /// It has nothing to do with WebSockets.
+    Inward,
+    /// The endpoint takes it.
+    Accept(AdmittedRequest, OnUpgrade),
+}
+
+impl WebSocketLayer {
+    /// An endpoint on every path, with the defaults: each message goes through `messages` to
+    /// `handler`.
+    ///
+    /// `messages` is applied once for each connection, to a clone of `handler`. What the layers share
+    /// is shared by all connections; what their services keep belongs to one.
+    pub fn new<L, H>(messages: L, handler: H) -> Self
+    where
+        L: Layer<H> + Send + Sync + 'static,
+        H: Clone + Send + Sync + 'static,
+        L::Service:
+            Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + Send + 'static,
+        <L::Service as Service<Inbound<Message, Anonymous>>>::Error: Into<Failure<Message>>,
+        <L::Service as Service<Inbound<Message, Anonymous>>>::Future: Send,
+    {
+        let make = move |_: &Connection| handler.clone();
+        Self::from_endpoint(Arc::new(StackEndpoint { layers: messages, make }))
+    }
+
+    /// The same with a [`Handler`] of its own for each connection, which `make` makes.
+    pub fn with_handler<L, F, H, M, P>(messages: L, make: F) -> Self
+    where
+        L: Layer<HandlerService<H, M, P>> + Send + Sync + 'static,
+        F: Fn(&Connection) -> H + Send + Sync + 'static,
+        H: Handler<M, P>,
+        M: Send + 'static,
+        P: Send + 'static,
+        L::Service:
+            Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + Send + 'static,
+        <L::Service as Service<Inbound<Message, Anonymous>>>::Error: Into<Failure<Message>>,
+        <L::Service as Service<Inbound<Message, Anonymous>>>::Future: Send,
+    {
+        let make = move |connection: &Connection| HandlerService::new(make(connection));
+        Self::from_endpoint(Arc::new(StackEndpoint { layers: messages, make }))
+    }
+
+    /// An endpoint on every path, with the defaults.
+    pub(crate) fn from_endpoint(endpoint: Arc<dyn Endpoint>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                endpoint,
+                paths: Vec::new(),
+                origin: OriginPolicy::new(),
+                gate: Arc::new(Gate::new(Admission::new())),
+                settings: Settings {
+                    connection: Arc::default(),
+                    anonymous: false,
+                    audit: Arc::new(TracingSink::shared()),
+                    on_connect: None,
+                    on_close: None,
+                },
+            }),
+        }
+    }
+
+    /// Answers on `path`, and on others given before.
+    ///
+    /// It is compared byte for byte with the path of the request: `/ws` is neither `/ws/` nor
+    /// `//ws` nor `/%77s`, and one that does not start with `/` is never asked for. Without any,
+    /// the endpoint answers on every path, which is right behind a router and wrong around an
+    /// application, where it refuses whatever else comes with an `Upgrade` header.
+    pub fn path(mut self, path: impl Into<Box<str>>) -> Self {
+        Arc::make_mut(&mut self.shared).paths.push(path.into());
+        self
+    }
+
+    /// Whose pages may connect. The default is those of the same host.
+    pub fn origin(mut self, policy: OriginPolicy) -> Self {
+        Arc::make_mut(&mut self.shared).origin = policy;
+        self
+    }
+
+    /// How many connections there may be. The defaults stand with [`Admission`].
+    pub fn admission(mut self, admission: Admission) -> Self {
+        Arc::make_mut(&mut self.shared).gate = Arc::new(Gate::new(admission));
+        self
+    }
+
+    /// The bounds of each connection. The defaults stand with [`ConnectionConfig`].
+    pub fn connection(mut self, config: ConnectionConfig) -> Self {
+        Arc::make_mut(&mut self.shared).settings.connection = Arc::new(config);
+        self
+    }
+
+    /// Lets connections live that never authenticate: for endpoints that are open to the public.
+    ///
+    /// Without it, one that has not passed a [`RequireAuthLayer`](crate::RequireAuthLayer) is closed
+    /// when the authentication deadline passes.
+    pub fn allow_anonymous(mut self) -> Self {
+        Arc::make_mut(&mut self.shared).settings.anonymous = true;
+        self
+    }
+
+    /// Where refusals and the lives of connections are recorded. The default is a [`TracingSink`]
+    /// that all endpoints share.
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        Arc::make_mut(&mut self.shared).settings.audit = Arc::new(sink);
+        self
+    }
+
+    /// Calls `hook` for each connection whose handshake was accepted. Its peer is still anybody;
+    /// [`RequireAuthLayer::on_open`](crate::RequireAuthLayer::on_open) tells who it turns out to be.
+    pub fn on_connect(mut self, hook: impl OnConnect) -> Self {
+        Arc::make_mut(&mut self.shared).settings.on_connect = Some(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` once for each connection that has ended, however it did.
+    pub fn on_close(mut self, hook: impl OnClose) -> Self {
+        Arc::make_mut(&mut self.shared).settings.on_close = Some(Arc::new(hook));
+        self
+    }
+
+    /// The endpoint as a service of its own, for a router: axum's `route_service`.
+    ///
+    /// What does not try to upgrade is answered `426`.
+    pub fn into_service(self) -> WebSocket<WebSocketOnly> {
+        let inner = WebSocketOnly { shared: Arc::clone(&self.shared) };
+        self.layer(inner)
+    }
+}
+
+impl<S> Layer<S> for WebSocketLayer {
+    type Service = WebSocket<S>;
+
+    fn layer(&self, inner: S) -> WebSocket<S> {
+        WebSocket { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Shared {
+    fn is_ours(&self, method: &Method, uri: &Uri) -> bool {
+        // The target of a plain CONNECT is a host and a port: it has no path to tell whose it is,
+        // and hyper offers an upgrade for it.
+        let pathless = *method == Method::CONNECT && uri.path().is_empty();
+        pathless || self.paths.is_empty() || self.paths.iter().any(|it| **it == *uri.path())
+    }
+
+    fn decide<B>(&self, request: &mut Request<B>) -> Result<Decision, UpgradeRejectionKind> {
+        if !self.is_ours(request.method(), request.uri()) {
+            return Ok(Decision::Inward);
+        }
+        let Some(attempt) = UpgradeRequest::parse(request)? else {
+            return Ok(Decision::Inward);
+        };
+        let upgrade = take_upgrade(request);
+        let trusted = self.origin.verify(attempt)?;
+        let upgrade = upgrade.ok_or(UpgradeRejectionKind::NotUpgradable)?;
+        let admitted = self.gate.admit(trusted, PeerAddr::read(request.extensions()))?;
+        Ok(Decision::Accept(admitted, upgrade))
+    }
+
+    /// Writes the record of a refusal and makes the answer.
+    fn refuse<B, T: From<&'static str>>(
+        &self,
+        request: &Request<B>,
+        kind: UpgradeRejectionKind,
+    ) -> Response<T> {
+        let (rule, status) = (kind.rule(), kind.status().as_u16());
+        tracing::debug!(rule, status, "handshake refused");
+        let peer = PeerAddr::read(request.extensions());
+        self.settings.audit.record(AuditEvent::UpgradeRefused { peer, rule, status });
+        UpgradeRejection::new(kind).into_response(request.version())
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for WebSocket<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let shared = &self.shared;
+        match shared.decide(&mut request) {
+            Ok(Decision::Inward) => ResponseFuture::inner(self.inner.call(request)),
+            Ok(Decision::Accept(admitted, upgrade)) => {
+                let peer = PeerAddr::read(request.extensions());
+                ResponseFuture::finished(switch_protocols(
+                    admitted,
+                    upgrade,
+                    peer,
+                    &*shared.endpoint,
+                    &shared.settings,
+                ))
+            }
+            Err(kind) => ResponseFuture::finished(shared.refuse(&request, kind)),
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for WebSocketOnly {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Not in the audit: nobody tried anything, and a health check would fill it.
+        let kind = if self.shared.is_ours(request.method(), request.uri()) {
+            UpgradeRejectionKind::UpgradeRequired
+        } else {
+            UpgradeRejectionKind::NotFound
+        };
+        ready(Ok(UpgradeRejection::new(kind).into_response(request.version())))
+    }
+}
+
+pin_project! {
+    /// Response future of [`WebSocket`].
+    pub struct ResponseFuture<F, B> {
+        #[pin]
+        kind: Kind<F, B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<F, B> {
+        Inner { #[pin] future: F },
+        Finished { response: Option<Response<ResponseBody<B>>> },
+    }
+}
+
+impl<F, B> ResponseFuture<F, B> {
+    const fn inner(future: F) -> Self {
+        Self { kind: Kind::Inner { future } }
+    }
+
+    const fn finished(response: Response<ResponseBody<B>>) -> Self {
+        Self { kind: Kind::Finished { response: Some(response) } }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<ResponseBody<B>>, E>;
+
+    #[expect(clippy::expect_used, reason = "a future must not be polled after it is done")]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(match self.project().kind.project() {
+            KindProjection::Inner { future } => {
+                ready_or_return!(future.poll(cx))?.map(ResponseBody::inner)
+            }
+            KindProjection::Finished { response } => {
+                response.take().expect("ResponseFuture polled after completion")
+            }
+        }))
+    }
+}
+
+impl fmt::Debug for WebSocketLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketLayer")
+            .field("paths", &self.shared.paths)
+            .field("origin", &self.shared.origin)
+            .field("gate", &self.shared.gate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for WebSocket<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WebSocketOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketOnly").finish_non_exhaustive()
+    }
+}
+
+impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,51 @@
+//! What happens before the 101: who may open a connection, and whether there is room.
+//!
+//! [`WebSocketLayer`] wraps an HTTP service. A request on one of its paths that tries to upgrade
+//! goes through four steps, each of which needs what the one before it proved:
+//!
+//! | step | asks | refuses with |
+//! |---|---|---|
+//! | request | is it a handshake, to the letter of RFC 6455 §4.2.1, and without credentials in the URL? | 400, 405, 426 |
+//! | origin | whose page started it? [`OriginPolicy`] | 403, 421 |
+//! | admission | is there room, and is it not too fast? [`Admission`] | 429, 503 |
+//! | serve | 101, and one task for the connection | |
+//!
+//! An attempt is a request with an `Upgrade` header or any `Sec-WebSocket-*` header, or a `CONNECT`;
+//! everything else goes inward untouched. A `CONNECT` that names no path is refused on whatever
+//! path the endpoint is, because hyper would upgrade it. [`WebSocketLayer::into_service`] makes a
+//! service without anything inside, which answers `426` there.
+//!
+//! A refusal is a finished response with a fixed text, never an error of the service. It carries an
+//! [`UpgradeRejection`] in its extensions, and each is one
+//! [`AuditEvent::UpgradeRefused`](crate::AuditEvent::UpgradeRefused).
+//!
+//! # Deployment
+//!
+//! Layers outside must not replace the 101, and must not time it: what they measure ends there. The
+//! server has to serve connections with upgrades (hyper: `with_upgrades`; axum does), and to close
+//! those that never finish their request (hyper: a timer and `header_read_timeout`). A bare line
+//! feed ends a header line for hyper; a proxy in front should refuse it.
+
+pub use self::{
+    admission::Admission,
+    body::ResponseBody,
+    layer::{ResponseFuture, WebSocket, WebSocketLayer, WebSocketOnly},
+    origin::{ConfigError, OriginPolicy},
+    peer::PeerAddr,
+    rejection::{UpgradeRejection, UpgradeRejectionKind},
+    serve::{OnClose, OnConnect},
+};
+
+mod layer;
+mod request;
+mod authority;
+mod origin;
+mod admission;
+mod peer;
+mod serve;
+mod endpoint;
+mod rejection;
+mod body;
+
+#[cfg(test)]
+mod tests;

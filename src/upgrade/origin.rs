@@ -1,0 +1,270 @@
+//! Refuse handshakes that another site's page started.
+//!
+//! A browser sends cookies with every WebSocket handshake, whichever page opened it, and applies no
+//! same-origin rule of its own (cross-site WebSocket hijacking, CWE-1385). [`OriginPolicy`] is that
+//! rule, and says it in full.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use http::HeaderValue;
+
+use super::{
+    authority::Authority,
+    rejection::UpgradeRejectionKind,
+    request::{OriginHeader, UpgradeRequest},
+};
+
+/// Whose pages may open a WebSocket.
+///
+/// A browser sends cookies with every WebSocket handshake, whichever page opened it, and applies no
+/// same-origin rule of its own. This is that rule. The first of these that applies decides:
+///
+/// 1. Several `Origin` lines: `403`, whatever they say.
+/// 2. No `Origin`: allowed if there is no `Cookie` either, because only browsers have ambient
+///    credentials, and they send `Origin`. [`require_origin`](OriginPolicy::require_origin) refuses
+///    it always.
+/// 3. An origin that was [trusted](OriginPolicy::trust) by name: allowed.
+/// 4. Another origin at the host of a trusted one: `403`. Naming `https://app.example` says which
+///    scheme and port that host is served at, so `http://app.example` is not it.
+/// 5. An `http` or `https` origin at the host and port of the request's `Host`: allowed, if the
+///    scheme is the request's too, where that is known. A missing port is the scheme's own: 443
+///    for `https`, 80 for `http`.
+/// 6. Everything else, `null` and what no browser sends included: `403`.
+///
+/// The scheme of a request is known only if its target is an absolute URL or if
+/// [`require_https`](OriginPolicy::require_https) says it: behind a proxy that ends TLS, plain HTTP
+/// arrives here either way. Scheme and host are compared in ASCII lower case, the rest byte for
+/// byte. A refused peer sees `403` with a fixed text.
+///
+/// # Example
+///
+/// ```
+/// use tower_websocket::OriginPolicy;
+///
+/// # fn main() -> Result<(), tower_websocket::upgrade::ConfigError> {
+/// let policy = OriginPolicy::new()
+///     .require_https()
+///     .trust("https://partner.example")?;
+///
+/// // No browser sends this, so it would never match anything.
+/// assert!(OriginPolicy::new().trust("https://partner.example/").is_err());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Deployment
+///
+/// The policy believes `Host`. A proxy in front has to pass on the one the browser sent: if it puts
+/// its own there, every page is refused; if it copies `Origin` into it, every page is let in. Call
+/// [`require_https`](OriginPolicy::require_https) wherever pages are served over TLS. A server that
+/// is reached by address, on a developer's machine or in a home network, should name its
+/// [hosts](OriginPolicy::allow_host): otherwise a page whose name was rebound to that address is of
+/// the same host as far as anybody can see.
+#[must_use]
+#[derive(Clone, Debug, Default)]
+pub struct OriginPolicy {
+    /// Shared by the clones that a router makes of its layer.
+    trusted: Arc<Vec<Origin>>,
+    /// Empty: any.
+    hosts: Arc<Vec<Authority>>,
+    require_https: bool,
+    require_origin: bool,
+    any_origin: bool,
+}
+
+/// A setting that could never match anything.
+#[non_exhaustive]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ConfigError {
+    /// No server goes by this host.
+    Host(String),
+    /// No browser sends this origin.
+    Origin(String),
+}
+
+/// A handshake whose page may open a WebSocket, or that no page can have started.
+#[derive(Debug)]
+pub(super) struct TrustedRequest {
+    /// The value of `Sec-WebSocket-Accept`.
+    pub(super) accept: HeaderValue,
+}
+
+impl OriginPolicy {
+    /// Trusts the pages of the host that the handshake came to.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts `origin` too, written as a browser sends it: `https://app.example`, or `null`.
+    ///
+    /// From then on no *other* origin at that host is trusted, unless it is named as well: with
+    /// `https://app.example`, neither `http://app.example` nor `https://app.example:444`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Origin`] if no browser could send `origin`, so that it would never match.
+    ///
+    /// # Security
+    ///
+    /// `null` is the origin of every sandboxed frame and every local file, whoever wrote it.
+    pub fn trust(mut self, origin: &str) -> Result<Self, ConfigError> {
+        let parsed = Origin::parse(origin).ok_or_else(|| ConfigError::Origin(origin.to_owned()))?;
+        Arc::make_mut(&mut self.trusted).push(parsed);
+        Ok(self)
+    }
+
+    /// Answers handshakes for `host` only, and for others that were allowed before: `421`.
+    ///
+    /// `app.example` means any port, `app.example:8080` that one. Without any, every host is
+    /// answered, which an attacker can use who makes a name of his own resolve to this server (DNS
+    /// rebinding).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Host`] if `host` is not a host, so that it would never match.
+    pub fn allow_host(mut self, host: &str) -> Result<Self, ConfigError> {
+        let parsed = Authority::parse(host).ok_or_else(|| ConfigError::Host(host.to_owned()))?;
+        Arc::make_mut(&mut self.hosts).push(parsed);
+        Ok(self)
+    }
+
+    /// Says that pages of this host are served over TLS: `http://` origins are not of the same host.
+    ///
+    /// Without it, a page that somebody on the network served over plain HTTP in this host's name
+    /// passes.
+    pub const fn require_https(mut self) -> Self {
+        self.require_https = true;
+        self
+    }
+
+    /// Refuses handshakes without an `Origin`, those without cookies too.
+    ///
+    /// That shuts out everything that is not a browser or does not pretend to be one.
+    pub const fn require_origin(mut self) -> Self {
+        self.require_origin = true;
+        self
+    }
+
+    /// Trusts every origin, `null` too, and a missing one even with cookies.
+    ///
+    /// Only the number of `Origin` lines and [`require_origin`](Self::require_origin) are still
+    /// looked at.
+    ///
+    /// # Security
+    ///
+    /// Any page can then open a WebSocket with the cookies of whoever looks at it. That is sound
+    /// only if nothing is ever decided by a cookie, a client certificate or the network a browser
+    /// sits in.
+    pub const fn dangerous_allow_any_origin(mut self) -> Self {
+        self.any_origin = true;
+        self
+    }
+
+    pub(super) fn verify(
+        &self,
+        request: UpgradeRequest,
+    ) -> Result<TrustedRequest, UpgradeRejectionKind> {
+        if !self.hosts.is_empty() && !self.hosts.iter().any(|it| it.covers(&request.authority)) {
+            return Err(UpgradeRejectionKind::HostNotAllowed);
+        }
+        match &request.origin {
+            OriginHeader::Repeated => Err(UpgradeRejectionKind::OriginRepeated),
+            OriginHeader::Missing
+                if self.require_origin || (request.has_cookie && !self.any_origin) =>
+            {
+                Err(UpgradeRejectionKind::OriginMissing)
+            }
+            OriginHeader::One(origin) if !self.any_origin && !self.trusts(origin, &request) => {
+                Err(UpgradeRejectionKind::OriginNotTrusted)
+            }
+            OriginHeader::Missing | OriginHeader::One(_) => {
+                Ok(TrustedRequest { accept: request.accept })
+            }
+        }
+    }
+
+    fn trusts(&self, origin: &HeaderValue, request: &UpgradeRequest) -> bool {
+        let Some(origin) = origin.to_str().ok().and_then(Origin::parse) else {
+            return false;
+        };
+        if self.trusted.contains(&origin) {
+            return true;
+        }
+        let Origin::Site { scheme, authority } = &origin else {
+            return false;
+        };
+        let named = self.trusted.iter().any(
+            |it| matches!(it, Origin::Site { authority: at, .. } if at.host == authority.host),
+        );
+        let scheme_fits = request.scheme.as_ref().is_none_or(|it| it == scheme)
+            && (!self.require_https || **scheme == *"https");
+        !named
+            && scheme_fits
+            && authority.host == request.authority.host
+            && default_port(scheme).is_some_and(|default| {
+                // Where the request names no port, it came to the scheme's own.
+                authority.port.unwrap_or(default) == request.authority.port.unwrap_or(default)
+            })
+    }
+}
+
+impl Authority {
+    fn covers(&self, asked: &Self) -> bool {
+        self.host == asked.host && (self.port.is_none() || self.port == asked.port)
+    }
+}
+
+/// An `Origin`, as RFC 6454 §6.2 serializes one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Origin {
+    /// `null`.
+    Opaque,
+    Site {
+        /// In ASCII lower case.
+        scheme: Box<str>,
+        /// Without a port if it is the scheme's own.
+        authority: Authority,
+    },
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "null" {
+            return Some(Self::Opaque);
+        }
+        let (scheme, authority) = text.split_once("://")?;
+        // RFC 3986 §3.1
+        let valid = scheme.starts_with(|it: char| it.is_ascii_alphabetic())
+            && scheme.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it));
+        if !valid {
+            return None;
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let mut authority = Authority::parse(authority)?;
+        authority.port = authority.port.filter(|it| Some(*it) != default_port(&scheme));
+        Some(Self::Site { scheme: scheme.into(), authority })
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(text) => write!(f, "{text:?} is not a host, with or without a port"),
+            Self::Origin(text) => {
+                write!(f, "{text:?} is not an origin as a browser sends it: scheme://host[:port]")
+            }
+        }
+    }
+}
+
+impl Error for ConfigError {}
+
+/// The port that a browser leaves out, for the schemes a page can have that opens a WebSocket to
+/// its own host.
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}

@@ -1,0 +1,107 @@
+//! Switch protocols: answer 101, and hand the socket to the connection stage.
+//!
+//! hyper fulfils an upgrade once the connection is done, whatever the status of the answer was: a
+//! 403 too leads to a live socket for whoever holds the `OnUpgrade`. So it leaves the request before
+//! anybody else can take it, and it reaches the connection stage only together with the 101.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::upgrade::OnUpgrade;
+
+use super::admission::{AdmittedRequest, ConnectionPermit};
+use crate::{audit::AuditSink, connection::ConnectionConfig, handle::Connection};
+
+/// What the upgrade hands to the connection stage.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The socket, once the 101 is written; an error if that never happens.
+    pub(crate) upgrade: OnUpgrade,
+    /// Where it comes from, where the server told it.
+    pub(crate) peer: Option<SocketAddr>,
+    /// To be kept until the connection is over.
+    pub(crate) permit: ConnectionPermit,
+}
+
+/// The connection stage, as the upgrade sees it.
+pub(crate) trait Endpoint: Send + Sync + 'static {
+    /// Spawns the connection's one task.
+    ///
+    /// The task must bound its wait for the upgrade: a layer outside that replaces the 101 on a
+    /// connection that stays open keeps it waiting.
+    fn serve(&self, accepted: Accepted, settings: &Settings);
+}
+
+/// What all connections of an endpoint have in common.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) connection: Arc<ConnectionConfig>,
+    /// Connections need not authenticate.
+    pub(crate) anonymous: bool,
+    pub(crate) audit: Arc<dyn AuditSink>,
+    pub(crate) on_connect: Option<Arc<dyn OnConnect>>,
+    pub(crate) on_close: Option<Arc<dyn OnClose>>,
+}
+
+/// What happens when a handshake has been accepted, before the peer can say anything.
+pub trait OnConnect: Send + Sync + 'static {
+    /// `connection` is about to open.
+    fn on_connect(&self, connection: &Connection);
+}
+
+impl<F> OnConnect for F
+where
+    F: Fn(&Connection) + Send + Sync + 'static,
+{
+    fn on_connect(&self, connection: &Connection) {
+        self(connection);
+    }
+}
+
+/// What happens when a connection has ended: its socket is gone, its memberships are over.
+pub trait OnClose: Send + Sync + 'static {
+    /// `connection` has ended.
+    fn on_close(&self, connection: &Connection);
+}
+
+impl<F> OnClose for F
+where
+    F: Fn(&Connection) + Send + Sync + 'static,
+{
+    fn on_close(&self, connection: &Connection) {
+        self(connection);
+    }
+}
+
+/// Takes the promise of a socket out of `request`, so that it is in nobody else's hands.
+pub(super) fn take_upgrade<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
+    request.extensions_mut().remove()
+}
+
+/// Starts the connection. The answer must be returned as it is: the socket is its other half.
+pub(super) fn switch_protocols<T: Default>(
+    admitted: AdmittedRequest,
+    upgrade: OnUpgrade,
+    peer: Option<SocketAddr>,
+    endpoint: &dyn Endpoint,
+    settings: &Settings,
+) -> Response<T> {
+    let AdmittedRequest { accept, permit } = admitted;
+    endpoint.serve(Accepted { upgrade, peer, permit }, settings);
+    let mut response = Response::new(T::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, UPGRADE);
+    headers.insert(header::UPGRADE, WEBSOCKET);
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+impl fmt::Debug for dyn Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Endpoint")
+    }
+}
+
+const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");

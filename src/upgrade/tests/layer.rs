@@ -1,0 +1,247 @@
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http_body_util::BodyExt;
+use hyper::upgrade::OnUpgrade;
+use tower::{ServiceExt, service_fn};
+use tower_layer::Layer;
+
+use super::{handshake, handshake_with};
+use crate::{
+    audit::{AuditEvent, AuditSink},
+    upgrade::{
+        PeerAddr, ResponseBody, UpgradeRejection, UpgradeRejectionKind, WebSocketLayer,
+        serve::{Accepted, Endpoint, Settings},
+    },
+};
+
+/// Counts what it was given, and drops it.
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Endpoint for Counter {
+    fn serve(&self, _: Accepted, _: &Settings) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Default)]
+struct Records(Mutex<Vec<AuditEvent>>);
+
+impl AuditSink for Records {
+    fn record(&self, event: AuditEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+/// A handshake as hyper hands it over.
+fn offered(mut request: Request<()>) -> Request<()> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    request.extensions_mut().insert(upgrade);
+    request
+}
+
+fn layer() -> (WebSocketLayer, Arc<Counter>) {
+    let endpoint = Arc::new(Counter::default());
+    (WebSocketLayer::from_endpoint(Arc::<Counter>::clone(&endpoint)), endpoint)
+}
+
+/// Sends `request` to the layer around a service that says whether it still had the upgrade.
+async fn send(layer: &WebSocketLayer, request: Request<()>) -> Response<ResponseBody<String>> {
+    let inner = service_fn(async |request: Request<()>| {
+        let offered = request.extensions().get::<OnUpgrade>().is_some();
+        Ok::<_, Infallible>(Response::new(format!("inner, upgradable: {offered}")))
+    });
+    layer.layer(inner).oneshot(request).await.unwrap()
+}
+
+async fn text(response: Response<ResponseBody<String>>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn an_accepted_handshake_is_answered_and_handed_on() {
+    let (layer, endpoint) = layer();
+    let response = send(&layer.path("/ws"), offered(handshake())).await;
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut expected = HeaderMap::new();
+    expected.insert("connection", "upgrade".parse().unwrap());
+    expected.insert("upgrade", "websocket".parse().unwrap());
+    expected.insert("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".parse().unwrap());
+    assert_eq!(*response.headers(), expected);
+    assert_eq!(text(response).await, "");
+    assert_eq!(endpoint.0.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_attempt_goes_inward_untouched() {
+    let (layer, endpoint) = layer();
+    let layer = layer.path("/ws");
+    let plain = Request::get("/ws").header("Host", "app.example").body(()).unwrap();
+    let mut elsewhere = handshake();
+    *elsewhere.uri_mut() = "/other".parse().unwrap();
+    for request in [offered(plain), offered(elsewhere)] {
+        let response = send(&layer, request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(text(response).await, "inner, upgradable: true");
+    }
+    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+}
+
+// covers: P2-12
+#[tokio::test]
+async fn a_path_is_compared_byte_for_byte() {
+    let (layer, _) = layer();
+    let layer = layer.path("/ws").path("/v2/ws");
+    let cases = [
+        ("/ws", 101),
+        ("/ws?room=1", 101),
+        ("/v2/ws", 101),
+        ("http://app.example/ws", 101),
+        ("/ws/", 200),
+        ("//ws", 200),
+        ("/ws%2f", 200),
+        ("/%77s", 200),
+        ("/WS", 200),
+        ("/ws;a=1", 200),
+        ("/x/../ws", 200),
+        ("/", 200),
+        ("http://app.example/ws/", 200),
+    ];
+    for (target, status) in cases {
+        // Plain HTTP, so that the absolute target and the origin agree.
+        let mut request = offered(handshake_with("Origin", &["http://app.example"]));
+        *request.uri_mut() = target.parse().unwrap();
+        assert_eq!(send(&layer, request).await.status(), status, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_connect_without_a_path_never_goes_inward() {
+    let (layer, endpoint) = layer();
+    let connect = Request::connect("x:443").body(()).unwrap();
+    let response = send(&layer.path("/ws"), offered(connect)).await;
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers()[header::ALLOW], "GET");
+    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_upgrade_is_told_so() {
+    let (layer, endpoint) = layer();
+    let response = send(&layer, handshake()).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+}
+
+// covers: HS-01, HS-04, P2-10
+#[tokio::test]
+async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
+    let records = Arc::new(Records::default());
+    let (layer, endpoint) = layer();
+    let layer = layer.audit(Arc::<Records>::clone(&records));
+    let mut request = offered(handshake_with("Origin", &["https://evil.example"]));
+    request.extensions_mut().insert(PeerAddr("[::ffff:192.0.2.1]:5".parse().unwrap()));
+    let response = send(&layer, request).await;
+
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    let rejection = response.extensions().get::<UpgradeRejection>().unwrap();
+    assert_eq!(rejection.kind(), UpgradeRejectionKind::OriginNotTrusted);
+    let mut expected = HeaderMap::new();
+    expected.insert("content-type", "text/plain; charset=utf-8".parse().unwrap());
+    expected.insert("cache-control", "no-store".parse().unwrap());
+    expected.insert("connection", "close".parse().unwrap());
+    assert_eq!(*response.headers(), expected);
+    assert_eq!(text(response).await, "origin not allowed\n");
+    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+
+    let records = records.0.lock().unwrap();
+    let [AuditEvent::UpgradeRefused { peer, rule, status }] = &records[..] else {
+        panic!("{records:?}");
+    };
+    assert_eq!(peer.unwrap().to_string(), "192.0.2.1:5");
+    assert_eq!((*rule, *status), ("origin.not_trusted", 403));
+}
+
+// covers: P2-10
+#[tokio::test]
+async fn the_leaf_answers_what_is_no_attempt() {
+    let records = Arc::new(Records::default());
+    let (layer, _) = layer();
+    let leaf = layer.path("/ws").audit(Arc::<Records>::clone(&records)).into_service();
+    let plain = |target| Request::get(target).header("Host", "app.example").body(()).unwrap();
+
+    let response = leaf.clone().oneshot(plain("/ws")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+    assert_eq!(response.headers()[header::UPGRADE], "websocket");
+    assert_eq!(response.headers()[header::SEC_WEBSOCKET_VERSION], "13");
+    assert_eq!(response.headers()[header::CONNECTION], "close, upgrade");
+
+    let response = leaf.clone().oneshot(plain("/ws/")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert!(!response.headers().contains_key(header::UPGRADE));
+    assert!(records.0.lock().unwrap().is_empty(), "nobody tried anything");
+}
+
+// covers: P2-10
+#[tokio::test]
+async fn over_http2_a_refusal_has_no_connection_headers() {
+    let (layer, _) = layer();
+    let layer = layer.path("/ws");
+    let mut request = handshake();
+    *request.version_mut() = Version::HTTP_2;
+    let response = send(&layer, request).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert!(!response.headers().contains_key(header::CONNECTION));
+
+    let mut plain = Request::get("/ws").body(()).unwrap();
+    *plain.version_mut() = Version::HTTP_2;
+    let response = layer.into_service().oneshot(plain).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
+    assert!(!response.headers().contains_key(header::CONNECTION));
+    assert!(!response.headers().contains_key(header::UPGRADE));
+}
+
+#[test]
+fn retry_after_is_spread() {
+    use UpgradeRejectionKind::{
+        TooFast, TooManyConnections, TooManyFromPeer, TooManyUnauthenticated,
+    };
+    for kind in [TooFast, TooManyConnections, TooManyFromPeer, TooManyUnauthenticated] {
+        let mut seen = [false; 31];
+        for _ in 0..1_000 {
+            let rejection = UpgradeRejection::new(kind);
+            let response: Response<String> = rejection.into_response(Version::HTTP_11);
+            let after = response.headers()[header::RETRY_AFTER].to_str().unwrap();
+            seen[after.parse::<usize>().unwrap()] = true;
+        }
+        assert!(seen[..5].iter().all(|it| !it));
+        assert!(seen[5..].iter().all(|it| *it), "a thousand draws leave out one of 26");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_inner_service_stays_its_own() {
+    let (layer, _) = layer();
+    let inner = service_fn(async |_: Request<()>| Err::<Response<String>, _>("down"));
+    let plain = Request::get("/").body(()).unwrap();
+    assert_eq!(layer.path("/ws").layer(inner).oneshot(plain).await.unwrap_err(), "down");
+}
+
+#[test]
+fn the_layer_fits_a_router() {
+    fn fits<T: Clone + Send + Sync + 'static>() {}
+    fits::<WebSocketLayer>();
+    let (layer, _) = layer();
+    let _: axum::Router = axum::Router::new()
+        .route("/", axum::routing::get(async || "page"))
+        .route_service("/leaf", layer.clone().into_service())
+        .layer(layer.path("/ws"));
+}
