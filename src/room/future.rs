@@ -43,9 +43,9 @@ impl<S: Service<M>, M, R> ResponseFuture<S, M, R> {
     }
 
     pub(super) fn boxed(
-        future: Pin<Box<dyn Future<Output = Result<Reply<R>, Failure<R>>> + Send>>,
+        future: impl Future<Output = Result<Reply<R>, Failure<R>>> + Send + 'static,
     ) -> Self {
-        Self { state: State::Boxed { future } }
+        Self { state: State::Boxed { future: Box::pin(future) } }
     }
 
     pub(super) fn ready(answer: Result<Reply<R>, Failure<R>>) -> Self {
@@ -60,6 +60,7 @@ where
 {
     type Output = Result<Reply<R>, Failure<R>>;
 
+    #[expect(clippy::expect_used, reason = "a future polled after completion may panic")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {

@@ -1,4 +1,95 @@
-//! Rooms.
+//! Put peers into rooms, and keep everybody else out.
+//!
+//! A peer that may speak to a room because it *says* that it is in it is the oldest hole of chat
+//! servers; one that was removed and still hears everything is the second. Here a message that is for
+//! a room reaches the handler only with a [`Member`], the proof that its sender is in that room, and
+//! what the handler can publish to is the [`Room`] of that proof.
+//!
+//! 1. A message says by [`RoomScoped`] what it is about: joining, leaving, speaking within a room, or
+//!    none. [`RoomsLayer`] takes joins and leaves itself and answers them with a [`RoomNotice`].
+//! 2. A room is known by a [`RoomKey`]: its name, and the tenant of the *user*. Users of two tenants
+//!    never meet.
+//! 3. [`RoomPolicy::join`] decides who gets in, and as what. Whatever the reason, a refused join gets
+//!    the same answer: whether a room exists cannot be asked.
+//! 4. A message for a room that the peer is not in closes the connection with 1008.
+//! 5. Membership is looked at again, under the room's lock, when a message is published. A [`Room`]
+//!    that was kept is worth nothing once its peer has left, was removed, or is gone.
+//! 6. When a connection ends, it leaves all of its rooms; each membership is recorded once as joined
+//!    and once as left.
+//!
+//! Within a room everybody gets all messages in one order, and [`RoomNotice::Joined`] comes before
+//! any of them. Delivery is at most once: it is not a record, and there is no history.
+//!
+//! | limit | default | over it |
+//! |---|---|---|
+//! | rooms of one connection | 100 | the join is refused: `too_many_rooms` |
+//! | members of one room | 10,000 | the join is refused: `join_refused` |
+//! | rooms | 100,000 | the join is refused: `join_refused` |
+//!
+//! # Example
+//!
+//! ```
+//! use tower::{ServiceBuilder, service_fn};
+//! use tower_websocket::{
+//!     CloseReason, Inbound, Member, OpenRooms, Principal, Reply, RoomName, RoomNotice, RoomScoped,
+//!     Rooms, RoomsLayer, Scope, message::Failure,
+//! };
+//!
+//! # struct User { id: String }
+//! # impl Principal for User { fn id(&self) -> &str { &self.id } }
+//! enum Request {
+//!     Enter(RoomName),
+//!     Say(RoomName, String),
+//! }
+//!
+//! impl RoomScoped for Request {
+//!     fn scope(&self) -> Scope<'_> {
+//!         match self {
+//!             Self::Enter(room) => Scope::Join(room),
+//!             Self::Say(room, _) => Scope::Within(room),
+//!         }
+//!     }
+//! }
+//!
+//! #[derive(serde::Serialize)]
+//! enum Answer {
+//!     Entered,
+//!     Refused,
+//!     Said { by: String, text: String },
+//! }
+//!
+//! impl From<RoomNotice> for Answer {
+//!     fn from(notice: RoomNotice) -> Self {
+//!         match notice {
+//!             RoomNotice::Joined(_) => Self::Entered,
+//!             _ => Self::Refused,
+//!         }
+//!     }
+//! }
+//!
+//! async fn say(
+//!     inbound: Inbound<Request, Member<User, (), Answer>>,
+//! ) -> Result<Reply<Answer>, Failure<Answer>> {
+//!     let (request, sender, _) = inbound.into_parts();
+//!     let Request::Say(_, text) = request else { return Err(CloseReason::InvalidMessage.into()) };
+//!     let said = Answer::Said { by: sender.id().to_owned(), text };
+//!     sender.room()?.broadcast(&said).await?;
+//!     Ok(Reply::none())
+//! }
+//!
+//! let rooms = Rooms::new();
+//! let stack = ServiceBuilder::new()
+//!     .layer(RoomsLayer::new(rooms.clone(), OpenRooms))
+//!     .service(service_fn(say));
+//! # fn is_service<S: tower::Service<Inbound<Request, tower_websocket::Authenticated<User>>>>(_: S) {}
+//! # is_service(stack);
+//! ```
+//!
+//! # Deployment
+//!
+//! Rooms are those of one process: behind a balancer, the peers of a room must come to the same one.
+//! One message costs as many deliveries as its room has members; where rooms are large, a rate limit
+//! before this layer is what keeps a member from asking for that too often.
 
 pub use self::{
     future::ResponseFuture,

@@ -73,7 +73,6 @@ pub trait RoomPolicy<U: Principal>: Send + Sync + 'static {
 pub struct JoinDenied(());
 
 /// The policy that lets every authenticated user into every room of its tenant.
-#[expect(clippy::exhaustive_structs, reason = "it is its only value")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenRooms;
 

@@ -68,7 +68,7 @@ pub enum ServerMessage {
         #[serde(serialize_with = "display")]
         connection_id: ConnectionId,
         /// Who the peer is.
-        #[serde(serialize_with = "display")]
+        #[serde(serialize_with = "as_str")]
         user_id: Arc<str>,
     },
     /// The peer is in the room.
@@ -90,7 +90,7 @@ pub enum ServerMessage {
         /// The room.
         room_id: RoomName,
         /// The sender: always the authenticated user.
-        #[serde(serialize_with = "display")]
+        #[serde(serialize_with = "as_str")]
         user_id: Arc<str>,
         /// What was told.
         text: ChatText,
@@ -121,8 +121,8 @@ pub enum ServerMessage {
 #[derive(Clone, Eq, PartialEq)]
 pub struct Token(Box<str>);
 
-/// The token in `message`, if it is exactly `{"type":"auth","token":S}`: for an
-/// [`Authenticate`](crate::message::Authenticate) of the application's own.
+/// The token in `message`, if it is exactly `{"type":"auth","token":S}`: for an `Authenticate` of the
+/// application's own.
 ///
 /// # Example
 ///
@@ -273,6 +273,10 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 
 fn display<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+fn as_str<S: Serializer>(value: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(value)
 }
 
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

@@ -19,10 +19,13 @@
 //!     }
 //! }
 //!
+//! let rooms = Rooms::<service::ServerMessage>::new();
 //! let stack = ServiceBuilder::new()
-//!     .layer(RoomsLayer::<User, _, _>::new(Rooms::new(), OpenRooms))
+//!     .layer(RoomsLayer::new(rooms, OpenRooms))
 //!     .service(service_fn(service::handle::<User, ()>));
-//! # drop(stack);
+//! # use tower_websocket::{Authenticated, Inbound};
+//! # fn check<S: tower::Service<Inbound<service::ClientMessage, Authenticated<User>>>>(_: S) {}
+//! # check(stack);
 //! ```
 
 use std::{sync::Arc, time::SystemTime};

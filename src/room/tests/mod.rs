@@ -1,1 +1,220 @@
+//! Tests of this stage, and what they share.
 
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    task::{Context, Waker},
+};
+
+use futures_util::FutureExt;
+use serde::Serialize;
+use tower::{ServiceBuilder, service_fn, util::BoxService};
+use tower_service::Service;
+
+use crate::{
+    audit::{AuditEvent, AuditSink},
+    close::CloseReason,
+    handle::Connection,
+    message::{Authenticated, Failure, Inbound, Principal, Reply},
+    outbound::OutboundLimits,
+    room::{
+        Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, RoomsLayer, Scope,
+    },
+};
+
+mod broadcast;
+mod join;
+mod lifetime;
+mod model;
+mod name;
+mod protocol;
+mod race;
+
+/// A user; the part before the first `/` is the tenant.
+#[derive(Debug)]
+struct User {
+    tenant: String,
+    id: String,
+}
+
+impl Principal for User {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn tenant(&self) -> &str {
+        &self.tenant
+    }
+}
+
+/// What peers say in these tests.
+#[derive(Clone, Debug)]
+enum Say {
+    Join(RoomName),
+    Leave(RoomName),
+    Tell(RoomName, String),
+    Nothing,
+}
+
+impl RoomScoped for Say {
+    fn scope(&self) -> Scope<'_> {
+        match self {
+            Self::Join(name) => Scope::Join(name),
+            Self::Leave(name) => Scope::Leave(name),
+            Self::Tell(name, _) => Scope::Within(name),
+            Self::Nothing => Scope::Connection,
+        }
+    }
+}
+
+/// What peers hear: a line.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+struct Line(String);
+
+impl From<RoomNotice> for Line {
+    fn from(notice: RoomNotice) -> Self {
+        Self(match notice {
+            RoomNotice::Joined(name) => format!("joined {name}"),
+            RoomNotice::Left(name) => format!("left {name}"),
+            RoomNotice::Refused { room, code } => format!("{code} {room}"),
+        })
+    }
+}
+
+/// Keeps events as text: what happened, to whom, where.
+#[derive(Clone, Default)]
+struct Events(Arc<Mutex<Vec<String>>>);
+
+impl AuditSink for Events {
+    fn record(&self, event: AuditEvent) {
+        let line = match event {
+            AuditEvent::Joined { user, room, .. } => format!("joined {user} {room}"),
+            AuditEvent::Left { user, room, .. } => format!("left {user} {room}"),
+            AuditEvent::Published { room, members, .. } => format!("published {room} {members}"),
+            AuditEvent::Refused(refusal) => format!("refused {}", refusal.rule),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Events {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// A connection and the stack that its driver would hold.
+struct Peer {
+    connection: Connection,
+    user: Authenticated<User>,
+    stack: BoxService<Inbound<Say, Authenticated<User>>, Reply<Line>, Failure<Line>>,
+    events: Events,
+}
+
+impl Peer {
+    /// A peer over `rooms`, whose handler tells the room what it is told and remembers nothing.
+    fn new<P: RoomPolicy<User>>(rooms: &Rooms<Line>, policy: P, user: &str) -> Self {
+        Self::with_layer(&RoomsLayer::new(rooms.clone(), policy), user)
+    }
+
+    fn with_layer<P: RoomPolicy<User>>(layer: &RoomsLayer<User, P, Line>, user: &str) -> Self {
+        Self::with_stack(user, |_| {
+            let stack = ServiceBuilder::new().layer(layer.clone());
+            BoxService::new(stack.service(service_fn(tell::<P::Role>)))
+        })
+    }
+
+    fn with_stack(
+        user: &str,
+        stack: impl FnOnce(
+            &Connection,
+        )
+            -> BoxService<Inbound<Say, Authenticated<User>>, Reply<Line>, Failure<Line>>,
+    ) -> Self {
+        let events = Events::default();
+        let connection = connect(events.clone());
+        let (tenant, id) = user.split_once('/').unwrap_or(("", user));
+        let user = Authenticated::claim(User { tenant: tenant.into(), id: id.into() });
+        Self { stack: stack(&connection), connection, user, events }
+    }
+
+    /// Says something. The answer must not need anything to happen elsewhere; letting others run is
+    /// all right.
+    fn say(&mut self, say: Say) -> Result<Vec<String>, CloseReason> {
+        let mut answer = self.start(say);
+        let polled = std::iter::repeat_with(|| (&mut answer).now_or_never()).take(3);
+        lines(polled.flatten().next().expect("nothing to wait for"))
+    }
+
+    fn start(
+        &mut self,
+        say: Say,
+    ) -> impl Future<Output = Result<Reply<Line>, Failure<Line>>> + use<> {
+        let inbound = Inbound::new(say, self.user.clone(), self.connection.clone());
+        self.stack.call(inbound)
+    }
+
+    fn join(&mut self, name: &str) -> Result<Vec<String>, CloseReason> {
+        self.say(Say::Join(room(name)))
+    }
+
+    fn leave(&mut self, name: &str) -> Result<Vec<String>, CloseReason> {
+        self.say(Say::Leave(room(name)))
+    }
+
+    fn tell(&mut self, name: &str, text: &str) -> Result<Vec<String>, CloseReason> {
+        self.say(Say::Tell(room(name), text.into()))
+    }
+
+    /// What is queued for the peer.
+    fn heard(&self) -> Vec<String> {
+        drain(&self.connection)
+    }
+}
+
+async fn tell<Role>(
+    inbound: Inbound<Say, Member<User, Role, Line>>,
+) -> Result<Reply<Line>, Failure<Line>> {
+    let (message, member, _) = inbound.into_parts();
+    let Say::Tell(_, text) = message else {
+        return Ok(Reply::one(Line("nothing".into())));
+    };
+    member.room()?.broadcast(&Line(text)).await?;
+    Ok(Reply::none())
+}
+
+fn lines(answer: Result<Reply<Line>, Failure<Line>>) -> Result<Vec<String>, CloseReason> {
+    let reply = match answer {
+        Ok(reply) => reply,
+        Err(Failure::Reply(line)) => Reply::one(line),
+        Err(Failure::Close(reason)) => return Err(reason),
+    };
+    let mut lines = Vec::new();
+    let pushed = reply.try_for_each(|Line(line)| {
+        lines.push(line);
+        Ok::<_, CloseReason>(())
+    });
+    pushed.map(|()| lines)
+}
+
+fn connect(sink: impl AuditSink) -> Connection {
+    let limits = OutboundLimits { bytes: usize::MAX / 2, messages: usize::MAX / 2 };
+    Connection::new(None, limits, Arc::new(sink))
+}
+
+/// What a driver would write, with JSON's quotes taken off.
+fn drain(connection: &Connection) -> Vec<String> {
+    let mut taken = VecDeque::new();
+    connection.outbound().take(&Context::from_waker(Waker::noop()), &mut taken);
+    let text = |it: crate::Message| it.as_text().unwrap_or_default().trim_matches('"').to_owned();
+    taken.into_iter().map(text).collect()
+}
+
+fn room(name: &str) -> RoomName {
+    name.parse().expect("a room name")
+}
+
+fn key(tenant: &str, name: &str) -> RoomKey {
+    RoomKey::new(tenant, room(name))
+}

@@ -1,0 +1,182 @@
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::FutureExt;
+use tower::{ServiceBuilder, service_fn, util::BoxService};
+use tower_service::Service;
+
+use crate::{
+    close::CloseReason,
+    message::{Failure, Inbound, Reply},
+    outbound::OutboundLimits,
+    room::{Member, OpenRooms, PublishError, Room, Rooms, RoomsLayer},
+};
+
+use super::{Events, Line, Peer, User, key, tell};
+
+/// A peer whose handler puts the room into `kept`.
+fn keeper(rooms: &Rooms<Line>, user: &str, kept: &Arc<Mutex<Vec<Room<Line>>>>) -> Peer {
+    let kept = Arc::clone(kept);
+    let handler = service_fn(move |inbound: Inbound<_, Member<User, (), Line>>| {
+        kept.lock().unwrap().push(inbound.proof().room().unwrap().clone());
+        async { Ok::<_, Failure<Line>>(Reply::none()) }
+    });
+    let layer = RoomsLayer::new(rooms.clone(), OpenRooms);
+    Peer::with_stack(user, |_| BoxService::new(ServiceBuilder::new().layer(layer).service(handler)))
+}
+
+// covers: RM-13
+#[test]
+fn a_kept_room_is_worth_nothing_after_leave_removal_and_close() {
+    let rooms = Rooms::new();
+    let kept = Arc::default();
+    let mut listener = Peer::new(&rooms, OpenRooms, "listener");
+    listener.join("r1").unwrap();
+    let say = |line: &str| {
+        let room = kept_room(&kept);
+        room.broadcast(&Line(line.into())).now_or_never().expect("few members")
+    };
+
+    let mut peer = keeper(&rooms, "alice", &kept);
+    peer.join("r1").unwrap();
+    peer.tell("r1", "keep it").unwrap();
+    assert_eq!(say("as a member").map(|it| it.members), Ok(2));
+
+    peer.leave("r1").unwrap();
+    assert_eq!(say("after leaving"), Err(PublishError::NotAMember));
+    peer.join("r1").unwrap();
+    assert_eq!(say("by the handle from before"), Err(PublishError::NotAMember));
+
+    peer.tell("r1", "keep it").unwrap();
+    assert_eq!(rooms.at(&key("", "r1")).remove("alice"), 1);
+    assert_eq!(say("after removal"), Err(PublishError::NotAMember));
+    assert_eq!(peer.tell("r1", "through the layer"), Err(CloseReason::NotAMember));
+
+    peer.join("r1").unwrap();
+    peer.tell("r1", "keep it").unwrap();
+    drop(peer);
+    assert_eq!(say("after the close"), Err(PublishError::NotAMember));
+    assert_eq!(listener.heard(), ["joined r1", "as a member"]);
+    assert_eq!(CloseReason::from(PublishError::NotAMember), CloseReason::NotAMember);
+}
+
+fn kept_room(kept: &Arc<Mutex<Vec<Room<Line>>>>) -> Room<Line> {
+    kept.lock().unwrap().last().expect("a kept room").clone()
+}
+
+#[test]
+fn joined_comes_before_anything_else_from_the_room() {
+    let rooms = Rooms::new();
+    let mut first = Peer::new(&rooms, OpenRooms, "alice");
+    first.join("r1").unwrap();
+    let mut second = Peer::new(&rooms, OpenRooms, "bob");
+    first.tell("r1", "before").unwrap();
+    second.join("r1").unwrap();
+    first.tell("r1", "after").unwrap();
+    assert_eq!(second.heard(), ["joined r1", "after"]);
+    assert_eq!(first.heard(), ["joined r1", "before", "after"]);
+}
+
+#[test]
+fn the_application_publishes_lists_and_removes_without_being_a_member() {
+    let events = Events::default();
+    let rooms = Rooms::new().audit(events.clone());
+    let mut alice = Peer::new(&rooms, OpenRooms, "acme/alice");
+    let mut again = Peer::new(&rooms, OpenRooms, "acme/alice");
+    let mut bob = Peer::new(&rooms, OpenRooms, "acme/bob");
+    for peer in [&mut alice, &mut again, &mut bob] {
+        peer.join("r1").unwrap();
+    }
+    let lobby = rooms.at(&key("acme", "r1"));
+    let published = lobby.broadcast(&Line("noon".into())).now_or_never().unwrap().unwrap();
+    assert_eq!((published.members, published.bytes), (3, "\"noon\"".len()));
+    assert_eq!(events.take(), ["published acme/r1 3"]);
+
+    let mut members: Vec<_> = lobby.members().iter().map(|it| it.user.to_string()).collect();
+    members.sort();
+    assert_eq!(members, ["alice", "alice", "bob"]);
+    assert_eq!(lobby.remove("alice"), 2);
+    assert_eq!(lobby.remove("alice"), 0);
+    assert_eq!(lobby.members().len(), 1);
+    assert_eq!(alice.events.take(), ["joined alice acme/r1", "left alice acme/r1"]);
+    bob.tell("r1", "who is here").unwrap();
+    assert_eq!(alice.heard(), ["joined r1", "noon"]);
+
+    // A room that nobody is in is not made by looking at it.
+    let nowhere = rooms.at(&key("acme", "nowhere"));
+    assert_eq!(nowhere.broadcast(&Line("?".into())).now_or_never().unwrap().unwrap().members, 0);
+    assert_eq!((nowhere.members().len(), nowhere.remove("alice"), rooms.len()), (0, 0, 1));
+}
+
+#[test]
+fn a_member_that_does_not_read_costs_the_others_nothing() {
+    let rooms = Rooms::new();
+    let mut alice = Peer::new(&rooms, OpenRooms, "alice");
+    let mut slow = Peer::new(&rooms, OpenRooms, "slow");
+    let limits = OutboundLimits { bytes: 200, messages: 10 };
+    slow.connection = crate::Connection::new(None, limits, Arc::new(slow.events.clone()));
+    alice.join("r1").unwrap();
+    slow.join("r1").unwrap();
+    alice.heard();
+    alice.events.take();
+    for _ in 0..3 {
+        alice.tell("r1", "hello").unwrap();
+    }
+    assert_eq!(alice.heard().len(), 3);
+    assert_eq!(alice.events.take(), ["published r1 2", "published r1 1", "published r1 1"]);
+}
+
+#[test]
+fn a_peer_whose_queue_is_gone_is_not_seated() {
+    let rooms = Rooms::new();
+    let mut peer = Peer::new(&rooms, OpenRooms, "alice");
+    peer.connection.outbound().close();
+    assert!(peer.join("r1").unwrap().is_empty());
+    assert!(peer.events.take().is_empty());
+    assert!(rooms.is_empty());
+}
+
+// covers: RM-16
+#[test]
+fn a_publisher_lets_others_run_after_its_deliveries() {
+    let rooms = Rooms::new();
+    let mut peers: Vec<_> = (0..1000).map(|_| Peer::new(&rooms, OpenRooms, "u")).collect();
+    for peer in &mut peers {
+        peer.join("r1").unwrap();
+    }
+    let mut yields = 0;
+    let speaker = &mut peers[0];
+    for _ in 0..9 {
+        let mut answer = speaker.start(super::Say::Tell(super::room("r1"), "x".into()));
+        let mut polls = 0;
+        while (&mut answer).now_or_never().is_none() {
+            polls += 1;
+        }
+        yields += polls;
+    }
+    assert_eq!(yields, 3, "of 1,000 deliveries each, the third passes 2,048");
+}
+
+#[test]
+fn an_idle_member_holds_no_permit_of_the_layers_beneath() {
+    let rooms = Rooms::new();
+    let layer = RoomsLayer::new(rooms.clone(), OpenRooms);
+    let limit = tower::limit::GlobalConcurrencyLimitLayer::new(1);
+    let peer = |user: &str| {
+        Peer::with_stack(user, |_| {
+            let stack = ServiceBuilder::new().layer(layer.clone()).layer(limit.clone());
+            BoxService::new(stack.service(service_fn(tell::<()>)))
+        })
+    };
+    let mut idle: Vec<_> = (0..100).map(|_| peer("idle")).collect();
+    for peer in &mut idle {
+        let ready = poll_fn(|cx| peer.stack.poll_ready(cx)).now_or_never();
+        assert!(matches!(ready, Some(Ok(()))));
+        peer.join("r1").unwrap();
+    }
+    let mut busy = peer("busy");
+    busy.join("r1").unwrap();
+    assert!(busy.tell("r1", "hello").is_ok());
+}

@@ -1,0 +1,178 @@
+use std::{
+    future::pending,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    audit::{AuditEvent, AuditSink},
+    close::CloseReason,
+    room::{JoinDenied, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
+};
+
+use super::{Line, Peer, Say, User, connect, key, lines, room};
+
+/// Says yes when the test lets it.
+#[derive(Clone)]
+struct Slow(Arc<Semaphore>);
+
+impl RoomPolicy<User> for Slow {
+    type Role = ();
+
+    async fn join(&self, _: &User, _: &RoomKey) -> Result<(), JoinDenied> {
+        match self.0.acquire().await {
+            Ok(permit) => {
+                permit.forget();
+                Ok(())
+            }
+            Err(_) => pending().await,
+        }
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+// covers: RM-12
+#[test]
+fn a_connection_that_ends_leaves_all_of_its_rooms_once() {
+    let rooms = Rooms::new();
+    let mut peer = Peer::new(&rooms, OpenRooms, "alice");
+    for name in ["r1", "r2", "r3"] {
+        peer.join(name).unwrap();
+    }
+    rooms.at(&key("", "r3")).remove("alice");
+    let events = peer.events.clone();
+    drop(peer);
+    assert!(rooms.is_empty());
+    let mut events = events.take();
+    events.sort();
+    let expected = ["r1", "r2", "r3"].map(|it| format!("joined alice {it}"));
+    assert_eq!(events[..3], expected);
+    assert_eq!(events[3..], expected.map(|it| it.replace("joined", "left")));
+}
+
+// covers: RM-12
+#[test]
+fn a_connection_that_ends_while_joining_was_never_in_the_room() {
+    let rooms = Rooms::new();
+    let policy = Slow(Arc::new(Semaphore::new(0)));
+    for future_first in [true, false] {
+        let mut peer = Peer::new(&rooms, policy.clone(), "alice");
+        let mut join = peer.start(Say::Join(room("r1")));
+        assert!(poll(&mut join).is_pending());
+        assert_eq!(rooms.len(), 1);
+        assert!(rooms.at(&key("", "r1")).members().is_empty());
+        let events = peer.events.clone();
+        if future_first {
+            drop(join);
+            drop(peer);
+        } else {
+            drop(peer);
+            drop(join);
+        }
+        assert!(rooms.is_empty());
+        assert!(events.take().is_empty());
+    }
+}
+
+// covers: RM-12
+#[test]
+fn a_connection_that_ends_in_the_middle_of_its_broadcast_leaves() {
+    let rooms = Rooms::new();
+    let mut others: Vec<_> = (0..3000).map(|_| Peer::new(&rooms, OpenRooms, "u")).collect();
+    for peer in &mut others {
+        peer.join("r1").unwrap();
+    }
+    let mut peer = Peer::new(&rooms, OpenRooms, "alice");
+    peer.join("r1").unwrap();
+    let mut tell = peer.start(Say::Tell(room("r1"), "last words".into()));
+    assert!(poll(&mut tell).is_pending());
+    let events = peer.events.clone();
+    drop(peer);
+    drop(tell);
+    assert_eq!(rooms.at(&key("", "r1")).members().len(), 3000);
+    assert_eq!(events.take(), ["joined alice r1", "published r1 3001", "left alice r1"]);
+    drop(others);
+    assert!(rooms.is_empty());
+}
+
+// covers: RM-13
+#[test]
+fn two_pipelined_joins_of_one_room_make_one_membership_and_one_event() {
+    let rooms = Rooms::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let mut peer = Peer::new(&rooms, Slow(Arc::clone(&gate)), "alice");
+    let mut first = peer.start(Say::Join(room("r1")));
+    let mut second = peer.start(Say::Join(room("r1")));
+    assert!(poll(&mut first).is_pending());
+    assert!(poll(&mut second).is_pending());
+    gate.add_permits(2);
+    let mut answers = Vec::new();
+    for join in [&mut second, &mut first] {
+        let Poll::Ready(answer) = poll(join) else { panic!("the policy has answered") };
+        answers.push(lines(answer).unwrap());
+    }
+    assert_eq!(answers, [vec![], vec!["joined r1".to_owned()]]);
+    assert_eq!(peer.heard(), ["joined r1"]);
+    assert_eq!(rooms.at(&key("", "r1")).members().len(), 1);
+    assert_eq!(peer.events.take(), ["joined alice r1"]);
+    drop((first, second));
+    assert_eq!(peer.leave("r1").unwrap(), ["left r1"]);
+    assert!(rooms.is_empty());
+}
+
+// covers: RM-13
+#[test]
+fn removing_a_user_refuses_its_joins_under_way_and_nobody_elses() {
+    let rooms = Rooms::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let mut alice = Peer::new(&rooms, Slow(Arc::clone(&gate)), "alice");
+    let mut bob = Peer::new(&rooms, Slow(Arc::clone(&gate)), "bob");
+    let mut alices = alice.start(Say::Join(room("r1")));
+    let mut bobs = bob.start(Say::Join(room("r1")));
+    assert!(poll(&mut alices).is_pending());
+    assert!(poll(&mut bobs).is_pending());
+
+    assert_eq!(rooms.at(&key("", "r1")).remove("alice"), 0, "she was not a member yet");
+    gate.add_permits(2);
+    let Poll::Ready(answer) = poll(&mut alices) else { panic!("the policy has answered") };
+    assert_eq!(lines(answer).unwrap(), ["join_refused r1"]);
+    assert!(poll(&mut bobs).is_ready());
+    assert!(alice.heard().is_empty());
+    assert_eq!(alice.events.take(), ["refused room.removed"]);
+    assert_eq!(rooms.at(&key("", "r1")).members().len(), 1);
+}
+
+/// Panics at every event.
+struct Broken;
+
+impl AuditSink for Broken {
+    fn record(&self, _: AuditEvent) {
+        panic!("the disk is full")
+    }
+}
+
+// covers: RM-12
+#[test]
+fn an_audit_sink_that_panics_leaves_no_ghost() {
+    let rooms: Rooms<Line> = Rooms::new();
+    let layer = RoomsLayer::new(rooms.clone(), OpenRooms);
+    let mut listener = Peer::with_layer(&layer, "listener");
+    listener.join("r1").unwrap();
+    let mut peer = Peer::with_layer(&layer, "alice");
+    peer.connection = connect(Broken);
+    for name in ["r1", "r2"] {
+        assert_eq!(peer.join(name).unwrap(), [""; 0]);
+    }
+    let ended = peer.connection.take_signals().and_then(|it| it.close);
+    assert_eq!(ended, Some(CloseReason::HandlerFailed));
+    assert_eq!(rooms.at(&key("", "r1")).remove("alice"), 1);
+    drop(peer);
+    assert_eq!(rooms.len(), 1);
+    assert_eq!(listener.tell("r1", "still here").unwrap(), [""; 0]);
+}
