@@ -118,8 +118,11 @@ impl Connection {
 
     /// Closes the connection. The first reason given wins; the call does not wait.
     pub fn close(&self, reason: CloseReason) {
-        self.signals().close.get_or_insert(reason);
-        self.shared.signalled.store(true, Ordering::Release);
+        {
+            let mut signals = self.signals();
+            signals.close.get_or_insert(reason);
+            self.shared.signalled.store(true, Ordering::Release);
+        }
         self.shared.outbound.notify();
     }
 
@@ -139,8 +142,11 @@ impl Connection {
     /// Ends the authentication deadline. Called by the one layer that verified the peer.
     pub(crate) fn authenticated(&self, user: &str, expires: Option<Instant>) {
         let user = self.shared.user.get_or_init(|| user.into());
-        self.signals().authenticated = Some(expires);
-        self.shared.signalled.store(true, Ordering::Release);
+        {
+            let mut signals = self.signals();
+            signals.authenticated = Some(expires);
+            self.shared.signalled.store(true, Ordering::Release);
+        }
         self.record(AuditEvent::Authenticated { connection: self.id(), user: Arc::clone(user) });
     }
 
@@ -151,10 +157,13 @@ impl Connection {
 
     /// What was asked for since the last call, if anything.
     pub(crate) fn take_signals(&self) -> Option<Signals> {
-        self.shared
-            .signalled
-            .swap(false, Ordering::Acquire)
-            .then(|| std::mem::take(&mut *self.signals()))
+        if !self.shared.signalled.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut signals = self.signals();
+        // Before they are taken: a signal that comes after is found by the next look.
+        self.shared.signalled.store(false, Ordering::Release);
+        Some(std::mem::take(&mut *signals))
     }
 
     /// Hands an event to the audit sink. If the sink panics, the connection ends.

@@ -1,6 +1,37 @@
 //! What the crate's own fuzz targets, benchmarks and tests may call. No promises.
 
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower_service::Service;
+
+use crate::{
+    audit::AuditSink,
+    connection::{self, ConnectionConfig},
+    handle::Connection,
+    message::{Anonymous, Failure, Inbound, Message, Reply},
+};
 pub use crate::{
     connection::scanner::{FrameScanner, ProtocolViolation, ScannerLimits, Violation},
     message::json::from_str,
 };
+
+/// A connection that has no socket yet.
+pub fn connection(config: &ConnectionConfig, audit: impl AuditSink) -> Connection {
+    Connection::new(None, config.outbound_limits(), Arc::new(audit))
+}
+
+/// Serves `connection` on any byte stream, as the task of an upgraded one does.
+pub async fn serve<Io, S>(
+    io: Io,
+    connection: Connection,
+    config: ConnectionConfig,
+    anonymous: bool,
+    stack: S,
+) where
+    Io: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
+    S::Error: Into<Failure<Message>>,
+{
+    connection::serve(io, connection, Arc::new(config), anonymous, stack, ()).await;
+}

@@ -12,7 +12,10 @@ use std::{
     collections::VecDeque,
     error::Error,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Waker},
 };
 
@@ -46,6 +49,9 @@ pub(crate) struct OutboundLimits {
 /// The queue. Only the driver takes from it.
 pub(crate) struct OutboundQueue {
     limits: OutboundLimits,
+    /// Whether the driver will look at the queue without being woken: it was woken since it last
+    /// looked, or is in the middle of a turn, which ends with a look.
+    awake: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -59,8 +65,6 @@ struct Inner {
     messages: usize,
     peak_bytes: usize,
     phase: Phase,
-    /// Whether the driver has been woken since it last looked.
-    notified: bool,
     waker: Option<Waker>,
 }
 
@@ -108,6 +112,7 @@ impl OutboundQueue {
     pub(crate) fn new(limits: OutboundLimits) -> Self {
         Self {
             limits,
+            awake: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 entries: VecDeque::new(),
                 queued: 0,
@@ -115,7 +120,6 @@ impl OutboundQueue {
                 messages: 0,
                 peak_bytes: 0,
                 phase: Phase::Open,
-                notified: false,
                 waker: None,
             }),
         }
@@ -133,7 +137,7 @@ impl OutboundQueue {
         if held > self.limits.bytes || inner.messages >= self.limits.messages {
             inner.phase = Phase::Overflowed;
             let dropped = std::mem::take(&mut inner.entries);
-            inner.notify();
+            self.wake(&inner);
             drop(inner);
             // Thousands of payloads may be freed here; nobody else waits for the lock meanwhile.
             drop(dropped);
@@ -143,20 +147,27 @@ impl OutboundQueue {
         inner.messages += 1;
         inner.peak_bytes = inner.peak_bytes.max(held);
         inner.entries.push_back(message);
-        inner.notify();
+        self.wake(&inner);
         Ok(held)
     }
 
     /// Wakes the driver without queueing anything.
     pub(crate) fn notify(&self) {
-        self.lock().notify();
+        let inner = self.lock();
+        self.wake(&inner);
+    }
+
+    /// A turn of the driver begins: pushes during it need not wake it.
+    pub(crate) fn driver_is_awake(&self) {
+        self.awake.store(true, Ordering::Relaxed);
     }
 
     /// Hands everything queued to the driver, behind what `taken` still holds, and sees to it that
     /// the next push wakes the driver's task.
     pub(crate) fn take(&self, cx: &Context<'_>, taken: &mut VecDeque<Message>) -> Taken {
         let mut inner = self.lock();
-        inner.notified = false;
+        // Under the lock: whoever pushes after this finds it false, and wakes.
+        self.awake.store(false, Ordering::Relaxed);
         match &mut inner.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -198,6 +209,15 @@ impl OutboundQueue {
         self.lock().peak_bytes
     }
 
+    /// Wakes the driver, unless it will look anyway. The lock orders this with [`take`](Self::take).
+    fn wake(&self, inner: &Inner) {
+        if let Some(waker) = &inner.waker
+            && !self.awake.swap(true, Ordering::Relaxed)
+        {
+            waker.wake_by_ref();
+        }
+    }
+
     /// The lock is held for a push or a swap, never across an await and never while another lock of
     /// this crate is taken. Nothing in it can be half done, so a panic elsewhere does not poison it.
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -223,17 +243,6 @@ impl Encoded {
     pub(crate) fn add(&mut self, message: &Message) {
         self.messages += 1;
         self.charge += message.len() + ENTRY_OVERHEAD;
-    }
-}
-
-impl Inner {
-    fn notify(&mut self) {
-        if !self.notified {
-            self.notified = true;
-            if let Some(waker) = &self.waker {
-                waker.wake_by_ref();
-            }
-        }
     }
 }
 

@@ -42,7 +42,7 @@ use crate::{
         output::{Output, Written},
         refusal,
         state::{Phase, State},
-        wire::Wire,
+        wire::{Filled, Wire},
     },
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply, Utf8Bytes},
@@ -71,6 +71,8 @@ pin_project! {
         read_below: usize,
         // Bytes held for the peer when the last reply was queued.
         held: usize,
+        // Messages and control frames the engine has returned, as the scanner counts them.
+        surfaced: u32,
         // The socket took less than there was at the last try.
         blocked: bool,
         close_sent: bool,
@@ -112,6 +114,7 @@ where
             slot: None,
             read_below,
             held: 0,
+            surfaced: 0,
             blocked: false,
             close_sent: false,
             shut_down: false,
@@ -152,7 +155,9 @@ where
                 }
             }
         }
-        self.project().state.handle_reading(false, now);
+        let this = self.project();
+        this.state.handle_reading(false, now);
+        this.ws.get_mut().settle();
     }
 
     fn poll_call(
@@ -204,7 +209,7 @@ where
         };
         // An error means that the queue is closed or went over its bound, which output finds out.
         let _ = reply.try_for_each(|message| {
-            *this.held = this.connection.outbound().push(message.detached())?;
+            *this.held = this.connection.outbound().push(message)?;
             Ok::<_, crate::outbound::SendError>(())
         });
     }
@@ -246,9 +251,24 @@ where
         if scanner.control_spent() {
             scanner.refill_control(this.state.control_refill(now));
         }
+        // The engine is asked only if it can answer: it has a whole frame, or is about to be given
+        // more bytes.
+        let dry = scanner.surfaced() == *this.surfaced && scanner.violation().is_none();
+        if dry && !this.ws.get_ref().has_ahead() {
+            match ready!(this.ws.get_mut().poll_fill(cx)) {
+                Ok(Filled::Bytes) => {}
+                Ok(Filled::End) | Err(_) => {
+                    this.state.close(CloseReason::Lost, now);
+                    return Poll::Ready(());
+                }
+            }
+        }
         let read = this.ws.poll_next_unpin(cx);
         this.state.handle_partial_message(this.ws.get_ref().scanner().message(), now);
-        match ready!(read) {
+        // Pending here means that all that was read is part of a frame: there may be more.
+        let Poll::Ready(read) = read else { return Poll::Ready(()) };
+        *this.surfaced = this.surfaced.wrapping_add(1);
+        match read {
             Some(Ok(tungstenite::Message::Text(text))) => {
                 *this.slot = Some(Message::Text(Utf8Bytes::from_frame(text)));
                 this.flight.messages_in += 1;
@@ -429,11 +449,15 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now().into_std();
+        self.connection.outbound().driver_is_awake();
         self.as_mut().project().state.handle_timeout(now);
         self.as_mut().heed_signals(now);
         self.as_mut().work(cx, now);
         if matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
             self.as_mut().write(cx, now);
+            // Whoever signalled during the turn has not woken the task. Output's look at the queue
+            // is where that ends; what came before it is found here.
+            self.as_mut().heed_signals(now);
         }
         if !matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
             if self.stack.is_some() {

@@ -23,6 +23,8 @@ use crate::{
 pub(crate) struct Output {
     /// Taken from the queue, not yet encoded.
     taken: VecDeque<Message>,
+    /// How many of them, from the front, are known to own their payload.
+    detached: usize,
     /// Encoded bytes, pongs included, that the socket has not taken.
     in_flight: usize,
     /// The engine holds frames, perhaps of its own, that were not flushed.
@@ -50,6 +52,7 @@ impl Output {
     pub(crate) fn new(max_message_size: usize) -> Self {
         Self {
             taken: VecDeque::new(),
+            detached: 0,
             in_flight: 0,
             unflushed: false,
             max_message_size,
@@ -114,6 +117,14 @@ impl Output {
         written
     }
 
+    /// Makes what must wait own its payload: a reply may be a slice of the read buffer.
+    fn detach(&mut self) {
+        for message in self.taken.iter_mut().skip(self.detached) {
+            *message = std::mem::take(message).detached();
+        }
+        self.detached = self.taken.len();
+    }
+
     /// Forgets what was not encoded yet.
     pub(crate) fn discard(&mut self) {
         self.taken = VecDeque::new();
@@ -154,6 +165,7 @@ impl Output {
                     let accepted = ws.get_ref().bytes_out() - before;
                     let accepted = usize::try_from(accepted).unwrap_or(usize::MAX);
                     self.in_flight = self.in_flight.saturating_sub(accepted);
+                    self.detach();
                     return Written::Pending;
                 }
             }

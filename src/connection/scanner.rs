@@ -111,6 +111,8 @@ pub struct FrameScanner {
     /// Frames of this message. A count of its own, because empty ones add nothing to the size.
     fragments: u32,
     max_fragments: u32,
+    /// Whole frames that the decoder has something to say about: control frames and final ones.
+    surfaced: u32,
     control_frames: u32,
     control_budget: u32,
     control_burst: u32,
@@ -159,6 +161,7 @@ impl FrameScanner {
             later_limit: bytes(limits.max_message),
             fragments: 0,
             max_fragments: limits.max_fragments,
+            surfaced: 0,
             control_frames: 0,
             control_budget: limits.control_burst,
             control_burst: limits.control_burst,
@@ -204,6 +207,13 @@ impl FrameScanner {
     /// Allows the peer `frames` more pings and pongs, up to the burst.
     pub fn refill_control(&mut self, frames: u32) {
         self.control_budget = self.control_budget.saturating_add(frames).min(self.control_burst);
+    }
+
+    /// How many messages and control frames were handed on whole, modulo 2^32. As long as the decoder
+    /// has returned fewer, it can return one without more bytes.
+    #[inline]
+    pub fn surfaced(&self) -> u32 {
+        self.surfaced
     }
 
     /// Whether any of the control budget is spent, so that refilling would change something.
@@ -367,6 +377,9 @@ impl FrameScanner {
     }
 
     fn end_frame(&mut self) -> Phase {
+        if self.frame != (Frame::Data { last: false }) {
+            self.surfaced = self.surfaced.wrapping_add(1);
+        }
         match self.frame {
             Frame::Close => {
                 self.message_in_progress = false;

@@ -4,10 +4,10 @@
 //! prefix; the read after that fails, and the verdict waits for the driver. Outward, this is the only
 //! place that knows how much the socket has taken.
 //!
-//! The socket is read in pieces of up to 16 KiB into a buffer that all connections of a thread share;
-//! the engine, whose own buffer stays with the connection for good, asks for a kilobyte at a time. So
-//! an idle connection holds a kilobyte, and a busy one makes few system calls. What was read and not
-//! yet asked for is kept aside, and freed when it has been handed on.
+//! The driver fills the wire from the socket, up to 16 KiB at a time, and then lets the engine take
+//! it a kilobyte at a time: the engine's own buffer stays with the connection for good, the wire's
+//! goes back to a small pool of the thread's as soon as it is empty. So an idle connection holds a
+//! kilobyte, and a busy one makes few system calls.
 
 use std::{
     cell::RefCell,
@@ -25,17 +25,32 @@ use crate::connection::scanner::FrameScanner;
 pub(crate) struct Wire<Io> {
     io: Io,
     scanner: FrameScanner,
-    /// Read from the socket, not yet handed on; scanned only when it is.
-    ahead: Vec<u8>,
-    /// How much of `ahead` has been handed on.
-    ahead_passed: usize,
+    ahead: Ahead,
     bytes_in: u64,
     bytes_out: u64,
 }
 
+/// What was read from the socket and not yet handed on; it is scanned only when it is.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// A buffer of the pool's, or nothing.
+    buffer: Option<Box<[u8]>>,
+    start: usize,
+    end: usize,
+}
+
+/// What a look at the socket brought.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Filled {
+    /// There are bytes for the engine.
+    Bytes,
+    /// The stream has ended.
+    End,
+}
+
 impl<Io> Wire<Io> {
     pub(crate) fn new(io: Io, scanner: FrameScanner) -> Self {
-        Self { io, scanner, ahead: Vec::new(), ahead_passed: 0, bytes_in: 0, bytes_out: 0 }
+        Self { io, scanner, ahead: Ahead::default(), bytes_in: 0, bytes_out: 0 }
     }
 
     pub(crate) fn scanner(&self) -> &FrameScanner {
@@ -56,66 +71,105 @@ impl<Io> Wire<Io> {
         self.bytes_out
     }
 
-    /// Hands on as much of `bytes` as fits and is legal; says how much of it was used up.
-    fn hand_on(&mut self, bytes: &[u8], to: &mut ReadBuf<'_>) -> io::Result<usize> {
-        let (chunk, _) = bytes.split_at(bytes.len().min(to.remaining()));
-        let legal = self.scanner.scan(chunk);
-        if legal == 0 {
-            // An empty read would look like the end of the stream.
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        to.put_slice(chunk.get(..legal).unwrap_or_default());
-        // What stands behind an illegal byte, or behind the close frame, is never handed on.
-        Ok(if legal < chunk.len() { bytes.len() } else { legal })
+    /// Whether the engine can take something without another look at the socket.
+    pub(crate) fn has_ahead(&self) -> bool {
+        self.ahead.start < self.ahead.end
     }
 }
 
 impl<Io: AsyncRead + Unpin> Wire<Io> {
+    /// Reads from the socket what the engine will be given next.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
+        if self.has_ahead() {
+            return Poll::Ready(Ok(Filled::Bytes));
+        }
+        let mut buffer = Pool::take();
+        let mut into = ReadBuf::new(&mut buffer);
+        let read = Pin::new(&mut self.io).poll_read(cx, &mut into);
+        let count = into.filled().len();
+        if count > 0 {
+            self.bytes_in += count as u64;
+            self.ahead = Ahead { buffer: Some(buffer), start: 0, end: count };
+        } else {
+            Pool::give_back(buffer);
+        }
+        ready!(read)?;
+        Poll::Ready(Ok(if count > 0 { Filled::Bytes } else { Filled::End }))
+    }
+
     /// Reads and discards, beneath scanner and engine. Ready with the number of bytes; zero is the
     /// end of the stream.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.ahead = Vec::new();
-        with_scratch(|scratch| {
-            let mut into = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut into))?;
-            self.bytes_in += into.filled().len() as u64;
-            Poll::Ready(Ok(into.filled().len()))
-        })
+        self.ahead.clear();
+        ready!(self.poll_fill(cx))?;
+        Poll::Ready(Ok(self.ahead.end))
+    }
+
+    /// Keeps no more than what is waiting: called when the engine will not take it for a while.
+    pub(crate) fn settle(&mut self) {
+        self.ahead.shrink();
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Wire<Io> {
+impl Ahead {
+    fn waiting(&self) -> &[u8] {
+        self.buffer.as_deref().and_then(|it| it.get(self.start..self.end)).unwrap_or_default()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.start += count;
+        if self.start >= self.end {
+            self.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            Pool::give_back(buffer);
+        }
+        (self.start, self.end) = (0, 0);
+    }
+
+    fn shrink(&mut self) {
+        if self.buffer.as_ref().is_some_and(|it| it.len() == READ_SIZE) {
+            let kept: Box<[u8]> = self.waiting().into();
+            let end = kept.len();
+            self.clear();
+            *self = Self { buffer: Some(kept), start: 0, end };
+        }
+    }
+}
+
+/// The engine's side: it takes what the driver has filled in, and never touches the socket.
+impl<Io: Unpin> AsyncRead for Wire<Io> {
     fn poll_read(
         self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        _: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
         if wire.scanner.violation().is_some() || wire.scanner.closed() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
-        if !wire.ahead.is_empty() {
-            let ahead = std::mem::take(&mut wire.ahead);
-            let passed = wire.ahead_passed;
-            let used = wire.hand_on(ahead.get(passed..).unwrap_or_default(), buf)?;
-            if passed + used < ahead.len() {
-                wire.ahead = ahead;
-                wire.ahead_passed = passed + used;
-            }
-            return Poll::Ready(Ok(()));
+        let waiting = wire.ahead.waiting();
+        if waiting.is_empty() {
+            // The driver is the one that waits for the socket.
+            return Poll::Pending;
         }
-        with_scratch(|scratch| {
-            let mut into = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut wire.io).poll_read(cx, &mut into))?;
-            let read = into.filled();
-            wire.bytes_in += read.len() as u64;
-            if !read.is_empty() {
-                let used = wire.hand_on(read, buf)?;
-                wire.ahead = read.get(used..).unwrap_or_default().to_vec();
-                wire.ahead_passed = 0;
-            }
-            Poll::Ready(Ok(()))
-        })
+        let (chunk, _) = waiting.split_at(waiting.len().min(buf.remaining()));
+        let legal = wire.scanner.scan(chunk);
+        if legal == 0 {
+            // An empty read would look like the end of the stream.
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        buf.put_slice(chunk.get(..legal).unwrap_or_default());
+        if legal < chunk.len() {
+            // What stands behind an illegal byte, or behind the close frame, is never handed on.
+            wire.ahead.clear();
+        } else {
+            wire.ahead.advance(legal);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -140,18 +194,37 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Wire<Io> {
     }
 }
 
-/// Lends the thread's read buffer. Nothing of one connection's bytes is ever read by another: only
-/// what a read has just filled is looked at.
-fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
-    thread_local! {
-        static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
+/// The thread's spare read buffers.
+///
+/// A buffer keeps the bytes of the connection that had it last. Nobody sees them: only what a read
+/// has just filled is ever looked at.
+struct Pool;
+
+impl Pool {
+    fn take() -> Box<[u8]> {
+        SPARE
+            .with(|spare| spare.try_borrow_mut().ok()?.pop())
+            .unwrap_or_else(|| vec![0; READ_SIZE].into())
     }
-    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
-        Ok(mut scratch) => read(&mut scratch),
-        // A socket that reads another connection within its own read: correct, if not cheap.
-        Err(_) => read(&mut vec![0; READ_SIZE]),
-    })
+
+    fn give_back(buffer: Box<[u8]>) {
+        SPARE.with(|spare| {
+            if let Ok(mut spare) = spare.try_borrow_mut()
+                && spare.len() < SPARE_BUFFERS
+                && buffer.len() == READ_SIZE
+            {
+                spare.push(buffer);
+            }
+        });
+    }
 }
+
+thread_local! {
+    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One connection of a thread reads at a time; a few more have been read and wait for their handler.
+const SPARE_BUFFERS: usize = 4;
 
 /// The most that is read at once. A larger piece would let one connection hold its thread for longer.
 const READ_SIZE: usize = 16 * 1024;

@@ -140,6 +140,13 @@ impl Message {
     }
 }
 
+/// An empty binary message.
+impl Default for Message {
+    fn default() -> Self {
+        Self::Binary(Bytes::new())
+    }
+}
+
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -160,10 +167,8 @@ impl Utf8Bytes {
     }
 
     fn detached(self) -> Self {
-        let bytes = Bytes::from(self.0);
-        let own = if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) };
-        // Was UTF-8 and still is; a refusal here could only lose the text, never forge one.
-        Self(tungstenite::Utf8Bytes::try_from(own).unwrap_or_default())
+        let bytes: &Bytes = self.0.as_ref();
+        if bytes.is_unique() { self } else { Self(self.as_str().into()) }
     }
 }
 
