@@ -27,13 +27,10 @@
 //! ```
 
 use std::{
+    fmt,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     thread,
     time::Duration,
 };
@@ -185,17 +182,31 @@ pub struct Closed {
 
 /// Writes each event as one `tracing` event at INFO with target `tower_websocket::audit`.
 ///
-/// Events go through a bounded queue to a worker thread of the sink's own. Clones share both.
-#[derive(Clone, Debug)]
+/// Events go through a bounded queue to a worker thread of the sink's own, which writes them in
+/// batches: at the latest 20 ms after they were recorded. Clones share both. Before the process
+/// ends, [`flush`](Self::flush) what is queued.
+#[derive(Clone)]
 pub struct TracingSink {
-    shared: Arc<Shared>,
+    /// Dropped with the last clone, which ends the worker.
+    queue: Arc<Queue>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    /// Dropped with the last clone, which ends the worker.
-    queue: SyncSender<AuditEvent>,
-    dropped: Arc<AtomicU64>,
+/// What the sink and its worker share.
+struct Queue {
+    inner: Mutex<Queued>,
+    /// Something for the worker to do.
+    work: Condvar,
+    /// The worker has written all there was.
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct Queued {
+    events: Vec<AuditEvent>,
+    /// Events there was no room for, or no worker, or that the subscriber panicked on.
+    lost: u64,
+    /// Somebody waits for the queue to be written.
+    flush: bool,
 }
 
 impl TracingSink {
@@ -205,20 +216,31 @@ impl TracingSink {
     }
 
     /// The sink that connections use unless they are given another: one for the process.
-    pub(crate) fn shared() -> Self {
+    pub fn shared() -> Self {
         static SHARED: OnceLock<TracingSink> = OnceLock::new();
         SHARED.get_or_init(Self::new).clone()
     }
 
+    /// Waits until what was recorded is written, at most `limit`. Blocks the thread: for the end of a
+    /// process. Says whether everything was written.
+    pub fn flush(&self, limit: Duration) -> bool {
+        let mut queued = self.queue.lock();
+        queued.flush = true;
+        self.queue.work.notify_all();
+        let waited = self.queue.idle.wait_timeout_while(queued, limit, |it| it.flush);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.flush
+    }
+
     fn with_writer(write: impl Fn(&AuditEvent) + Send + 'static) -> Self {
-        let (queue, events) = sync_channel(QUEUED_EVENTS);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let lost = Arc::clone(&dropped);
-        // Without a thread every event is counted as dropped, which is what happens to it.
+        let queue =
+            Arc::new(Queue { inner: Mutex::default(), work: Condvar::new(), idle: Condvar::new() });
+        let worker = Arc::downgrade(&queue);
+        // Without a thread the queue fills, and every further event is counted as lost, which is
+        // what happens to it.
         let _ = thread::Builder::new()
             .name("websocket-audit".into())
-            .spawn(move || work(&events, &lost, write));
-        Self { shared: Arc::new(Shared { queue, dropped }) }
+            .spawn(move || work(&worker, write));
+        Self { queue }
     }
 }
 
@@ -230,30 +252,67 @@ impl Default for TracingSink {
 
 impl AuditSink for TracingSink {
     fn record(&self, event: AuditEvent) {
-        if self.shared.queue.try_send(event).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        let mut queued = self.queue.lock();
+        if queued.events.len() >= QUEUED_EVENTS {
+            queued.lost += 1;
+            return;
+        }
+        queued.events.push(event);
+        // The worker wakes for the first event of a batch, not for each: waking a thread costs more
+        // than all the rest.
+        if queued.events.len() == 1 {
+            self.queue.work.notify_one();
         }
     }
 }
 
-fn work(events: &Receiver<AuditEvent>, dropped: &AtomicU64, write: impl Fn(&AuditEvent)) {
-    // Waits with a limit so that losses are reported even if nothing follows them.
-    loop {
-        let event = events.recv_timeout(Duration::from_secs(1));
-        let lost = dropped.swap(0, Ordering::Relaxed);
+impl Queue {
+    /// Held to push an event or to take the batch. Nothing in it can be half done.
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for events, then a little for more of them.
+    fn take_batch(&self) -> (Vec<AuditEvent>, u64) {
+        let nothing = |it: &mut Queued| it.events.is_empty() && it.lost == 0 && !it.flush;
+        let waited = self.work.wait_timeout_while(self.lock(), WORKER_PATIENCE, nothing);
+        let (queued, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return (Vec::new(), 0);
+        }
+        let waited = self.work.wait_timeout_while(queued, BATCH, |it| !it.flush);
+        let (mut queued, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut queued.events), std::mem::take(&mut queued.lost))
+    }
+
+    fn batch_written(&self, lost: u64) {
+        let mut queued = self.lock();
+        queued.lost += lost;
+        if queued.events.is_empty() && queued.lost == 0 && queued.flush {
+            queued.flush = false;
+            self.idle.notify_all();
+        }
+    }
+}
+
+impl fmt::Debug for TracingSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TracingSink").finish_non_exhaustive()
+    }
+}
+
+/// Writes until the last sink is dropped.
+fn work(queue: &Weak<Queue>, write: impl Fn(&AuditEvent)) {
+    while let Some(queue) = queue.upgrade() {
+        let (events, lost) = queue.take_batch();
         if lost > 0 {
             tracing::warn!(target: TARGET, event = "audit.dropped", count = lost);
         }
-        match event {
-            Ok(event) => {
-                // A subscriber that panics costs one event, which is counted, not the audit log.
-                if catch_unwind(AssertUnwindSafe(|| write(&event))).is_err() {
-                    dropped.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
-        }
+        // A subscriber that panics costs one event, which is counted, not the audit log.
+        let unwritten =
+            |event: &&AuditEvent| catch_unwind(AssertUnwindSafe(|| write(event))).is_err();
+        let lost = events.iter().filter(unwritten).count();
+        queue.batch_written(lost as u64);
     }
 }
 
@@ -321,5 +380,11 @@ fn write(event: &AuditEvent) {
 /// The `tracing` target of every audit event.
 const TARGET: &str = "tower_websocket::audit";
 
-/// About a second of events at full load; past it they are counted, not kept.
+/// Events that may wait: 20 ms of 400,000 a second; past it they are counted, not kept.
 const QUEUED_EVENTS: usize = 8192;
+
+/// How long the worker lets a batch grow.
+const BATCH: Duration = Duration::from_millis(20);
+
+/// How often an idle worker looks whether its sink still exists.
+const WORKER_PATIENCE: Duration = Duration::from_secs(1);

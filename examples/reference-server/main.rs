@@ -3,14 +3,14 @@
 //! Run with `cargo run --release --example reference-server` and open <http://localhost:8080>.
 //! `--help` lists the options; each can also be set in the environment.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, routing::get};
 use clap::Parser;
 use tower::ServiceBuilder;
 use tower_websocket::{
     DecodeLayer, OpenRooms, PeerAddr, RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer,
-    WebSocketLayer,
+    TracingSink, WebSocketLayer,
     room::service::{self, ClientMessage},
 };
 
@@ -36,6 +36,7 @@ async fn main() -> Result<(), Error> {
     let listener = accept::listen(options.addr())?;
     tracing::info!(addr = %listener.local_addr()?, "listening");
     accept::serve(listener, app, options.header_timeout(), connections).await;
+    TracingSink::shared().flush(Duration::from_secs(1));
     Ok(())
 }
 
