@@ -295,7 +295,12 @@ where
             // Never read: the engine assembles messages.
             Some(Ok(tungstenite::Message::Frame(_))) => {}
             Some(Err(error)) => {
-                let reason = match this.ws.get_ref().scanner().violation() {
+                let scanner = this.ws.get_ref().scanner();
+                if scanner.closed() {
+                    // The engine refused the reason's text; the code was whole all the same.
+                    this.flight.received_code = scanner.close_code();
+                }
+                let reason = match scanner.violation() {
                     Some(violation) => refusal::of_violation(violation, this.connection),
                     None => refusal::of_error(&error),
                 };

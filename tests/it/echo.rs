@@ -1,15 +1,19 @@
 //! The endpoint that the tests of the handshake talk to.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tower::service_fn;
 use tower_layer::Identity;
-use tower_websocket::{Anonymous, AuditSink, CloseReason, Inbound, Message, Reply, WebSocketLayer};
+use tower_websocket::{
+    Anonymous, AuditSink, CloseReason, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
+};
 
 /// Sends every message back.
 pub(crate) fn endpoint(audit: Arc<dyn AuditSink>) -> WebSocketLayer {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
         Ok::<_, CloseReason>(Reply::one(inbound.message))
     });
-    WebSocketLayer::new(Identity::new(), echo).allow_anonymous().audit(audit)
+    // The first ping comes at a random moment; none is to come in the middle of a test.
+    let config = ConnectionConfig::new().ping_interval(Duration::from_secs(24 * 60 * 60));
+    WebSocketLayer::new(Identity::new(), echo).allow_anonymous().audit(audit).connection(config)
 }
