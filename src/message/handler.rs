@@ -67,7 +67,7 @@ pub struct HandlerService<H, M, P>
 where
     H: Handler<M, P>,
 {
-    idle: Arc<Mutex<Option<Idle<H, H::Reply>>>>,
+    idle: Slot<H, H::Reply>,
 }
 
 /// A handler between two messages.
@@ -77,6 +77,8 @@ struct Idle<H, R> {
     call: Option<CallBox<H, R>>,
 }
 
+/// Empty while a call is under way.
+type Slot<H, R> = Arc<Mutex<Option<Idle<H, R>>>>;
 type Outcome<R> = Result<Reply<R>, Failure<R>>;
 type CallBox<H, R> = ReusableBoxFuture<'static, (H, Outcome<R>)>;
 
@@ -138,7 +140,7 @@ where
 pub struct HandlerFuture<H, R> {
     /// None if the service was called without being ready.
     call: Option<CallBox<H, R>>,
-    idle: Arc<Mutex<Option<Idle<H, R>>>>,
+    idle: Slot<H, R>,
 }
 
 impl<H: 'static, R: 'static> Future for HandlerFuture<H, R> {
