@@ -6,7 +6,7 @@
 //!
 //! | code | when | a client should |
 //! |---|---|---|
-//! | 1000 / 1001 | the peer is done / the server goes away | stop / reconnect with backoff |
+//! | 1000 / 1001 | the peer is done / the server goes away | stop / backoff, but stop if `idle` |
 //! | 1002, 1003, 1007, 1009 | protocol error, binary, bad UTF-8, too large | stop: it is a bug |
 //! | 1005, 1006, never opened | lost, refused | full-jitter backoff |
 //! | 1008 | invalid message, not a member, rate, rooms, fragments | stop; back off if `rate limited` |
@@ -307,6 +307,36 @@ impl fmt::Display for InvalidClose {
 }
 
 impl Error for InvalidClose {}
+
+/// Every reason whose code and text are fixed, in the order of the enum.
+pub const FIXED_CLOSE_REASONS: &[CloseReason] = &[
+    CloseReason::Lost,
+    CloseReason::Normal,
+    CloseReason::GoingAway,
+    CloseReason::ProtocolError,
+    CloseReason::BinaryMessage,
+    CloseReason::InvalidUtf8,
+    CloseReason::MessageTooLarge,
+    CloseReason::InvalidMessage,
+    CloseReason::NotAMember,
+    CloseReason::RateLimited,
+    CloseReason::TooManyFragments,
+    CloseReason::TooManyControlFrames,
+    CloseReason::MessageTooSlow,
+    CloseReason::HandlerFailed,
+    CloseReason::HandlerTimeout,
+    CloseReason::DeadPeer,
+    CloseReason::Idle,
+    CloseReason::SlowConsumer,
+    CloseReason::WriteTimeout,
+    CloseReason::Overloaded,
+    CloseReason::AuthTimeout,
+    CloseReason::SessionExpired,
+    CloseReason::AuthRequired,
+    CloseReason::AuthFailed,
+    CloseReason::AuthUnavailable,
+    CloseReason::Forbidden,
+];
 
 /// A control frame carries 125 bytes, two of them the code (RFC 6455 §5.5).
 const MAX_REASON: usize = 123;
