@@ -1,30 +1,4 @@
 //! Record what happened, outside delivery: every refusal, login, join, publication and close.
-//!
-//! Delivery is not a record: a message that reached a room proves nothing a week later. An
-//! [`AuditSink`] gets typed events, none of which carries a token, a payload or any other text of the
-//! peer's choosing but a room name (which has an alphabet) and the id of a user who was verified.
-//!
-//! [`TracingSink`] is the default. It hands events to a worker thread over a bounded queue, so that a
-//! log that stalls never holds up a connection; what does not fit is counted, and the count is in the
-//! stream (`audit.dropped`).
-//!
-//! # Example
-//!
-//! ```
-//! use tower_websocket::{AuditEvent, AuditSink};
-//!
-//! /// Keeps what concerns logins.
-//! #[derive(Debug)]
-//! struct Logins(std::sync::mpsc::SyncSender<String>);
-//!
-//! impl AuditSink for Logins {
-//!     fn record(&self, event: AuditEvent) {
-//!         if let AuditEvent::AuthFailed { connection, rule } = event {
-//!             let _ = self.0.try_send(format!("{connection} {rule}"));
-//!         }
-//!     }
-//! }
-//! ```
 
 use std::{
     fmt,
@@ -39,8 +13,34 @@ use crate::handle::ConnectionId;
 
 /// Takes audit events.
 ///
+/// Delivery is not a record: a message that reached a room proves nothing a week later. An
+/// [`AuditSink`] gets typed events, none of which carries a token, a payload or any other text of the
+/// peer's choosing but a room name (which has an alphabet) and the id of a user who was verified.
+///
+/// [`TracingSink`] is the default. It hands events to a worker thread over a bounded queue, so that a
+/// log that stalls never holds up a connection; what does not fit is counted, and the count is in the
+/// stream (`audit.dropped`).
+///
 /// `record` is called on the connection's task: it must only enqueue. A panic in it costs that
 /// connection, with 1011.
+///
+/// # Example
+///
+/// ```
+/// use tower_websocket::{AuditEvent, AuditSink};
+///
+/// /// Keeps what concerns logins.
+/// #[derive(Debug)]
+/// struct Logins(std::sync::mpsc::SyncSender<String>);
+///
+/// impl AuditSink for Logins {
+///     fn record(&self, event: AuditEvent) {
+///         if let AuditEvent::AuthFailed { connection, rule } = event {
+///             let _ = self.0.try_send(format!("{connection} {rule}"));
+///         }
+///     }
+/// }
+/// ```
 pub trait AuditSink: Send + Sync + 'static {
     /// Takes one event.
     fn record(&self, event: AuditEvent);

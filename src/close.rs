@@ -1,39 +1,37 @@
 //! Choose the code and the words a connection ends with: the only place that does.
-//!
-//! Every way a connection can end is a [`CloseReason`]. From it come the close code (RFC 6455
-//! §7.4), the reason text on the wire, the rule id in the audit record, and what a client should do
-//! next. Reason texts are constants: nothing that a peer sent is ever repeated.
-//!
-//! | code | when | a client should |
-//! |---|---|---|
-//! | 1000 / 1001 | the peer is done / the server goes away | stop / reconnect with backoff |
-//! | 1002, 1003, 1007, 1009 | protocol error, binary, bad UTF-8, too large | stop: it is a bug |
-//! | 1005, 1006, never opened | lost, refused | full-jitter backoff |
-//! | 1008 | invalid message, not a member, rate, rooms, fragments | stop; back off if `rate limited` |
-//! | 1011 / 1013 | the handler failed / slow consumer, overload | backoff |
-//! | 1012 | the server restarts | reconnect after the time in the reason |
-//! | 4401 | not authenticated in time, expired, revoked | fresh ticket once, then stop |
-//! | 4403 | authentication or authorization failed | stop |
-//! | 4000–4999 others | the application's own | as the application says |
-//!
-//! # Example
-//!
-//! ```
-//! use tower_websocket::{CloseCode, CloseReason, Retry};
-//!
-//! assert_eq!(CloseReason::SlowConsumer.code(), Some(CloseCode::TRY_AGAIN_LATER));
-//! assert_eq!(CloseReason::SlowConsumer.retry(), Retry::Backoff);
-//!
-//! let kicked = CloseReason::application(4100, "kicked by a moderator", Retry::Stop)?;
-//! assert_eq!(kicked.code().map(u16::from), Some(4100));
-//! # Ok::<(), tower_websocket::InvalidClose>(())
-//! ```
 
 use std::{error::Error, fmt};
 
 /// Why a connection ended, or must end.
 ///
-/// See the [module docs](self) for the table of codes.
+/// Every way a connection can end is a [`CloseReason`]. From it come the close code (RFC 6455
+/// §7.4), the reason text on the wire, the rule id in the audit record, and what a client should do
+/// next. Reason texts are constants: nothing that a peer sent is ever repeated.
+///
+/// | code | when | a client should |
+/// |---|---|---|
+/// | 1000 / 1001 | the peer is done / the server goes away | stop / backoff, but stop if `idle` |
+/// | 1002, 1003, 1007, 1009 | protocol error, binary, bad UTF-8, too large | stop: it is a bug |
+/// | 1005, 1006, never opened | lost, refused | full-jitter backoff |
+/// | 1008 | invalid message, not a member, rate, rooms, fragments | stop; back off if `rate limited` |
+/// | 1011 / 1013 | the handler failed / slow consumer, overload | backoff |
+/// | 1012 | the server restarts | reconnect after the time in the reason |
+/// | 4401 | not authenticated in time, expired, revoked | fresh ticket once, then stop |
+/// | 4403 | authentication or authorization failed | stop |
+/// | 4000–4999 others | the application's own | as the application says |
+///
+/// # Example
+///
+/// ```
+/// use tower_websocket::{CloseCode, CloseReason, Retry};
+///
+/// assert_eq!(CloseReason::SlowConsumer.code(), Some(CloseCode::TRY_AGAIN_LATER));
+/// assert_eq!(CloseReason::SlowConsumer.retry(), Retry::Backoff);
+///
+/// let kicked = CloseReason::application(4100, "kicked by a moderator", Retry::Stop)?;
+/// assert_eq!(kicked.code().map(u16::from), Some(4100));
+/// # Ok::<(), tower_websocket::InvalidClose>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CloseReason {
@@ -307,6 +305,36 @@ impl fmt::Display for InvalidClose {
 }
 
 impl Error for InvalidClose {}
+
+/// Every reason whose code and text are fixed, in the order of the enum.
+pub const FIXED_CLOSE_REASONS: &[CloseReason] = &[
+    CloseReason::Lost,
+    CloseReason::Normal,
+    CloseReason::GoingAway,
+    CloseReason::ProtocolError,
+    CloseReason::BinaryMessage,
+    CloseReason::InvalidUtf8,
+    CloseReason::MessageTooLarge,
+    CloseReason::InvalidMessage,
+    CloseReason::NotAMember,
+    CloseReason::RateLimited,
+    CloseReason::TooManyFragments,
+    CloseReason::TooManyControlFrames,
+    CloseReason::MessageTooSlow,
+    CloseReason::HandlerFailed,
+    CloseReason::HandlerTimeout,
+    CloseReason::DeadPeer,
+    CloseReason::Idle,
+    CloseReason::SlowConsumer,
+    CloseReason::WriteTimeout,
+    CloseReason::Overloaded,
+    CloseReason::AuthTimeout,
+    CloseReason::SessionExpired,
+    CloseReason::AuthRequired,
+    CloseReason::AuthFailed,
+    CloseReason::AuthUnavailable,
+    CloseReason::Forbidden,
+];
 
 /// A control frame carries 125 bytes, two of them the code (RFC 6455 §5.5).
 const MAX_REASON: usize = 123;

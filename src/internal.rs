@@ -12,6 +12,7 @@ use crate::{
     message::{Anonymous, Failure, Inbound, Message, Reply},
 };
 pub use crate::{
+    close::FIXED_CLOSE_REASONS,
     connection::scanner::{FrameScanner, ProtocolViolation, ScannerLimits, Violation},
     message::json::from_str,
 };

@@ -1,23 +1,4 @@
 //! Set the bounds of one connection.
-//!
-//! Every bound has a finite default. What it costs to raise one stands at its setter.
-//!
-//! | setting | default | why this number |
-//! |---|---|---|
-//! | `auth_timeout` | 5 s | a fetch and a round trip; what waits longer is not a client |
-//! | `handler_timeout` | 30 s | the usual limit of an HTTP request |
-//! | `message_timeout` | 10 s | 64 KiB at 52 kbit/s |
-//! | `ping_interval` / `pong_timeout` | 30 s / 10 s | below the 60 s idle limit of common proxies |
-//! | `idle_timeout` | none | a silent listener is a normal client |
-//! | `write_timeout` | 10 s | TCP retransmits several times in it |
-//! | `close_timeout` | 5 s | a round trip, and what was under way |
-//! | `max_message_size` | 64 KiB | OWASP's WebSocket cheat sheet |
-//! | `max_first_message_size` | 4 KiB | credentials are small; nobody is known yet |
-//! | `max_fragments` | 64 | a browser sends one; streaming clients a few |
-//! | `control_frames` | 50/s, burst 100 | a ping each 20 ms |
-//! | `max_outbound_bytes` | 1 MiB | seconds of a busy room |
-//! | `max_outbound_messages` | 4,096 | so that tiny messages cannot multiply their bookkeeping |
-//! | `max_outbound_message_size` | 64 KiB | as inbound |
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -28,7 +9,24 @@ use crate::outbound::OutboundLimits;
 
 /// The bounds of one connection.
 ///
-/// See the [module docs](self) for the defaults and their reasons.
+/// Every bound has a finite default. What it costs to raise one stands at its setter.
+///
+/// | setting | default | why this number |
+/// |---|---|---|
+/// | `auth_timeout` | 5 s | a fetch and a round trip; what waits longer is not a client |
+/// | `handler_timeout` | 30 s | the usual limit of an HTTP request |
+/// | `message_timeout` | 10 s | 64 KiB at 52 kbit/s |
+/// | `ping_interval` / `pong_timeout` | 30 s / 10 s | below the 60 s idle limit of common proxies |
+/// | `idle_timeout` | none | a silent listener is a normal client |
+/// | `write_timeout` | 10 s | TCP retransmits several times in it |
+/// | `close_timeout` | 5 s | a round trip, and what was under way |
+/// | `max_message_size` | 64 KiB | OWASP's WebSocket cheat sheet |
+/// | `max_first_message_size` | 4 KiB | credentials are small; nobody is known yet |
+/// | `max_fragments` | 64 | a browser sends one; streaming clients a few |
+/// | `control_frames` | 50/s, burst 100 | a ping each 20 ms |
+/// | `max_outbound_bytes` | 1 MiB | seconds of a busy room |
+/// | `max_outbound_messages` | 4,096 | so that tiny messages cannot multiply their bookkeeping |
+/// | `max_outbound_message_size` | 64 KiB | as inbound |
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct ConnectionConfig {

@@ -1,30 +1,4 @@
 //! Refuse messages that are not what the endpoint's schema says, and hand on the rest as a type.
-//!
-//! [`DecodeLayer`] turns each message into an application's type `T` with a codec ([`Json`] unless
-//! told otherwise), and the handler's answers back into messages. What does not decode closes the
-//! connection: 1003 for a binary message where text is spoken, 1008 for anything else. A layer made
-//! with [`DecodeLayer::reply_invalid`] answers with an error message instead, and closes after so many
-//! in a row.
-//!
-//! Only authenticated messages are decoded: the layer is a service for
-//! [`Authenticated`] senders, so a stack without
-//! [`RequireAuthLayer`](crate::RequireAuthLayer) outside of it does not compile. An endpoint for
-//! everybody says so with [`DecodeLayer::anonymous`].
-//!
-//! # Example
-//!
-//! ```
-//! use tower_websocket::DecodeLayer;
-//!
-//! #[derive(serde::Deserialize)]
-//! #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-//! enum ClientMessage {
-//!     Say { text: String },
-//! }
-//!
-//! let layer = DecodeLayer::<ClientMessage>::json();
-//! # let _ = layer;
-//! ```
 
 use std::{
     fmt,
@@ -53,7 +27,31 @@ use crate::{
 /// Layer that applies [`DecodeMessage`].
 ///
 /// `Who` says whose messages are decoded: [`Authenticated`] senders' by default.
-/// See the [module docs](self) for the rule and an example.
+/// [`DecodeLayer`] turns each message into an application's type `T` with a codec ([`Json`] unless
+/// told otherwise), and the handler's answers back into messages. What does not decode closes the
+/// connection: 1003 for a binary message where text is spoken, 1008 for anything else. A layer made
+/// with [`DecodeLayer::reply_invalid`] answers with an error message instead, and closes after so many
+/// in a row.
+///
+/// Only authenticated messages are decoded: the layer is a service for
+/// [`Authenticated`] senders, so a stack without
+/// [`RequireAuthLayer`](crate::RequireAuthLayer) outside of it does not compile. An endpoint for
+/// everybody says so with [`DecodeLayer::anonymous`].
+///
+/// # Example
+///
+/// ```
+/// use tower_websocket::DecodeLayer;
+///
+/// #[derive(serde::Deserialize)]
+/// #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+/// enum ClientMessage {
+///     Say { text: String },
+/// }
+///
+/// let layer = DecodeLayer::<ClientMessage>::json();
+/// # let _ = layer;
+/// ```
 #[must_use]
 pub struct DecodeLayer<T, C = Json, Who = OnlyAuthenticated> {
     codec: Arc<C>,
@@ -126,7 +124,7 @@ impl<T, C, Who, S> Layer<S> for DecodeLayer<T, C, Who> {
 
 /// Decodes messages and encodes answers.
 ///
-/// See the [module docs](self).
+/// See [`DecodeLayer`].
 pub struct DecodeMessage<S, T, C = Json, Who = OnlyAuthenticated> {
     inner: OnDemand<S>,
     layer: DecodeLayer<T, C, Who>,

@@ -1,26 +1,4 @@
 //! Turn the errors of layers into replies, where closing the connection would be too much.
-//!
-//! A layer of tower's own fails with a boxed error, which closes the connection: a timeout with 1011,
-//! a shed load with 1013. [`HandleErrorLayer`] outside of it decides otherwise.
-//!
-//! # Example
-//!
-//! ```
-//! use std::time::Duration;
-//! use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer};
-//! use tower_websocket::{Failure, HandleErrorLayer, Message};
-//!
-//! let layers = ServiceBuilder::new()
-//!     .layer(HandleErrorLayer::new(|error: BoxError| {
-//!         if error.is::<tower::timeout::error::Elapsed>() {
-//!             Failure::Reply(Message::text("that took too long"))
-//!         } else {
-//!             Failure::from(error)
-//!         }
-//!     }))
-//!     .layer(TimeoutLayer::new(Duration::from_secs(1)));
-//! # let _ = layers;
-//! ```
 
 use std::{
     fmt,
@@ -38,7 +16,27 @@ use crate::message::{Failure, Reply};
 
 /// Layer that applies [`HandleError`].
 ///
-/// See the [module docs](self) for an example.
+/// A layer of tower's own fails with a boxed error, which closes the connection: a timeout with 1011,
+/// a shed load with 1013. [`HandleErrorLayer`] outside of it decides otherwise.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer};
+/// use tower_websocket::{Failure, HandleErrorLayer, Message};
+///
+/// let layers = ServiceBuilder::new()
+///     .layer(HandleErrorLayer::new(|error: BoxError| {
+///         if error.is::<tower::timeout::error::Elapsed>() {
+///             Failure::Reply(Message::text("that took too long"))
+///         } else {
+///             Failure::from(error)
+///         }
+///     }))
+///     .layer(TimeoutLayer::new(Duration::from_secs(1)));
+/// # let _ = layers;
+/// ```
 #[must_use]
 pub struct HandleErrorLayer<F> {
     handle: Arc<F>,

@@ -1,31 +1,4 @@
 //! Handle messages with state of the connection's own.
-//!
-//! The contract of a stack's innermost part is [`tower_service::Service`], and
-//! `tower::service_fn` makes one of an `async fn`. But a service's future cannot borrow the service,
-//! so code that keeps state between messages implements [`Handler`] instead: its `handle` takes
-//! `&mut self`. [`HandlerService`] makes a service of it.
-//!
-//! # Example
-//!
-//! ```
-//! use tower_websocket::{Anonymous, Failure, Handler, Inbound, Message, Reply};
-//!
-//! /// Answers each message with its number.
-//! #[derive(Default)]
-//! struct Count(u64);
-//!
-//! impl Handler<Message, Anonymous> for Count {
-//!     type Reply = Message;
-//!
-//!     async fn handle(
-//!         &mut self,
-//!         _: Inbound<Message, Anonymous>,
-//!     ) -> Result<Reply<Message>, Failure<Message>> {
-//!         self.0 += 1;
-//!         Ok(Reply::one(Message::text(self.0.to_string())))
-//!     }
-//! }
-//! ```
 
 use std::{
     fmt,
@@ -44,6 +17,33 @@ use crate::{
 };
 
 /// Handles messages `M` from senders with proof `P`, one at a time.
+///
+/// The contract of a stack's innermost part is [`tower_service::Service`], and
+/// `tower::service_fn` makes one of an `async fn`. But a service's future cannot borrow the service,
+/// so code that keeps state between messages implements [`Handler`] instead: its `handle` takes
+/// `&mut self`. [`HandlerService`] makes a service of it.
+///
+/// # Example
+///
+/// ```
+/// use tower_websocket::{Anonymous, Failure, Handler, Inbound, Message, Reply};
+///
+/// /// Answers each message with its number.
+/// #[derive(Default)]
+/// struct Count(u64);
+///
+/// impl Handler<Message, Anonymous> for Count {
+///     type Reply = Message;
+///
+///     async fn handle(
+///         &mut self,
+///         _: Inbound<Message, Anonymous>,
+///     ) -> Result<Reply<Message>, Failure<Message>> {
+///         self.0 += 1;
+///         Ok(Reply::one(Message::text(self.0.to_string())))
+///     }
+/// }
+/// ```
 pub trait Handler<M, P>: Send + 'static {
     /// What the endpoint says.
     type Reply: Send + 'static;
@@ -67,7 +67,7 @@ pub struct HandlerService<H, M, P>
 where
     H: Handler<M, P>,
 {
-    idle: Arc<Mutex<Option<Idle<H, H::Reply>>>>,
+    idle: Slot<H, H::Reply>,
 }
 
 /// A handler between two messages.
@@ -77,6 +77,8 @@ struct Idle<H, R> {
     call: Option<CallBox<H, R>>,
 }
 
+/// Empty while a call is under way.
+type Slot<H, R> = Arc<Mutex<Option<Idle<H, R>>>>;
 type Outcome<R> = Result<Reply<R>, Failure<R>>;
 type CallBox<H, R> = ReusableBoxFuture<'static, (H, Outcome<R>)>;
 
@@ -138,7 +140,7 @@ where
 pub struct HandlerFuture<H, R> {
     /// None if the service was called without being ready.
     call: Option<CallBox<H, R>>,
-    idle: Arc<Mutex<Option<Idle<H, R>>>>,
+    idle: Slot<H, R>,
 }
 
 impl<H: 'static, R: 'static> Future for HandlerFuture<H, R> {

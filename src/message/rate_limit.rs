@@ -1,34 +1,4 @@
 //! Refuse messages that come faster than a quota.
-//!
-//! The layer stands anywhere in a stack, more than once if need be, and charges each message before
-//! anything behind it has looked at it: in front of [`DecodeLayer`](crate::DecodeLayer), malformed
-//! messages count as well. The bucket belongs to the connection, the user or the client address; it
-//! is charged one for each message, its bytes, or what a function says. Over the quota the connection
-//! closes with 1008 `rate limited`, or the peer gets a reply of yours, or it waits: the message is
-//! handed on, and nothing more is read until its cost is paid, so TCP slows the peer down.
-//!
-//! A message that costs more than the whole burst is always over the quota. With
-//! [`PayloadBytes`] let the burst be at least the message limit.
-//!
-//! # Example
-//!
-//! ```
-//! use tower_websocket::{Quota, RateLimitLayer};
-//!
-//! let each = RateLimitLayer::per_connection(Quota::per_second(20).burst(40));
-//! # let _ = each;
-//! ```
-//!
-//! # Example: bytes of a user, with an answer instead of the close
-//!
-//! ```
-//! use tower_websocket::{Message, PayloadBytes, Quota, RateLimitLayer};
-//!
-//! let bytes = RateLimitLayer::per_user(Quota::per_second(64 * 1024).burst(256 * 1024))
-//!     .cost(PayloadBytes::new())
-//!     .reply_with(|| Message::text(r#"{"type":"error","code":"slow_down"}"#));
-//! # let _ = bytes;
-//! ```
 
 use std::{
     fmt,
@@ -55,7 +25,35 @@ use crate::{
 
 /// Layer that applies [`RateLimit`].
 ///
-/// See the [module docs](self) for the rule and examples.
+/// The layer stands anywhere in a stack, more than once if need be, and charges each message before
+/// anything behind it has looked at it: in front of [`DecodeLayer`](crate::DecodeLayer), malformed
+/// messages count as well. The bucket belongs to the connection, the user or the client address; it
+/// is charged one for each message, its bytes, or what a function says. Over the quota the connection
+/// closes with 1008 `rate limited`, or the peer gets a reply of yours, or it waits: the message is
+/// handed on, and nothing more is read until its cost is paid, so TCP slows the peer down.
+///
+/// A message that costs more than the whole burst is always over the quota. With
+/// [`PayloadBytes`] let the burst be at least the message limit.
+///
+/// # Example
+///
+/// ```
+/// use tower_websocket::{Quota, RateLimitLayer};
+///
+/// let each = RateLimitLayer::per_connection(Quota::per_second(20).burst(40));
+/// # let _ = each;
+/// ```
+///
+/// # Example: bytes of a user, with an answer instead of the close
+///
+/// ```
+/// use tower_websocket::{Message, PayloadBytes, Quota, RateLimitLayer};
+///
+/// let bytes = RateLimitLayer::per_user(Quota::per_second(64 * 1024).burst(256 * 1024))
+///     .cost(PayloadBytes::new())
+///     .reply_with(|| Message::text(r#"{"type":"error","code":"slow_down"}"#));
+/// # let _ = bytes;
+/// ```
 #[must_use]
 #[derive(Debug)]
 pub struct RateLimitLayer<K, C = OneEach, E = CloseOnExcess> {
@@ -165,7 +163,7 @@ impl<K, C: Clone, E: Clone, S> Layer<S> for RateLimitLayer<K, C, E> {
 
 /// Charges each message, and hands on what is within the quota.
 ///
-/// See the [module docs](self).
+/// See [`RateLimitLayer`].
 #[derive(Debug)]
 pub struct RateLimit<S, K, C = OneEach, E = CloseOnExcess> {
     inner: OnDemand<S>,

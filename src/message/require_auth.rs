@@ -1,60 +1,4 @@
 //! Let nothing through before the peer is authenticated.
-//!
-//! The first message on a connection is credentials and nothing else is looked at: an
-//! [`Authenticate`] verifies it, and the layer's inner service is called only for what comes after.
-//!
-//! 1. The first message goes to [`Authenticate::authenticate`]. While it is pending nothing is read.
-//! 2. `Ok`: the session's reply, if it has one, is sent; every later message carries
-//!    [`Authenticated<U>`]; the authentication deadline ends, and the session's own begins.
-//! 3. `Err`: the connection closes. There is one attempt for each connection.
-//! 4. The deadline ([`ConnectionConfig::auth_timeout`](crate::ConnectionConfig::auth_timeout)) runs
-//!    from the accepted handshake and includes the verifier's time. When it passes, 4401.
-//!
-//! Refusals all look the same to the peer: 4403 `authentication failed`, whether the message was not
-//! credentials, the user is unknown or the password wrong. What it was stands in the audit record. A
-//! verifier that fails or panics is 1011.
-//!
-//! # Example
-//!
-//! ```
-//! use tower_websocket::{
-//!     AuthFailure, Authenticate, Connection, Message, Principal, RequireAuthLayer, Session,
-//! };
-//!
-//! struct User(String);
-//!
-//! impl Principal for User {
-//!     fn id(&self) -> &str {
-//!         &self.0
-//!     }
-//! }
-//!
-//! struct Tickets;
-//!
-//! impl Authenticate for Tickets {
-//!     type User = User;
-//!
-//!     async fn authenticate(
-//!         &self,
-//!         credentials: &Message,
-//!         _: &Connection,
-//!     ) -> Result<Session<User>, AuthFailure> {
-//!         match credentials.as_text().and_then(|text| text.strip_prefix("ticket ")) {
-//!             Some("t-1") => Ok(Session::new(User("ada".into())).reply(Message::text("welcome"))),
-//!             Some(_) => Err(AuthFailure::Rejected),
-//!             None => Err(AuthFailure::Required),
-//!         }
-//!     }
-//! }
-//!
-//! let layer = RequireAuthLayer::new(Tickets);
-//! # let _ = layer;
-//! ```
-//!
-//! # Deployment
-//!
-//! Compare secrets in constant time, never with `==`: how long a refusal takes must not tell how much
-//! of a guess was right.
 
 use std::{
     fmt,
@@ -120,7 +64,61 @@ pub trait OnOpen<U>: Send + Sync + 'static {
 
 /// Layer that applies [`RequireAuth`].
 ///
-/// See the [module docs](self) for the rule and an example.
+/// The first message on a connection is credentials and nothing else is looked at: an
+/// [`Authenticate`] verifies it, and the layer's inner service is called only for what comes after.
+///
+/// 1. The first message goes to [`Authenticate::authenticate`]. While it is pending nothing is read.
+/// 2. `Ok`: the session's reply, if it has one, is sent; every later message carries
+///    [`Authenticated<U>`]; the authentication deadline ends, and the session's own begins.
+/// 3. `Err`: the connection closes. There is one attempt for each connection.
+/// 4. The deadline ([`ConnectionConfig::auth_timeout`](crate::ConnectionConfig::auth_timeout)) runs
+///    from the accepted handshake and includes the verifier's time. When it passes, 4401.
+///
+/// Refusals all look the same to the peer: 4403 `authentication failed`, whether the message was not
+/// credentials, the user is unknown or the password wrong. What it was stands in the audit record. A
+/// verifier that fails or panics is 1011.
+///
+/// # Example
+///
+/// ```
+/// use tower_websocket::{
+///     AuthFailure, Authenticate, Connection, Message, Principal, RequireAuthLayer, Session,
+/// };
+///
+/// struct User(String);
+///
+/// impl Principal for User {
+///     fn id(&self) -> &str {
+///         &self.0
+///     }
+/// }
+///
+/// struct Tickets;
+///
+/// impl Authenticate for Tickets {
+///     type User = User;
+///
+///     async fn authenticate(
+///         &self,
+///         credentials: &Message,
+///         _: &Connection,
+///     ) -> Result<Session<User>, AuthFailure> {
+///         match credentials.as_text().and_then(|text| text.strip_prefix("ticket ")) {
+///             Some("t-1") => Ok(Session::new(User("ada".into())).reply(Message::text("welcome"))),
+///             Some(_) => Err(AuthFailure::Rejected),
+///             None => Err(AuthFailure::Required),
+///         }
+///     }
+/// }
+///
+/// let layer = RequireAuthLayer::new(Tickets);
+/// # let _ = layer;
+/// ```
+///
+/// # Deployment
+///
+/// Compare secrets in constant time, never with `==`: how long a refusal takes must not tell how much
+/// of a guess was right.
 #[must_use]
 pub struct RequireAuthLayer<A: Authenticate> {
     authenticator: Arc<A>,
@@ -150,7 +148,7 @@ impl<A: Authenticate, S> Layer<S> for RequireAuthLayer<A> {
 
 /// Hands messages on only once their sender is authenticated.
 ///
-/// See the [module docs](self).
+/// See [`RequireAuthLayer`].
 pub struct RequireAuth<S, A: Authenticate> {
     inner: S,
     layer: RequireAuthLayer<A>,

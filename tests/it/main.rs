@@ -1,4 +1,5 @@
 //! The promises of the crate, over real sockets.
+#![cfg(test)]
 
 mod support_http;
 mod echo;

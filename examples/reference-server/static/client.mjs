@@ -46,6 +46,7 @@ export const CLOSE_CODES = {
 
 // The reasons that change the action of their code.
 export const CLOSE_REASONS = {
+  "1001 idle": { action: "stop", text: "Nothing was said for too long." },
   "1008 rate limited": { action: "backoff", text: "That was too fast for the server." },
 };
 

@@ -1,0 +1,99 @@
+//! Add a WebSocket endpoint to an axum application that is there already.
+//!
+//! Run with `cargo run --example axum_service`. `/` and `/health` answer as before; `/ws` is a room
+//! service (the protocol is in `tower_websocket::room::service`). Authentication is by a list of
+//! tickets: `{"type":"auth","token":"ticket-of-ada"}`.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request, State},
+    middleware,
+    routing::get,
+};
+use tower::ServiceBuilder;
+use tower_websocket::{
+    AuthFailure, Authenticate, Connection, DecodeLayer, Json, Message, OpenRooms, PeerAddr,
+    Principal, Quota, RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
+    message::Encode as _,
+    room::service::{self, ClientMessage, ServerMessage, credentials},
+};
+
+/// Who an authenticated peer is. A tenant could stand here too.
+struct User {
+    name: String,
+}
+
+impl Principal for User {
+    fn id(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Knows whose ticket is whose. A real one asks a database, and accepts each ticket once.
+struct Tickets {
+    holders: HashMap<String, String>,
+}
+
+impl Authenticate for Tickets {
+    type User = User;
+
+    async fn authenticate(
+        &self,
+        message: &Message,
+        connection: &Connection,
+    ) -> Result<Session<User>, AuthFailure> {
+        // What is not `{"type":"auth","token":..}` is not worth a look-up.
+        let ticket = credentials(message).ok_or(AuthFailure::Required)?;
+        let name = self.holders.get(ticket.as_str()).ok_or(AuthFailure::Rejected)?;
+        let user = User { name: name.clone() };
+        // The peer learns that it is in from a message of the endpoint's own protocol.
+        let welcome = Json::default().encode(&ServerMessage::auth_ok(connection, &user));
+        Ok(Session::new(user).reply(welcome.map_err(|_| AuthFailure::Unavailable)?))
+    }
+}
+
+/// The application as it was before: routes, state, and no idea of WebSockets.
+fn existing_application() -> Router {
+    async fn index(State(greeting): State<&'static str>) -> &'static str {
+        greeting
+    }
+    Router::new()
+        .route("/", get(index))
+        .route("/health", get(async || "ok"))
+        .with_state("an ordinary page")
+}
+
+/// The endpoint: every message passes these layers, from the top to the bottom.
+fn endpoint() -> WebSocketLayer {
+    let holders = ["ada", "grace"].map(|name| (format!("ticket-of-{name}"), name.to_owned()));
+    let messages = ServiceBuilder::new()
+        // First, so that also what is refused below has been counted.
+        .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40)))
+        .layer(RequireAuthLayer::new(Tickets { holders: holders.into() }))
+        .layer(DecodeLayer::<ClientMessage>::json())
+        .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
+    WebSocketLayer::new(messages, tower::service_fn(service::handle)).path("/ws")
+}
+
+/// Without the peer's address, the limits that go by it do not apply.
+async fn tell_peer(ConnectInfo(addr): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
+    request.extensions_mut().insert(PeerAddr(addr));
+    request
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    // Added last is outside: `tell_peer` runs before the endpoint sees the request.
+    let app = existing_application()
+        .layer(endpoint())
+        .layer(middleware::map_request(tell_peer))
+        .into_make_service_with_connect_info::<SocketAddr>();
+
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
+    let listener = tokio::net::TcpListener::bind(addr).await?;
+    println!("listening on {}", listener.local_addr()?);
+    // axum's own server sets no header timeout; examples/hyper_service.rs shows one that does.
+    axum::serve(listener, app).await
+}

@@ -1,0 +1,187 @@
+//! Take part in a room of the reference server from the terminal.
+//!
+//! Run the server in one terminal and this in two others:
+//! `cargo run --example client -- --name ada --room lobby`. Each line on stdin is said to the room;
+//! what the room says is printed. A lost connection is made again, when and if the close code allows
+//! it. The end of stdin says goodbye.
+
+use std::time::Duration;
+
+use clap::Parser;
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message, Utf8Bytes, protocol::CloseFrame},
+};
+
+/// A participant for the reference server.
+#[derive(Debug, Parser)]
+struct Options {
+    /// The endpoint.
+    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
+    url: String,
+    /// The server's DEV_TOKEN.
+    #[arg(long, env = "DEV_TOKEN", default_value = "dev-token", hide_env_values = true)]
+    token: String,
+    /// The name to go by; without one, the server picks it.
+    #[arg(long)]
+    name: Option<String>,
+    /// The room to join.
+    #[arg(long, default_value = "lobby")]
+    room: String,
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How a connection ended.
+enum End {
+    /// We said goodbye.
+    Done,
+    /// The server closed it with this code and reason.
+    Closed(u16, String),
+    /// It broke off, or never was.
+    Lost,
+}
+
+/// What to do next: the "a client should" column of the table of close codes.
+enum Next {
+    Backoff,
+    Stop,
+}
+
+fn next(code: u16, reason: &str) -> Next {
+    match (code, reason) {
+        (1008, "rate limited") => Next::Backoff,
+        (1001, "idle") => Next::Stop,
+        // The server did nothing wrong: we did, or are not wanted. (4401 asks for a fresh ticket,
+        // and the one token is all there is.)
+        (1000 | 1002 | 1003 | 1007 | 1008 | 1009 | 3000..=4999, _) => Next::Stop,
+        _ => Next::Backoff,
+    }
+}
+
+/// Full jitter: anywhere from now to a bound that doubles, so that clients do not come back in step.
+fn backoff(failures: u32) -> Duration {
+    if failures >= PATIENT_AFTER {
+        return Duration::from_secs(60);
+    }
+    let bound = BASE.saturating_mul(1 << failures.saturating_sub(1)).min(CAP);
+    bound.mul_f64(fastrand::f64())
+}
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    let options = Options::parse();
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut failures = 0;
+    loop {
+        let started = Instant::now();
+        let end = match timeout(OPEN_TIMEOUT, connect(&options)).await {
+            Ok(Ok(socket)) => talk(socket, &options.room, &mut lines).await,
+            Ok(Err(end)) => end,
+            Err(_) => End::Lost,
+        };
+        // A connection that lived is no failure; one that is thrown out at once is.
+        failures = if started.elapsed() >= STABLE { 1 } else { failures + 1 };
+        match end {
+            End::Done => return std::process::ExitCode::SUCCESS,
+            End::Closed(code, reason) => {
+                println!("* closed: {code} {reason}");
+                if let Next::Stop = next(code, &reason) {
+                    return std::process::ExitCode::FAILURE;
+                }
+            }
+            End::Lost => println!("* no connection"),
+        }
+        let wait = backoff(failures);
+        println!("* next attempt in {:.1} s", wait.as_secs_f64());
+        sleep(wait).await;
+    }
+}
+
+/// Connects, authenticates and asks to join.
+async fn connect(options: &Options) -> Result<Socket, End> {
+    let connected = tokio_tungstenite::connect_async(&options.url).await;
+    let (mut socket, _) = connected.map_err(|_| End::Lost)?;
+    // The name rides on the development token.
+    let token = match &options.name {
+        Some(name) => format!("{}:{name}", options.token),
+        None => options.token.clone(),
+    };
+    // Credentials are the first message, never a part of the URL, which ends up in logs. The server
+    // reads nothing else before it has looked at them, so the join can follow at once.
+    say(&mut socket, json!({ "type": "auth", "token": token })).await?;
+    say(&mut socket, json!({ "type": "join", "roomId": options.room })).await?;
+    Ok(socket)
+}
+
+/// Says what comes from stdin and prints what comes from the server, until either ends.
+async fn talk(mut socket: Socket, room: &str, lines: &mut Lines<BufReader<Stdin>>) -> End {
+    loop {
+        tokio::select! {
+            line = lines.next_line() => match line {
+                Ok(Some(text)) if text.is_empty() => {}
+                Ok(Some(text)) => {
+                    let chat = json!({ "type": "chat", "roomId": room, "text": text });
+                    if let Err(end) = say(&mut socket, chat).await {
+                        return end;
+                    }
+                }
+                // The close frame goes out behind what was said; then wait for the answer to it.
+                Ok(None) | Err(_) => {
+                    let _ = socket.close(None).await;
+                    let _ = timeout(OPEN_TIMEOUT, async { while let Some(Ok(_)) = socket.next().await {} }).await;
+                    return End::Done;
+                }
+            },
+            // The library answers pings by itself. The server pings, so that long silence means that
+            // nobody is there any more.
+            heard = timeout(SILENCE, socket.next()) => match heard {
+                Ok(Some(Ok(Message::Text(text)))) => print(&text),
+                Ok(Some(Ok(Message::Close(Some(CloseFrame { code, reason }))))) => {
+                    return End::Closed(code.into(), reason.to_string());
+                }
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(_)) | None) | Err(_) => return End::Lost,
+            },
+        }
+    }
+}
+
+async fn say(socket: &mut Socket, message: Value) -> Result<(), End> {
+    socket.send(Message::text(message.to_string())).await.map_err(|_| End::Lost)
+}
+
+fn print(text: &Utf8Bytes) {
+    let Ok(message) = serde_json::from_str::<Value>(text) else { return };
+    let field = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
+    match field("type") {
+        // Another person wrote this: control characters would reach the terminal as commands.
+        "chat" => println!("{}: {}", field("userId"), plain(field("text"))),
+        "auth_ok" => println!("* you are {}", field("userId")),
+        "joined" => println!("* you joined {}", field("roomId")),
+        "error" => println!("* refused: {}", field("code")),
+        _ => {}
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+const BASE: Duration = Duration::from_millis(500);
+const CAP: Duration = Duration::from_secs(30);
+/// After so many failures in a row, one attempt a minute.
+const PATIENT_AFTER: u32 = 10;
+/// A connection that lived this long clears the record of failures.
+const STABLE: Duration = Duration::from_secs(10);
+/// For the handshake, and for the goodbye.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Above the server's ping interval and pong timeout together.
+const SILENCE: Duration = Duration::from_secs(60);

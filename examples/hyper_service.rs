@@ -1,0 +1,98 @@
+//! Add a WebSocket endpoint to a plain hyper service, with state of each connection's own.
+//!
+//! Run with `cargo run --example hyper_service`. `/` answers as before; `/ws` is open to the public
+//! and adds up the numbers it is sent: `{"add":2}` is answered with `{"total":2}`.
+
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tower::{Layer as _, Service as _, ServiceBuilder, service_fn};
+use tower_websocket::{
+    Anonymous, DecodeLayer, Failure, Handler, Inbound, PeerAddr, Quota, RateLimitLayer, Reply,
+    WebSocketLayer,
+};
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Add {
+    add: u32,
+}
+
+#[derive(serde::Serialize)]
+struct Total {
+    total: u64,
+}
+
+/// One for each connection, so it needs no lock: messages come one at a time.
+#[derive(Default)]
+struct Sum {
+    total: u64,
+}
+
+impl Handler<Add, Anonymous> for Sum {
+    type Reply = Total;
+
+    async fn handle(
+        &mut self,
+        inbound: Inbound<Add, Anonymous>,
+    ) -> Result<Reply<Total>, Failure<Total>> {
+        self.total += u64::from(inbound.message.add);
+        Ok(Reply::one(Total { total: self.total }))
+    }
+}
+
+/// The service as it was before.
+async fn existing_service(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    let mut response = Response::new("an ordinary page\n".to_owned());
+    if request.uri().path() != "/" {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+    }
+    Ok(response)
+}
+
+/// The endpoint. That it is open to everybody is said twice: to the decoder, which otherwise takes
+/// only authenticated messages, and to the endpoint, which otherwise ends what does not log in.
+fn endpoint() -> WebSocketLayer {
+    let messages = ServiceBuilder::new()
+        .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40)))
+        .layer(DecodeLayer::<Add>::json().anonymous());
+    WebSocketLayer::with_handler(messages, |_| Sum::default()).allow_anonymous().path("/ws")
+}
+
+async fn serve(socket: TcpStream, addr: SocketAddr, endpoint: WebSocketLayer) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        // Without the peer's address, the limits that go by it do not apply.
+        request.extensions_mut().insert(PeerAddr(addr));
+        endpoint.layer(service_fn(existing_service)).call(request)
+    });
+    let served = http1::Builder::new()
+        // Without a timer the timeout does nothing, and a silent socket stays for ever.
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(5))
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
+        // Without this, hyper closes the socket after the 101.
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        eprintln!("not served: {error}");
+    }
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
+    let listener = TcpListener::bind(addr).await?;
+    println!("listening on {}", listener.local_addr()?);
+    // Clones are the same endpoint: its limits hold for all sockets together.
+    let endpoint = endpoint();
+    loop {
+        let (socket, addr) = listener.accept().await?;
+        tokio::spawn(serve(socket, addr, endpoint.clone()));
+    }
+}

@@ -1,0 +1,302 @@
+// RoomClient, the page's connection, against a fake WebSocket and a fake clock.
+//
+//   node --test room_client.test.mjs
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { advance, reset, settle, sockets, timers } from "./fakes.mjs";
+
+const page = "../../../examples/reference-server/static";
+const { RoomClient, backoffMs, verdict } = await import(`${page}/client.mjs`);
+const { Refused } = await import(`${page}/outbox.mjs`);
+
+/** A client that wants to be in room `r`, on its first attempt to connect. */
+async function start(token = "t") {
+  reset();
+  const client = new RoomClient({ url: "ws://x/ws", token });
+  const events = [];
+  for (const type of ["state", "joined", "chat", "delivery", "refused", "pong"]) {
+    client.addEventListener(type, ({ detail }) => events.push([type, detail]));
+  }
+  client.join("r");
+  client.connect();
+  await settle();
+  const details = (type) => events.filter((event) => event[0] === type).map((event) => event[1]);
+  return {
+    client,
+    events,
+    states: () => details("state"),
+    deliveries: (id) =>
+      details("delivery")
+        .filter((it) => it.requestId === id)
+        .map((it) => it.status),
+  };
+}
+
+const last = () => sockets.at(-1);
+const chats = () => last().sent.filter((message) => message.type === "chat");
+const types = () => last().sent.map((message) => message.type);
+
+/** The server accepts the connection, the token and the join. */
+function welcome() {
+  last().open();
+  last().say({ type: "auth_ok", userId: "me" });
+  last().say({ type: "joined", roomId: "r" });
+}
+
+test("backoff is full jitter from 500 ms to 30 s, and 60 s after ten", async () => {
+  assert.deepEqual(
+    [1, 2, 3, 6, 7, 9, 10, 50].map((n) => Math.round(backoffMs(n, () => 1))),
+    [500, 1000, 2000, 16000, 30000, 30000, 60000, 60000],
+  );
+  assert.equal(
+    backoffMs(5, () => 0),
+    0,
+  );
+  const { states } = await start();
+  const waits = [];
+  for (let i = 0; i < 12; i++) {
+    last().end(1006);
+    const s = states().at(-1);
+    waits.push(Math.round((s.retryAt - Date.now()) / 100) * 100);
+    assert.equal(!!s.patient, i >= 9);
+    const n = sockets.length;
+    await advance(waits.at(-1) + 200);
+    assert.equal(sockets.length, n + 1);
+  }
+  assert.deepEqual(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000, 60000, 60000, 60000]);
+  assert(!timers.some((t) => t.every && t.every !== 250));
+});
+
+test("failures are forgotten only after a stable connection", async () => {
+  const { states } = await start();
+  for (let i = 0; i < 3; i++) {
+    last().end(1006);
+    await advance(10000);
+  }
+  welcome();
+  await advance(100);
+  last().end(1006);
+  assert.equal(states().at(-1).failures, 4);
+  await advance(10000);
+  welcome();
+  await advance(10001);
+  last().end(1006);
+  assert.equal(states().at(-1).failures, 1);
+});
+
+test("a handshake that hangs is given up after 10 s, and its late answer is ignored", async () => {
+  const { client } = await start();
+  const s = last();
+  await advance(10300);
+  assert.equal(client.state, "waiting");
+  assert.equal(s.closed, 1005);
+  s.open();
+  s.say({ type: "auth_ok" });
+  s.end(4403);
+  assert.equal(client.state, "waiting");
+  assert.deepEqual(s.sent, []);
+});
+
+test("asks for a sign of life and gives up without one", async () => {
+  const { client, events } = await start();
+  welcome();
+  await advance(25500);
+  assert.equal(last().sent.at(-1).type, "ping");
+  last().say({ type: "pong", sentAt: "x" });
+  assert.equal(events.at(-1)[0], "pong");
+  await advance(25500);
+  const n = sockets.length;
+  assert.equal(last().sent.filter((m) => m.type === "ping").length, 2);
+  await advance(10300);
+  assert.equal(client.state, "waiting");
+  await advance(1000);
+  assert.equal(sockets.length, n + 1);
+});
+
+test("respects bufferedAmount: high-water mark, then a queue, then Refused", async () => {
+  const { client, deliveries } = await start();
+  welcome();
+  last().stuck = true;
+  let ids = [];
+  try {
+    for (;;) ids.push(client.chat("r", "x".repeat(1000)));
+  } catch (e) {
+    assert(e instanceof Refused);
+  }
+  const sent = chats().length;
+  assert(last().bufferedAmount >= 65536 && last().bufferedAmount < 65536 + 1200);
+  assert.equal(ids.length, sent + 20);
+  await advance(300);
+  assert.deepEqual(deliveries(ids.at(-1)), ["queued"]);
+  last().bufferedAmount = 0;
+  last().stuck = false;
+  await advance(300);
+  assert.deepEqual(deliveries(ids.at(-1)), ["queued", "sent"]);
+  assert.deepEqual(
+    chats().map((m) => m.requestId),
+    ids,
+  );
+});
+
+test("unconfirmed after 10 s, confirmed by a late echo, never resent", async () => {
+  const { client, deliveries, events } = await start();
+  welcome();
+  const a = client.chat("r", "a");
+  await advance(10300);
+  assert.deepEqual(deliveries(a), ["queued", "sent", "unconfirmed"]);
+  last().say({ type: "chat", requestId: a, userId: "me", roomId: "r", text: "a" });
+  await settle();
+  assert.equal(deliveries(a).at(-1), "confirmed");
+  assert.equal(events.find((e) => e[0] === "chat")[1].own, true);
+  const b = client.chat("r", "b");
+  last().say({ type: "chat", requestId: b, userId: "thief", roomId: "r", text: "b" });
+  await settle();
+  assert.equal(deliveries(b).at(-1), "sent");
+  last().end(1006);
+  await settle();
+  assert.equal(deliveries(b).at(-1), "unconfirmed");
+  const w = client.chat("r", "w");
+  await advance(1000);
+  welcome();
+  assert.deepEqual(
+    chats().map((m) => m.text),
+    ["w"],
+  );
+  assert.deepEqual(types(), ["auth", "join", "chat"]);
+  await settle();
+  assert.equal(deliveries(w).at(-1), "sent");
+});
+
+test("4401 gets one fresh ticket, then stops; a stable session earns another", async () => {
+  let n = 0;
+  const { client, states } = await start(async () => `t${++n}`);
+  welcome();
+  assert.equal(last().sent[0].token, "t1");
+  last().end(4401);
+  assert.equal(client.state, "waiting");
+  await advance(600);
+  welcome();
+  assert.equal(last().sent[0].token, "t2");
+  await advance(20000);
+  last().end(4401);
+  assert.equal(client.state, "waiting");
+  await advance(600);
+  last().open();
+  last().end(4401);
+  assert.equal(client.state, "stopped");
+  assert.equal(states().at(-1).code, 4401);
+  assert.deepEqual(timers, []);
+});
+
+test("retry-after: N, clamped, and not a hot loop", async () => {
+  const { client, states } = await start();
+  const wait = () => Math.round(states().at(-1).retryAt - Date.now());
+  welcome();
+  last().end(1012, "draining; retry-after-ms=1234");
+  assert.equal(wait(), 1234);
+  await advance(1300);
+  last().end(1012, "retry-after-ms=0");
+  assert(wait() > 900);
+  await advance(1100);
+  last().end(1012, "retry-after-ms=999999999");
+  assert.equal(wait(), 300000);
+  await advance(300001);
+  last().end(1012, "");
+  assert.equal(wait(), 4000);
+});
+
+test("a ticket that cannot be had is a failure, and a stop drops what is queued", async () => {
+  const { client } = await start(async () => {
+    throw Error("no");
+  });
+  await settle();
+  assert.equal(client.state, "waiting");
+  assert.equal(sockets.length, 0);
+  const x = await start();
+  const q = x.client.chat("r", "q");
+  last().end(4403);
+  await settle();
+  assert.deepEqual(x.deliveries(q), ["queued", "unsent"]);
+  assert.deepEqual(timers, []);
+  const q2 = x.client.chat("r", "z");
+  await settle();
+  assert.deepEqual(x.deliveries(q2), ["queued", "unsent"]);
+  x.client.connect();
+  await settle();
+  welcome();
+  assert.equal(x.client.state, "connected");
+});
+
+test("close() is quiet afterwards", async () => {
+  const { client, events } = await start();
+  welcome();
+  client.chat("r", "a");
+  client.leave("r");
+  client.close();
+  await settle();
+  assert.deepEqual(types(), ["auth", "join", "chat", "leave"]);
+  assert.equal(last().closed, 1000);
+  const n = events.length;
+  last().end(1006);
+  await advance(100000);
+  assert.equal(events.length, n);
+  assert.deepEqual(timers, []);
+  assert.equal(sockets.length, 1);
+});
+
+test("junk is ignored", async () => {
+  const { client } = await start();
+  welcome();
+  for (const data of [
+    "",
+    "null",
+    "[]",
+    "1",
+    "{",
+    '{"type":5}',
+    '{"type":"joined","roomId":{}}',
+    '{"type":"chat"}',
+    new ArrayBuffer(2),
+  ])
+    last().onmessage({ data });
+  assert.equal(client.state, "connected");
+});
+
+test("a code outside the table: an application's own stops, the rest may pass", () => {
+  assert.equal(verdict(4999).action, "stop");
+  assert.equal(verdict(1014).action, "backoff");
+});
+
+test("online shortens a wait, at most one attempt a second, never a retry-after", async () => {
+  const listeners = {};
+  globalThis.addEventListener = (type, listener) => {
+    listeners[type] = listener;
+  };
+  const { client, states } = await start();
+  for (let i = 0; i < 6; i++) {
+    last().end(1006);
+    await advance(20000);
+  }
+  last().end(1006);
+  const n = sockets.length;
+  listeners.online();
+  await advance(0);
+  assert.equal(sockets.length, n + 1);
+  last().end(1006);
+  await advance(100);
+  listeners.online();
+  listeners.online();
+  await advance(800);
+  assert.equal(sockets.length, n + 1);
+  await advance(150);
+  assert.equal(sockets.length, n + 2);
+  assert.equal(client.state, "connecting");
+  last().end(1012, "retry-after-ms=200000");
+  await advance(2000);
+  listeners.online();
+  await advance(5000);
+  assert.equal(sockets.length, n + 2);
+  delete globalThis.addEventListener;
+});

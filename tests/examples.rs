@@ -1,0 +1,114 @@
+//! Every example runs, and does what its first lines say.
+#![cfg(test)]
+
+mod support;
+
+use std::net::SocketAddr;
+
+use serde_json::json;
+use support::{Peer, Program, page};
+
+async fn started(example: &str) -> (Program, SocketAddr) {
+    let mut program = Program::example(example, &["127.0.0.1:0"], &[]);
+    let addr = program.addr().await;
+    (program, addr)
+}
+
+async fn reference_server(port: u16) -> (Program, SocketAddr) {
+    let mut server = Program::example("reference-server", &["--port", &port.to_string()], &[]);
+    let addr = server.addr().await;
+    (server, addr)
+}
+
+fn client(addr: SocketAddr, args: &[&str]) -> Program {
+    let url = format!("ws://{addr}/ws");
+    Program::example("client", &[&["--url", &url], args].concat(), &[])
+}
+
+#[tokio::test]
+async fn minimal_lets_in_who_knows_the_password_and_echoes() {
+    let (_program, addr) = started("minimal").await;
+    assert_eq!(page(addr, "/").await, "hello");
+    let mut friend = Peer::connect(addr).await;
+    friend.send("open sesame").await;
+    assert_eq!(friend.text().await, "welcome");
+    friend.send("echo?").await;
+    assert_eq!(friend.text().await, "echo?");
+
+    let mut stranger = Peer::connect(addr).await;
+    stranger.send("open barley").await;
+    assert_eq!(stranger.closed().await.0, 4403);
+}
+
+#[tokio::test]
+async fn echo_echoes_for_anybody() {
+    let mut program = Program::example("echo", &["--port", "0"], &[]);
+    let addr = program.addr().await;
+    let mut peer = Peer::connect(addr).await;
+    peer.send("hello").await;
+    assert_eq!(peer.text().await, "hello");
+}
+
+#[tokio::test]
+async fn axum_service_keeps_its_routes_and_serves_rooms() {
+    let (_program, addr) = started("axum_service").await;
+    assert_eq!(page(addr, "/").await, "an ordinary page");
+    assert_eq!(page(addr, "/health").await, "ok");
+    let mut ada = Peer::join(addr, "ticket-of-ada", "lobby").await;
+    let mut grace = Peer::join(addr, "ticket-of-grace", "lobby").await;
+    ada.say(json!({ "type": "chat", "roomId": "lobby", "text": "hello" })).await;
+    let heard = grace.hear().await;
+    assert_eq!((&heard["userId"], &heard["text"]), (&json!("ada"), &json!("hello")));
+
+    let mut stranger = Peer::connect(addr).await;
+    stranger.say(json!({ "type": "auth", "token": "ticket-of-nobody" })).await;
+    assert_eq!(stranger.closed().await.0, 4403);
+}
+
+#[tokio::test]
+async fn hyper_service_keeps_its_page_and_sums_for_each_connection() {
+    let (_program, addr) = started("hyper_service").await;
+    assert_eq!(page(addr, "/").await, "an ordinary page\n");
+    let mut one = Peer::connect(addr).await;
+    let mut other = Peer::connect(addr).await;
+    for total in [2, 4] {
+        one.say(json!({ "add": 2 })).await;
+        assert_eq!(one.hear().await, json!({ "total": total }));
+    }
+    other.say(json!({ "add": 3 })).await;
+    assert_eq!(other.hear().await, json!({ "total": 3 }));
+    other.say(json!({ "add": 3, "and": 4 })).await;
+    assert_eq!(other.closed().await.0, 1008);
+}
+
+#[tokio::test]
+async fn the_terminal_client_takes_part_and_comes_back_after_the_server_died() {
+    let (mut server, addr) = reference_server(0).await;
+    let mut client = client(addr, &["--name", "ada", "--room", "den"]);
+    client.line_with("* you joined den").await;
+    let mut grace = Peer::join(addr, "dev-token:grace", "den").await;
+    client.type_line("hello").await;
+    assert_eq!(grace.hear().await["userId"], "ada");
+    grace.say(json!({ "type": "chat", "roomId": "den", "text": "\u{1b}[2Jhi" })).await;
+    // What could move a terminal's cursor does not reach it.
+    assert_eq!(client.line_with("grace: ").await, "grace: \u{fffd}[2Jhi");
+
+    server.kill().await;
+    client.line_with("* next attempt in").await;
+    let (_server, addr) = reference_server(addr.port()).await;
+    client.line_with("* you joined den").await;
+    let mut grace = Peer::join(addr, "dev-token:grace", "den").await;
+    client.type_line("back").await;
+    assert_eq!(grace.hear().await["text"], "back");
+
+    client.close_stdin();
+    assert!(client.exit().await.success());
+}
+
+#[tokio::test]
+async fn the_terminal_client_stops_where_the_token_is_refused() {
+    let (_server, addr) = reference_server(0).await;
+    let mut client = client(addr, &["--token", "wrong"]);
+    client.line_with("* closed: 4403 authentication failed").await;
+    assert!(!client.exit().await.success());
+}

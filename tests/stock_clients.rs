@@ -1,0 +1,89 @@
+//! The reference server as a process, and clients that know nothing of this crate.
+#![cfg(test)]
+
+mod support;
+
+use std::net::SocketAddr;
+
+use support::{Peer, Program, in_repository, page, run, send_bytes};
+
+/// The server with the times that the checks expect, so that they need not wait long.
+async fn server() -> (Program, SocketAddr) {
+    let mut server = Program::example(
+        "reference-server",
+        &["--port", "0"],
+        &[
+            ("AUTH_TIMEOUT_MS", AUTH_TIMEOUT_MS),
+            ("HEARTBEAT_INTERVAL_MS", "500"),
+            ("PONG_TIMEOUT_MS", "3000"),
+            ("HEADER_TIMEOUT_MS", "500"),
+        ],
+    );
+    let addr = server.addr().await;
+    (server, addr)
+}
+
+/// The last line of a check says that every case passed, and that there were cases.
+fn assert_all_passed(output: &str) {
+    let last = output.lines().last().unwrap_or_default();
+    let passed = last.strip_suffix(" passed, 0 failed").and_then(|it| it.parse::<u32>().ok());
+    assert!(passed.is_some_and(|cases| cases > 30), "{output}");
+}
+
+#[tokio::test]
+async fn the_ws_package_for_node_gets_what_the_protocol_says() {
+    let packages = in_repository("tests/clients/node/node_modules/ws");
+    assert!(packages.exists(), "`npm ci` in tests/clients/node is missing; tests/run does it");
+    let (_server, addr) = server().await;
+    let check = in_repository("tests/clients/node/check.mjs");
+    let args = [check.to_str().unwrap(), &format!("ws://{addr}/ws")];
+    assert_all_passed(&run("node".as_ref(), &args, CHECK_ENV).await);
+}
+
+#[tokio::test]
+async fn the_websockets_package_for_python_gets_what_the_protocol_says() {
+    let python = in_repository("tests/clients/python/.venv/bin/python");
+    assert!(python.exists(), "tests/clients/python/.venv is missing; tests/run makes it");
+    let (_server, addr) = server().await;
+    let check = in_repository("tests/clients/python/check.py");
+    let args = [check.to_str().unwrap(), &format!("ws://{addr}/ws")];
+    assert_all_passed(&run(&python, &args, CHECK_ENV).await);
+}
+
+#[tokio::test]
+async fn the_client_of_the_page_keeps_its_promises() {
+    let tests = in_repository("tests/clients/node/room_client.test.mjs");
+    let out = run("node".as_ref(), &["--test", tests.to_str().unwrap()], &[]).await;
+    assert!(!out.contains("# pass 0"), "{out}");
+}
+
+// covers: HS-28
+#[tokio::test]
+async fn sigterm_closes_every_connection_with_1001_and_ends_the_process() {
+    let (mut server, addr) = server().await;
+    let mut joined = Peer::join(addr, "dev-token:ada", "lobby").await;
+    let mut anonymous = Peer::connect(addr).await;
+    server.terminate().await;
+    assert_eq!(joined.closed().await, (1001, "going away".to_owned()));
+    assert_eq!(anonymous.closed().await, (1001, "going away".to_owned()));
+    drop((joined, anonymous));
+    assert!(server.exit().await.success());
+}
+
+// covers: HS-10
+#[tokio::test]
+async fn a_client_that_never_finishes_its_request_is_hung_up_on() {
+    let (_server, addr) = server().await;
+    // The same server answers who does finish.
+    assert!(page(addr, "/").await.contains("<!doctype html>"));
+    for unfinished in ["", "PRI * HT", "GET / HT"] {
+        let answer = send_bytes(addr, unfinished.as_bytes()).await;
+        let refusal = answer.is_empty() || answer.starts_with("HTTP/1.1 408 ");
+        assert!(refusal, "{unfinished:?}: {answer}");
+    }
+}
+
+const AUTH_TIMEOUT_MS: &str = "1500";
+
+/// What the checks are told about the server.
+const CHECK_ENV: &[(&str, &str)] = &[("AUTH_TIMEOUT_MS", AUTH_TIMEOUT_MS)];

@@ -1,0 +1,220 @@
+//! Run programs beside a test: the built examples, and what talks to them.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::{
+    ffi::OsStr,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    process::{Child, ChildStdin, Command},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message, protocol::CloseFrame},
+};
+
+/// A process that ends with the test at the latest.
+pub(crate) struct Program {
+    child: Child,
+    lines: mpsc::UnboundedReceiver<String>,
+}
+
+impl Program {
+    /// Starts an example of this crate.
+    pub(crate) fn example(name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let path = example(name);
+        assert!(path.exists(), "{} is missing: `cargo build --examples` makes it", path.display());
+        Self::start(path, args, env)
+    }
+
+    pub(crate) fn start(path: impl AsRef<OsStr>, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let path = path.as_ref();
+        let mut child = Command::new(path)
+            .args(args)
+            .envs(env.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {}: {error}", path.display()));
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Read all the time: a process whose pipe is full stands still.
+        let (sender, lines) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = stdout.next_line().await {
+                let _ = sender.send(line);
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// The next line on stdout with `text` in it.
+    pub(crate) async fn line_with(&mut self, text: &str) -> String {
+        let mut others = Vec::new();
+        let wanted = async {
+            while let Some(line) = self.lines.recv().await {
+                if line.contains(text) {
+                    return Some(line);
+                }
+                others.push(line);
+            }
+            None
+        };
+        match timeout(PATIENCE, wanted).await {
+            Ok(Some(line)) => line,
+            _ => panic!("no line with {text:?}, only:\n{}", others.join("\n")),
+        }
+    }
+
+    /// The loopback address that the program says it listens on.
+    pub(crate) async fn addr(&mut self) -> SocketAddr {
+        let line = self.line_with("127.0.0.1:").await;
+        let (_, rest) = line.split_once("127.0.0.1:").unwrap();
+        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()))
+    }
+
+    pub(crate) async fn type_line(&mut self, line: &str) {
+        let stdin: &mut ChildStdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+
+    /// Ends stdin, as Ctrl-D does.
+    pub(crate) fn close_stdin(&mut self) {
+        self.child.stdin = None;
+    }
+
+    /// Ends it without a word: SIGKILL.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks it to end: SIGTERM, which needs a shell because the standard library cannot send it.
+    pub(crate) async fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id().unwrap());
+        assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
+    }
+
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait()).await.expect("it goes on running").unwrap()
+    }
+}
+
+/// Runs a program to its end; it must succeed. Returns what it printed.
+pub(crate) async fn run(program: &Path, args: &[&str], env: &[(&str, &str)]) -> String {
+    let mut command = Command::new(program);
+    command.args(args).envs(env.iter().copied()).kill_on_drop(true);
+    let ran = timeout(LONG_PATIENCE, command.output()).await.expect("it goes on running");
+    let output = ran.unwrap_or_else(|error| panic!("cannot run {}: {error}", program.display()));
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{} failed:\n{out}\n{err}", program.display());
+    out
+}
+
+/// A file of the repository.
+pub(crate) fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Where cargo puts the built example: beside the folder of the test binaries.
+fn example(name: &str) -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let profile = this.parent().and_then(Path::parent).unwrap();
+    profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+/// A WebSocket client.
+pub(crate) struct Peer {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Peer {
+    pub(crate) async fn connect(addr: SocketAddr) -> Self {
+        let url = format!("ws://{addr}/ws");
+        let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        Self { socket }
+    }
+
+    /// In `room` of the room service, with the reference server's token.
+    pub(crate) async fn join(addr: SocketAddr, token: &str, room: &str) -> Self {
+        let mut peer = Self::connect(addr).await;
+        peer.say(json!({ "type": "auth", "token": token })).await;
+        assert_eq!(peer.hear().await["type"], "auth_ok");
+        peer.say(json!({ "type": "join", "roomId": room })).await;
+        assert_eq!(peer.hear().await, json!({ "type": "joined", "roomId": room }));
+        peer
+    }
+
+    pub(crate) async fn say(&mut self, message: Value) {
+        self.send(&message.to_string()).await;
+    }
+
+    pub(crate) async fn hear(&mut self) -> Value {
+        serde_json::from_str(&self.text().await).unwrap()
+    }
+
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next text message.
+    pub(crate) async fn text(&mut self) -> String {
+        match self.next().await {
+            Message::Text(text) => text.to_string(),
+            other => panic!("not a text message: {other:?}"),
+        }
+    }
+
+    /// The code and reason of the close frame, which must come next.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        match self.next().await {
+            Message::Close(Some(CloseFrame { code, reason })) => (code.into(), reason.to_string()),
+            other => panic!("not a close frame: {other:?}"),
+        }
+    }
+
+    async fn next(&mut self) -> Message {
+        loop {
+            let next = timeout(PATIENCE, self.socket.next()).await.expect("no message");
+            match next.expect("the connection ended").unwrap() {
+                Message::Ping(_) => {}
+                message => return message,
+            }
+        }
+    }
+}
+
+/// Sends `bytes` on a new socket and returns what comes until the server hangs up.
+pub(crate) async fn send_bytes(addr: SocketAddr, bytes: &[u8]) -> String {
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    socket.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
+    let _ = read.expect("the server does not hang up");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The body of an ordinary page.
+pub(crate) async fn page(addr: SocketAddr, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    let answer = send_bytes(addr, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// So that a program that does nothing fails a test instead of holding it up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// For a program with many cases of its own.
+const LONG_PATIENCE: Duration = Duration::from_secs(180);
