@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::{AuditEvent, AuditSink, Refusal},
+    clock,
     close::CloseReason,
     message::Message,
     outbound::{OutboundLimits, OutboundQueue, OutboundSender, SendError},
@@ -182,7 +183,7 @@ impl Connection {
         observed: Option<u64>,
         limit: Option<u64>,
     ) {
-        let now = Instant::now();
+        let now = clock::now();
         let suppressed = {
             let mut refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
             match refused.iter_mut().find(|it| it.rule == rule) {

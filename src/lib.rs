@@ -26,6 +26,7 @@ pub mod room;
 pub mod upgrade;
 
 mod audit;
+mod clock;
 mod close;
 mod handle;
 mod outbound;

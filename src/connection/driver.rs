@@ -19,7 +19,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -35,6 +35,7 @@ use tokio_tungstenite::{
 use tower_service::Service;
 
 use crate::{
+    clock,
     close::CloseReason,
     connection::{
         Permit,
@@ -80,6 +81,8 @@ pin_project! {
         lingered: usize,
         #[pin]
         timer: Sleep,
+        // Whom the timer wakes.
+        waker: Option<Waker>,
         permit: P,
     }
 }
@@ -120,6 +123,7 @@ where
             shut_down: false,
             lingered: 0,
             timer,
+            waker: None,
             permit,
         }
     }
@@ -453,7 +457,8 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now().into_std();
+        let (_turn, now) = clock::Turn::begin();
+        let now = now.into_std();
         self.connection.outbound().driver_is_awake();
         self.as_mut().project().state.handle_timeout(now);
         self.as_mut().heed_signals(now);

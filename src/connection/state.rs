@@ -36,6 +36,8 @@ pub(crate) struct State {
     reason: Option<CloseReason>,
     authenticated: bool,
     deadlines: [Option<Instant>; Timer::ALL.len()],
+    /// No deadline is earlier. It may be too early itself, which costs a look at them all.
+    earliest: Option<Instant>,
     /// The driver stopped reading at this time.
     paused: Option<Instant>,
     ping: Ping,
@@ -124,6 +126,7 @@ impl State {
             reason: None,
             authenticated: anonymous,
             deadlines: [None; Timer::ALL.len()],
+            earliest: None,
             paused: None,
             ping: Ping::None,
             next_ping: 0,
@@ -166,6 +169,9 @@ impl State {
 
     /// Acts on every deadline that has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.earliest.is_none_or(|earliest| earliest > now) {
+            return;
+        }
         for timer in Timer::ALL {
             if self.get(timer).is_none_or(|deadline| deadline > now)
                 || (timer.pauses() && self.paused.is_some())
@@ -196,12 +202,15 @@ impl State {
                 },
             }
         }
+        let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
+        let running = Timer::ALL.into_iter().filter(runs);
+        self.earliest = running.filter_map(|timer| self.get(timer)).min();
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) must be called next.
+    /// When [`handle_timeout`](Self::handle_timeout) must be called next: no later than the first
+    /// deadline.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
-        Timer::ALL.into_iter().filter(runs).filter_map(|timer| self.get(timer)).min()
+        self.earliest
     }
 
     /// The payload of a ping to send now.
@@ -349,6 +358,7 @@ impl State {
     fn enter(&mut self, phase: Phase, now: Instant) {
         self.phase = phase;
         self.deadlines = [None; Timer::ALL.len()];
+        self.earliest = None;
         self.ping = Ping::None;
         if phase != Phase::Done {
             self.start(Timer::Close, now, self.config.close_timeout);
@@ -367,6 +377,11 @@ impl State {
     fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
         if let Some(slot) = self.deadlines.get_mut(timer as usize) {
             *slot = deadline;
+        }
+        if let Some(deadline) = deadline
+            && self.earliest.is_none_or(|earliest| deadline < earliest)
+        {
+            self.earliest = Some(deadline);
         }
     }
 

@@ -18,13 +18,14 @@ use std::{
 
 use governor::{
     RateLimiter,
-    clock::Clock,
+    clock::Clock as _,
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
 use tokio::time::Instant;
 
 use crate::{
+    clock,
     handle::Connection,
     message::{Authenticated, Principal},
 };
@@ -224,11 +225,11 @@ fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Clock for TokioClock {
+impl governor::clock::Clock for TokioClock {
     type Instant = StdInstant;
 
     fn now(&self) -> StdInstant {
-        Instant::now().into_std()
+        clock::now().into_std()
     }
 }
 

@@ -1,0 +1,38 @@
+//! Tell the time once for each turn of a connection.
+//!
+//! A turn handles up to 32 messages, each of which would ask the clock for its rate limits. The
+//! driver asks once and lends the answer to whatever it calls. A turn is short; code that holds it up
+//! sees time stand still, which gives no peer more than its due.
+
+use std::cell::Cell;
+
+use tokio::time::Instant;
+
+/// A turn: while it lives, [`now`] answers with its time.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    outer: Option<Instant>,
+}
+
+impl Turn {
+    pub(crate) fn begin() -> (Self, Instant) {
+        let now = Instant::now();
+        let outer = TURN.replace(Some(now));
+        (Self { outer }, now)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURN.set(self.outer);
+    }
+}
+
+/// The time of the turn, or of tokio's clock outside of one.
+pub(crate) fn now() -> Instant {
+    TURN.get().unwrap_or_else(Instant::now)
+}
+
+thread_local! {
+    static TURN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
