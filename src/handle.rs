@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::{AuditEvent, AuditSink, Refusal},
+    budget::{Account, MemoryBudget},
     clock,
     close::CloseReason,
     message::Message,
@@ -37,6 +38,7 @@ struct Shared {
     peer: Option<SocketAddr>,
     opened: Instant,
     audit: Arc<dyn AuditSink>,
+    budget: Option<MemoryBudget>,
     outbound: Arc<OutboundQueue>,
     /// Set once, by the authentication layer; read by audit records and per-user limits.
     user: OnceLock<Arc<str>>,
@@ -68,15 +70,20 @@ impl Connection {
     pub(crate) fn new(
         peer: Option<SocketAddr>,
         limits: OutboundLimits,
+        budget: Option<&MemoryBudget>,
         audit: Arc<dyn AuditSink>,
     ) -> Self {
+        let outbound = Arc::new_cyclic(|queue| {
+            OutboundQueue::new(limits, budget.map(|it| it.open(queue.clone())))
+        });
         Self {
             shared: Arc::new(Shared {
                 id: ConnectionId(Uuid::new_v4()),
                 peer,
                 opened: Instant::now(),
                 audit,
-                outbound: Arc::new(OutboundQueue::new(limits)),
+                budget: budget.cloned(),
+                outbound,
                 user: OnceLock::new(),
                 rtt: AtomicU64::new(0),
                 signalled: AtomicBool::new(false),
@@ -134,6 +141,11 @@ impl Connection {
 
     pub(crate) fn outbound(&self) -> &OutboundQueue {
         &self.shared.outbound
+    }
+
+    /// An account for what the connection's input holds, if the process has a budget.
+    pub(crate) fn account(&self) -> Option<Account> {
+        Some(self.shared.budget.as_ref()?.open(Arc::downgrade(&self.shared.outbound)))
     }
 
     pub(crate) fn opened(&self) -> Instant {

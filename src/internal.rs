@@ -19,7 +19,7 @@ pub use crate::{
 
 /// A connection that has no socket yet.
 pub fn connection(config: &ConnectionConfig, audit: impl AuditSink) -> Connection {
-    Connection::new(None, config.outbound_limits(), Arc::new(audit))
+    Connection::new(None, config.outbound_limits(), None, Arc::new(audit))
 }
 
 /// Serves `connection` on any byte stream, as the task of an upgraded one does.

@@ -2,6 +2,7 @@
 
 pub use self::{
     audit::{AuditEvent, AuditSink, Closed, Refusal, TracingSink},
+    budget::MemoryBudget,
     close::{ApplicationClose, CloseCode, CloseReason, InvalidClose, Retry},
     connection::ConnectionConfig,
     handle::{Connection, ConnectionId},
@@ -26,6 +27,7 @@ pub mod room;
 pub mod upgrade;
 
 mod audit;
+pub mod budget;
 mod clock;
 mod close;
 mod handle;

@@ -19,7 +19,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use crate::message::Message;
+use crate::{budget::Account, message::Message};
 
 /// Puts messages into a connection's queue, from any task. Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +49,8 @@ pub(crate) struct OutboundLimits {
 /// The queue. Only the driver takes from it.
 pub(crate) struct OutboundQueue {
     limits: OutboundLimits,
+    /// Where what the queue holds is charged, if the process has a budget.
+    account: Option<Account>,
     /// Whether the driver will look at the queue without being woken: it was woken since it last
     /// looked, or is in the middle of a turn, which ends with a look.
     awake: AtomicBool,
@@ -64,6 +66,8 @@ struct Inner {
     /// Messages queued here or taken and not yet encoded.
     messages: usize,
     peak_bytes: usize,
+    /// What of it the account is charged.
+    charged: usize,
     phase: Phase,
     waker: Option<Waker>,
 }
@@ -73,6 +77,8 @@ enum Phase {
     Open,
     /// A push went over the bound; the driver has not acted on it yet.
     Overflowed,
+    /// The process's budget is used up; the driver has not acted on it yet.
+    Evicted,
     /// Nothing is accepted any more.
     Closed,
 }
@@ -84,6 +90,8 @@ pub(crate) enum Taken {
     All,
     /// The bound was passed: the queue is gone.
     Overflowed,
+    /// The process needs the memory: the queue is gone.
+    Evicted,
 }
 
 impl OutboundSender {
@@ -109,9 +117,10 @@ impl fmt::Debug for OutboundSender {
 }
 
 impl OutboundQueue {
-    pub(crate) fn new(limits: OutboundLimits) -> Self {
+    pub(crate) fn new(limits: OutboundLimits, account: Option<Account>) -> Self {
         Self {
             limits,
+            account,
             awake: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 entries: VecDeque::new(),
@@ -119,6 +128,7 @@ impl OutboundQueue {
                 in_flight: 0,
                 messages: 0,
                 peak_bytes: 0,
+                charged: 0,
                 phase: Phase::Open,
                 waker: None,
             }),
@@ -135,20 +145,34 @@ impl OutboundQueue {
         }
         let held = inner.queued + inner.in_flight + charge;
         if held > self.limits.bytes || inner.messages >= self.limits.messages {
-            inner.phase = Phase::Overflowed;
-            let dropped = std::mem::take(&mut inner.entries);
-            self.wake(&inner);
-            drop(inner);
-            // Thousands of payloads may be freed here; nobody else waits for the lock meanwhile.
-            drop(dropped);
+            self.drop_queue(inner, Phase::Overflowed);
             return Err(SendError::Full(message));
+        }
+        if let Some(account) = &self.account {
+            if !account.try_grow(charge) {
+                self.drop_queue(inner, Phase::Evicted);
+                return Err(SendError::Full(message));
+            }
+            inner.charged += charge;
         }
         inner.queued += charge;
         inner.messages += 1;
         inner.peak_bytes = inner.peak_bytes.max(held);
         inner.entries.push_back(message);
         self.wake(&inner);
+        drop(inner);
+        if let Some(account) = &self.account {
+            account.relieve();
+        }
         Ok(held)
+    }
+
+    /// Drops the queue because its holder must go: the process needs the memory.
+    pub(crate) fn evict(&self) {
+        let inner = self.lock();
+        if inner.phase == Phase::Open {
+            self.drop_queue(inner, Phase::Evicted);
+        }
     }
 
     /// Wakes the driver without queueing anything.
@@ -172,8 +196,10 @@ impl OutboundQueue {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        if inner.phase == Phase::Overflowed {
-            return Taken::Overflowed;
+        match inner.phase {
+            Phase::Open | Phase::Closed => {}
+            Phase::Overflowed => return Taken::Overflowed,
+            Phase::Evicted => return Taken::Evicted,
         }
         if taken.is_empty() {
             std::mem::swap(&mut inner.entries, taken);
@@ -193,15 +219,39 @@ impl OutboundQueue {
         inner.queued = inner.queued.saturating_sub(encoded.charge);
         inner.messages = inner.messages.saturating_sub(encoded.messages);
         inner.in_flight = in_flight;
+        self.settle_account(&mut inner);
     }
 
     /// Takes nothing more, and drops what is queued.
     pub(crate) fn close(&self) {
-        let mut inner = self.lock();
-        inner.phase = Phase::Closed;
+        self.drop_queue(self.lock(), Phase::Closed);
+    }
+
+    fn drop_queue(&self, mut inner: MutexGuard<'_, Inner>, phase: Phase) {
+        inner.phase = phase;
         let dropped = std::mem::take(&mut inner.entries);
+        let mut uncharged = Encoded::default();
+        dropped.iter().for_each(|message| uncharged.add(message));
+        inner.queued = inner.queued.saturating_sub(uncharged.charge);
+        inner.messages = inner.messages.saturating_sub(uncharged.messages);
+        self.settle_account(&mut inner);
+        self.wake(&inner);
         drop(inner);
+        // Thousands of payloads may be freed here; nobody waits for the lock meanwhile.
         drop(dropped);
+    }
+
+    /// Charges what is held, no more and no less.
+    fn settle_account(&self, inner: &mut Inner) {
+        let Some(account) = &self.account else { return };
+        let held = inner.queued + inner.in_flight;
+        if held < inner.charged {
+            account.shrink(inner.charged - held);
+            inner.charged = held;
+        } else if account.try_grow(held - inner.charged) {
+            // A frame header, or a pong. If even that does not fit, it goes uncharged.
+            inner.charged = held;
+        }
     }
 
     /// The most bytes that were ever held for the peer.
@@ -218,8 +268,8 @@ impl OutboundQueue {
         }
     }
 
-    /// The lock is held for a push or a swap, never across an await and never while another lock of
-    /// this crate is taken. Nothing in it can be half done, so a panic elsewhere does not poison it.
+    /// The lock is held for a push or a swap, never across an await and no other lock of this
+    /// crate is taken under it. Nothing in it can be half done, so a panic elsewhere does not poison it.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

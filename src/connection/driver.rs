@@ -200,6 +200,7 @@ where
         now: std::time::Instant,
     ) {
         let this = self.project();
+        this.ws.get_mut().set_in_call(0);
         let reply = match result {
             Ok(reply) => reply,
             Err(Failure::Reply(message)) => Reply::one(message),
@@ -274,11 +275,13 @@ where
         *this.surfaced = this.surfaced.wrapping_add(1);
         match read {
             Some(Ok(tungstenite::Message::Text(text))) => {
+                this.ws.get_mut().set_in_call(text.len());
                 *this.slot = Some(Message::Text(Utf8Bytes::from_frame(text)));
                 this.flight.messages_in += 1;
                 this.state.handle_message(now);
             }
             Some(Ok(tungstenite::Message::Binary(bytes))) => {
+                this.ws.get_mut().set_in_call(bytes.len());
                 *this.slot = Some(Message::Binary(bytes));
                 this.flight.messages_in += 1;
                 this.state.handle_message(now);
@@ -306,6 +309,7 @@ where
                 }
                 let reason = match scanner.violation() {
                     Some(violation) => refusal::of_violation(violation, this.connection),
+                    None if this.ws.get_ref().is_over_budget() => CloseReason::Overloaded,
                     None => refusal::of_error(&error),
                 };
                 this.state.close(reason, now);
@@ -341,6 +345,7 @@ where
             }
             Written::Pending => {}
             Written::Overflowed => this.state.close(CloseReason::SlowConsumer, now),
+            Written::Evicted => this.state.close(CloseReason::Overloaded, now),
             Written::TooLarge => this.state.close(CloseReason::HandlerFailed, now),
             Written::Lost => this.state.handle_transport_end(now),
         }
@@ -365,7 +370,7 @@ where
     fn abandon(self: Pin<&mut Self>) {
         let mut this = self.project();
         this.connection.outbound().close();
-        this.output.discard();
+        this.output.discard(this.connection.outbound());
         *this.slot = None;
         // Code of the application: if its destructors panic, the connection ends all the same.
         let _ = catch_unwind(AssertUnwindSafe(|| this.call.set(None)));

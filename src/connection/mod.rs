@@ -78,7 +78,7 @@ pub(crate) async fn serve<Io, S, P>(
         .max_message_size(Some(config.max_message_size))
         .max_frame_size(Some(config.max_message_size))
         .accept_unmasked_frames(false);
-    let wire = Wire::new(io, scanner);
+    let wire = Wire::new(io, scanner, connection.account());
     let ws = WebSocketStream::from_raw_socket(wire, Role::Server, Some(engine)).await;
     let output = Output::new(config.max_outbound_message_size);
     // Half of what may be held for the peer: the other half is for what it did not ask for.

@@ -42,6 +42,8 @@ pub(crate) enum Written {
     Pending,
     /// The queue went over its bound and is gone.
     Overflowed,
+    /// The process needed the queue's memory.
+    Evicted,
     /// The application's message is larger than it said any would be.
     TooLarge,
     /// The socket failed.
@@ -104,8 +106,10 @@ impl Output {
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
-        if queue.take(cx, &mut self.taken) == Taken::Overflowed {
-            return Written::Overflowed;
+        match queue.take(cx, &mut self.taken) {
+            Taken::All => {}
+            Taken::Overflowed => return Written::Overflowed,
+            Taken::Evicted => return Written::Evicted,
         }
         if self.taken.is_empty() && !self.unflushed {
             return Written::All;
@@ -126,8 +130,10 @@ impl Output {
     }
 
     /// Forgets what was not encoded yet.
-    pub(crate) fn discard(&mut self) {
-        self.taken = VecDeque::new();
+    pub(crate) fn discard(&mut self, queue: &OutboundQueue) {
+        let mut discarded = Encoded::default();
+        std::mem::take(&mut self.taken).iter().for_each(|message| discarded.add(message));
+        queue.settle(discarded, self.in_flight);
     }
 
     fn write<Io>(

@@ -209,6 +209,11 @@ impl FrameScanner {
         self.control_budget = self.control_budget.saturating_add(frames).min(self.control_burst);
     }
 
+    /// Payload bytes that the headers of the message in progress have announced.
+    pub fn announced(&self) -> usize {
+        if self.message_in_progress { self.message_size as usize } else { 0 }
+    }
+
     /// How many messages and control frames were handed on whole, modulo 2^32. As long as the decoder
     /// has returned fewer, it can return one without more bytes.
     #[inline]

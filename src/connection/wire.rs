@@ -18,7 +18,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::scanner::FrameScanner;
+use crate::{budget::Account, connection::scanner::FrameScanner};
 
 /// A socket under the protocol engine.
 #[derive(Debug)]
@@ -28,6 +28,14 @@ pub(crate) struct Wire<Io> {
     ahead: Ahead,
     bytes_in: u64,
     bytes_out: u64,
+    /// Where what is read is charged, if the process has a budget.
+    account: Option<Account>,
+    /// What of it the account is charged.
+    charged: usize,
+    /// Payload of the message that is being handled.
+    in_call: usize,
+    /// The budget had no room for what was read.
+    over_budget: bool,
 }
 
 /// What was read from the socket and not yet handed on; it is scanned only when it is.
@@ -49,8 +57,18 @@ pub(crate) enum Filled {
 }
 
 impl<Io> Wire<Io> {
-    pub(crate) fn new(io: Io, scanner: FrameScanner) -> Self {
-        Self { io, scanner, ahead: Ahead::default(), bytes_in: 0, bytes_out: 0 }
+    pub(crate) fn new(io: Io, scanner: FrameScanner, account: Option<Account>) -> Self {
+        Self {
+            io,
+            scanner,
+            ahead: Ahead::default(),
+            bytes_in: 0,
+            bytes_out: 0,
+            account,
+            charged: 0,
+            in_call: 0,
+            over_budget: false,
+        }
     }
 
     pub(crate) fn scanner(&self) -> &FrameScanner {
@@ -69,6 +87,36 @@ impl<Io> Wire<Io> {
     /// Bytes the socket has taken.
     pub(crate) fn bytes_out(&self) -> u64 {
         self.bytes_out
+    }
+
+    /// Whether the budget had no room for what was read.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        self.over_budget
+    }
+
+    /// A message of `payload` bytes is being handled; or none, with zero.
+    pub(crate) fn set_in_call(&mut self, payload: usize) {
+        if self.account.is_some() {
+            self.in_call = payload;
+            self.charge();
+        }
+    }
+
+    /// Charges what this connection's input holds. The engine buffers a frame, and collects the
+    /// frames of a message in a vector that grows: twice the message, at the most.
+    fn charge(&mut self) -> bool {
+        let Some(account) = &self.account else { return true };
+        let held = 2 * self.scanner.announced() + self.ahead.waiting().len() + self.in_call;
+        if held <= self.charged {
+            account.shrink(self.charged - held);
+        } else if !account.try_grow(held - self.charged) {
+            self.over_budget = true;
+            return false;
+        } else {
+            account.relieve();
+        }
+        self.charged = held;
+        true
     }
 
     /// Whether the engine can take something without another look at the socket.
@@ -108,6 +156,7 @@ impl<Io: AsyncRead + Unpin> Wire<Io> {
     /// Keeps no more than what is waiting: called when the engine will not take it for a while.
     pub(crate) fn settle(&mut self) {
         self.ahead.shrink();
+        self.charge();
     }
 }
 
@@ -148,7 +197,7 @@ impl<Io: Unpin> AsyncRead for Wire<Io> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        if wire.scanner.violation().is_some() || wire.scanner.closed() {
+        if wire.scanner.violation().is_some() || wire.scanner.closed() || wire.over_budget {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let waiting = wire.ahead.waiting();
@@ -168,6 +217,11 @@ impl<Io: Unpin> AsyncRead for Wire<Io> {
             wire.ahead.clear();
         } else {
             wire.ahead.advance(legal);
+        }
+        // Before the engine sees the header, and sets aside what it announces.
+        if !wire.charge() {
+            buf.clear();
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
         }
         Poll::Ready(Ok(()))
     }

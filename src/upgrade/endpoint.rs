@@ -40,7 +40,8 @@ where
         let Accepted { upgrade, peer, mut permit } = accepted;
         let config = Arc::clone(&settings.connection);
         let limits = config.outbound_limits();
-        let connection = Connection::new(peer, limits, Arc::clone(&settings.audit));
+        let connection =
+            Connection::new(peer, limits, settings.budget.as_ref(), Arc::clone(&settings.audit));
         let anonymous = settings.anonymous;
         if anonymous {
             // Nobody will authenticate: all that counts is the cap on connections.

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     audit::{AuditEvent, AuditSink, TracingSink},
+    budget::MemoryBudget,
     connection::ConnectionConfig,
     handle::Connection,
     message::{Anonymous, Failure, Handler, HandlerService, Inbound, Message, Reply},
@@ -128,6 +129,7 @@ impl WebSocketLayer {
                     connection: Arc::default(),
                     anonymous: false,
                     audit: Arc::new(TracingSink::shared()),
+                    budget: None,
                     on_connect: None,
                     on_close: None,
                 },
@@ -180,6 +182,13 @@ impl WebSocketLayer {
         self
     }
 
+    /// Charges what connections hold to `budget`, which other endpoints may share. Default: none, so
+    /// that only the bounds of each connection and their number hold.
+    pub fn memory_budget(mut self, budget: MemoryBudget) -> Self {
+        Arc::make_mut(&mut self.shared).settings.budget = Some(budget);
+        self
+    }
+
     /// Calls `hook` for each connection whose handshake was accepted. Its peer is still anybody;
     /// [`RequireAuthLayer::on_open`](crate::RequireAuthLayer::on_open) tells who it turns out to be.
     pub fn on_connect(mut self, hook: impl OnConnect) -> Self {
@@ -228,6 +237,9 @@ impl Shared {
         let upgrade = take_upgrade(request);
         let trusted = self.origin.verify(attempt)?;
         let upgrade = upgrade.ok_or(UpgradeRejectionKind::NotUpgradable)?;
+        if self.settings.budget.as_ref().is_some_and(MemoryBudget::is_tight) {
+            return Err(UpgradeRejectionKind::MemoryTight);
+        }
         let admitted = self.gate.admit(trusted, PeerAddr::read(request.extensions()))?;
         Ok(Decision::Accept(admitted, upgrade))
     }

@@ -39,6 +39,8 @@ pub enum UpgradeRejectionKind {
     HttpVersion,
     /// `Sec-WebSocket-Key` is missing, repeated, or not 16 bytes in canonical base64.
     Key,
+    /// The process holds so much for its connections that no more are let in.
+    MemoryTight,
     /// The method is not `GET`.
     Method,
     /// The path is not one of the endpoint's; only a leaf service answers this.
@@ -143,6 +145,7 @@ impl UpgradeRejectionKind {
                 (Status::BAD_REQUEST, "http/1.1 expected\n", "handshake.http_version")
             }
             Self::Key => (Status::BAD_REQUEST, "invalid sec-websocket-key\n", "handshake.key"),
+            Self::MemoryTight => (Status::SERVICE_UNAVAILABLE, "no room\n", "admission.memory"),
             Self::Method => {
                 (Status::METHOD_NOT_ALLOWED, "method not allowed\n", "handshake.method")
             }

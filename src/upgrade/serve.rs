@@ -10,7 +10,9 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::admission::{AdmittedRequest, ConnectionPermit};
-use crate::{audit::AuditSink, connection::ConnectionConfig, handle::Connection};
+use crate::{
+    audit::AuditSink, budget::MemoryBudget, connection::ConnectionConfig, handle::Connection,
+};
 
 /// What the upgrade hands to the connection stage.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub(crate) struct Settings {
     /// Connections need not authenticate.
     pub(crate) anonymous: bool,
     pub(crate) audit: Arc<dyn AuditSink>,
+    pub(crate) budget: Option<MemoryBudget>,
     pub(crate) on_connect: Option<Arc<dyn OnConnect>>,
     pub(crate) on_close: Option<Arc<dyn OnClose>>,
 }

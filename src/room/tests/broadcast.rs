@@ -116,7 +116,7 @@ fn a_member_that_does_not_read_costs_the_others_nothing() {
     let mut alice = Peer::new(&rooms, OpenRooms, "alice");
     let mut slow = Peer::new(&rooms, OpenRooms, "slow");
     let limits = OutboundLimits { bytes: 200, messages: 10 };
-    slow.connection = crate::Connection::new(None, limits, Arc::new(slow.events.clone()));
+    slow.connection = crate::Connection::new(None, limits, None, Arc::new(slow.events.clone()));
     alice.join("r1").unwrap();
     slow.join("r1").unwrap();
     alice.heard();

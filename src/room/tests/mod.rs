@@ -200,7 +200,7 @@ fn lines(answer: Result<Reply<Line>, Failure<Line>>) -> Result<Vec<String>, Clos
 
 fn connect(sink: impl AuditSink) -> Connection {
     let limits = OutboundLimits { bytes: usize::MAX / 2, messages: usize::MAX / 2 };
-    Connection::new(None, limits, Arc::new(sink))
+    Connection::new(None, limits, None, Arc::new(sink))
 }
 
 /// What a driver would write, with JSON's quotes taken off.
