@@ -198,11 +198,11 @@ impl AsyncWrite for Listening {
     }
 }
 
-fn main() {
+fn main() -> io::Result<()> {
     let mut args = env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let what = args.next();
     let turns = args.next().and_then(|arg| arg.parse().ok());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let measure = |name: &str, turns: usize| {
         let began = Instant::now();
         let units = match name {
@@ -224,4 +224,5 @@ fn main() {
             measure("fanout", 20_000);
         }
     }
+    Ok(())
 }

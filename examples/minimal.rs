@@ -9,42 +9,32 @@ use tower_websocket::{
     Reply, RequireAuthLayer, Session, WebSocketLayer,
 };
 
-struct Friend;
-
-impl Principal for Friend {
+struct Ali;
+impl Principal for Ali {
     fn id(&self) -> &str {
-        "friend"
+        "ali"
     }
 }
 
-struct Doorkeeper;
-
-impl Authenticate for Doorkeeper {
-    type User = Friend;
-
-    async fn authenticate(
-        &self,
-        m: &Message,
-        _: &Connection,
-    ) -> Result<Session<Friend>, AuthFailure> {
-        match m.as_text() {
-            // A real secret is compared in constant time.
-            Some("open sesame") => Ok(Session::new(Friend).reply(Message::text("welcome"))),
-            _ => Err(AuthFailure::Rejected),
-        }
+struct Door;
+impl Authenticate for Door {
+    type User = Ali;
+    async fn authenticate(&self, m: &Message, _: &Connection) -> Result<Session<Ali>, AuthFailure> {
+        // A real secret is compared in constant time.
+        let open = m.as_text() == Some("open sesame");
+        open.then(|| Session::new(Ali)).ok_or(AuthFailure::Rejected)
     }
 }
 
-/// Its type says that the sender was let in: without the layer, this does not compile.
-async fn echo(m: Inbound<Message, Authenticated<Friend>>) -> Result<Reply<Message>, CloseReason> {
+/// Its type says that the sender was let in: without the layer below, this does not compile.
+async fn echo(m: Inbound<Message, Authenticated<Ali>>) -> Result<Reply<Message>, CloseReason> {
     Ok(Reply::one(m.message))
 }
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let endpoint = WebSocketLayer::new(RequireAuthLayer::new(Doorkeeper), tower::service_fn(echo));
+    let endpoint = WebSocketLayer::new(RequireAuthLayer::new(Door), tower::service_fn(echo));
     let app = Router::new().route("/", get("hello")).layer(endpoint.path("/ws"));
-
     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
     let listener = tokio::net::TcpListener::bind(addr).await?;
     println!("listening on {}", listener.local_addr()?);

@@ -1,4 +1,139 @@
-//! WebSocket endpoints as a stack of tower layers, hardened by default.
+//! `tower-websocket` makes a WebSocket endpoint a stack of tower layers, hardened by default.
+//!
+//! You have an HTTP service (axum, hyper, anything that is a tower `Service`) and want WebSockets at one
+//! of its paths. Wrap it in a `WebSocketLayer`: ordinary requests go through untouched, and a request
+//! that wants to upgrade is checked, answered, and becomes a connection. Each message on it passes a
+//! stack of layers: rate limit, authentication, decoding, rooms. What has passed the checks arrives at
+//! your handler, an `async fn`, and what the handler returns goes back.
+//!
+//! Two things set it apart:
+//!
+//! * **What was checked is a type.** A handler gets `Inbound<M, P>`: a message `M` and a proof `P` of
+//!   what its sender has shown, such as `Authenticated<User>`. Only the layer that did the check can make
+//!   the proof. A stack without authentication, or in the wrong order, does not compile.
+//! * **Everything has a bound.** The size of messages, the time for login, handler and write, the bytes
+//!   that wait for a slow reader, connections in all and per address: each has a finite default with its
+//!   reason beside it, and a status or close code for what exceeds it.
+//!
+//! It is not a protocol engine (tokio-tungstenite is underneath), not an HTTP server, and not a message
+//! broker: a message that reaches a room is not stored, and delivery is at most once.
+//!
+//! ## A complete server
+//!
+//! ```rust,no_run
+//! use axum::{Router, routing::get};
+//! use tower_websocket::{
+//!     AuthFailure, Authenticate, Authenticated, CloseReason, Connection, Inbound, Message, Principal,
+//!     Reply, RequireAuthLayer, Session, WebSocketLayer,
+//! };
+//!
+//! struct Ali;
+//! impl Principal for Ali {
+//!     fn id(&self) -> &str {
+//!         "ali"
+//!     }
+//! }
+//!
+//! struct Door;
+//! impl Authenticate for Door {
+//!     type User = Ali;
+//!     async fn authenticate(&self, m: &Message, _: &Connection) -> Result<Session<Ali>, AuthFailure> {
+//!         // A real secret is compared in constant time.
+//!         let open = m.as_text() == Some("open sesame");
+//!         open.then(|| Session::new(Ali)).ok_or(AuthFailure::Rejected)
+//!     }
+//! }
+//!
+//! /// Its type says that the sender was let in: without the layer below, this does not compile.
+//! async fn echo(m: Inbound<Message, Authenticated<Ali>>) -> Result<Reply<Message>, CloseReason> {
+//!     Ok(Reply::one(m.message))
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let endpoint = WebSocketLayer::new(RequireAuthLayer::new(Door), tower::service_fn(echo));
+//!     let app = Router::new().route("/", get("hello")).layer(endpoint.path("/ws"));
+//!     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
+//!     let listener = tokio::net::TcpListener::bind(addr).await?;
+//!     println!("listening on {}", listener.local_addr()?);
+//!     axum::serve(listener, app).await
+//! }
+//! ```
+//!
+//! A client connects to `/ws`, sends `open sesame`, and from then on gets back what it sends. One that
+//! says something else is closed with 4403, one that says nothing for five seconds with 4401, one that
+//! sends more than 64 KiB in a message with 1009. A page of another site cannot connect at all.
+//!
+//! ## The picture
+//!
+//! ```text
+//!     your HTTP layers: trace, sessions, compression
+//!           │ http::Request
+//!  ┌ upgrade ─────────────────────────────────────────────────────┐
+//!  │ is it a handshake?      no: to your service; malformed: 400  │
+//!  │ whose page started it?  another site's: 403                  │
+//!  │ is there room?          no: 429, 503                         │
+//!  └────────┬─────────────────────────────────────────────────────┘
+//!           │ 101, and one task for the connection
+//!  ┌ connection ──────────────────────────────────────────────────┐
+//!  │ the only reader, the only writer; frames, deadlines, pings   │
+//!  └────────┬────────────────────────────────────────────▲────────┘
+//!           │ Inbound<Message, Anonymous>                │ one queue for what
+//!  ┌ message ───────────────────────────────────────┐    │ the peer gets, bounded
+//!  │ RateLimitLayer    not too fast                 │    │ in bytes
+//!  │ RequireAuthLayer  Anonymous → Authenticated<U> │    │
+//!  │ DecodeLayer       Message → your type T        │    │
+//!  └────────┬───────────────────────────────────────┘    │
+//!           │ Inbound<T, Authenticated<U>>               │
+//!  ┌ room ──────────────────────────────────────────┐    │
+//!  │ RoomsLayer        Authenticated<U> → Member<U> ├────┤ broadcast
+//!  └────────┬───────────────────────────────────────┘    │
+//!           │ Inbound<T, Member<U, ..>>                  │
+//!      your handler ─────────────────────────────────────┘ reply
+//! ```
+//!
+//! ## The layers
+//!
+//! | layer | lets through | default | what does not pass |
+//! |---|---|---|---|
+//! | `WebSocketLayer` | handshakes to the letter of RFC 6455, from pages of the same host | 10,000 connections, 256 per address (where `PeerAddr` tells it), 500 handshakes/s | 400, 403, 405, 426, 429, 503 |
+//! | frame limits | what RFC 6455 allows, in pieces of a sane size | 64 KiB a message (4 KiB for the first), 64 fragments, 50 control frames/s | 1002, 1007, 1008, 1009 |
+//! | `RateLimitLayer` | messages within a quota per connection, user or address | none: you say | 1008 `rate limited`, a reply of yours, or it waits |
+//! | `RequireAuthLayer` | everything after credentials that your `Authenticate` accepts | 5 s for the login | 4401 too late or expired, 4403 refused |
+//! | `DecodeLayer` | JSON objects that are your type | depth 16, 1,024 values, 64 keys in an object, no key twice | 1003 binary, 1008 |
+//! | `RoomsLayer` | messages to rooms their sender has joined | 100 rooms for a connection, 10,000 members in a room | 1008 `not a member`; a refused join is a reply |
+//! | outbound queue | what the peer reads in time | 1 MiB and 4,096 messages waiting | 1013 `slow consumer` |
+//!
+//! The middleware of tower works here too: a `TimeoutLayer` or a `ConcurrencyLimitLayer` in the stack
+//! does for messages what it does for requests.
+//!
+//! <!-- README.md and src/lib.rs are the same up to here -->
+//!
+//! # Where to read on
+//!
+//! | to | see |
+//! |---|---|
+//! | say who may connect, and how many | [`upgrade`], [`OriginPolicy`], [`Admission`], [`PeerAddr`] |
+//! | set the bounds of a connection | [`ConnectionConfig`] |
+//! | log peers in | [`RequireAuthLayer`], [`Authenticate`] |
+//! | limit rates | [`RateLimitLayer`], [`Quota`] |
+//! | decode messages, or bring another codec | [`DecodeLayer`], [`JsonLimits`], [`message::Decode`] |
+//! | keep state for each connection | [`Handler`], [`WebSocketLayer::with_handler`] |
+//! | answer instead of closing when a layer fails | [`HandleErrorLayer`], [`Failure`] |
+//! | put peers into rooms | [`room`], [`RoomPolicy`], and [`room::service`] for a small protocol of its own |
+//! | send without being asked, or close | [`Connection`], [`Rooms::at`] |
+//! | know why connections end | [`CloseReason`], with the table of close codes |
+//! | keep a record | [`AuditSink`] |
+//! | see what the compiler refuses | [`message`] |
+//!
+//! The folder `examples` has one program for each common case: `minimal` (the server above),
+//! `axum_service` and `hyper_service` (around what is there already), `client` (a client that comes
+//! back), and `reference-server` (rooms, a page, every limit as an option).
+//!
+//! # Features
+//!
+//! None so far: every layer is always there. A feature will add a dependency; it will never change what
+//! existing code does.
 
 pub use self::{
     audit::{AuditEvent, AuditSink, Closed, Refusal, TracingSink},

@@ -6,7 +6,7 @@ mod support;
 use std::net::SocketAddr;
 
 use serde_json::json;
-use support::{Peer, Program, page};
+use support::{Peer, Program, example, in_repository, page, run};
 
 async fn started(example: &str) -> (Program, SocketAddr) {
     let mut program = Program::example(example, &["127.0.0.1:0"], &[]);
@@ -31,7 +31,6 @@ async fn minimal_lets_in_who_knows_the_password_and_echoes() {
     assert_eq!(page(addr, "/").await, "hello");
     let mut friend = Peer::connect(addr).await;
     friend.send("open sesame").await;
-    assert_eq!(friend.text().await, "welcome");
     friend.send("echo?").await;
     assert_eq!(friend.text().await, "echo?");
 
@@ -111,4 +110,16 @@ async fn the_terminal_client_stops_where_the_token_is_refused() {
     let mut client = client(addr, &["--token", "wrong"]);
     client.line_with("* closed: 4403 authentication failed").await;
     assert!(!client.exit().await.success());
+}
+
+#[tokio::test]
+async fn the_readme_names_every_option_of_the_reference_server() {
+    let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
+    let help = run(&example("reference-server"), &["--help"], &[]).await;
+    let words = help.split_whitespace().map(|it| it.trim_end_matches(|c| !char::is_alphabetic(c)));
+    let options: Vec<_> = words.filter(|it| it.starts_with("--") && *it != "--help").collect();
+    assert!(options.len() > 10, "{help}");
+    for option in options {
+        assert!(readme.contains(&format!("`{option}`")), "{option}");
+    }
 }

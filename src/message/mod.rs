@@ -14,6 +14,128 @@
 //! The answer comes back the same way: a [`Reply`] with no message, one or several, or a
 //! [`Failure`]. An application's error is an error reply; only [`Failure::Close`] ends the
 //! connection.
+//!
+//! # What does not compile
+//!
+//! The order of the layers is not a convention. Each of these differs from the one that compiles in
+//! one line.
+//!
+//! Decoding what nobody was authenticated for:
+//!
+//! ```
+//! # use tower::{ServiceBuilder, service_fn};
+//! # use tower_websocket::*;
+//! # struct User;
+//! # impl Principal for User { fn id(&self) -> &str { "ada" } }
+//! # struct Tickets;
+//! # impl Authenticate for Tickets {
+//! #     type User = User;
+//! #     async fn authenticate(&self, _: &Message, _: &Connection) -> Result<Session<User>, AuthFailure> {
+//! #         Err(AuthFailure::Rejected)
+//! #     }
+//! # }
+//! # #[derive(serde::Deserialize, serde::Serialize)]
+//! # struct Hello {}
+//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, CloseReason> {
+//! #     Ok(Reply::none())
+//! # }
+//! let messages = ServiceBuilder::new()
+//!     .layer(RequireAuthLayer::new(Tickets))
+//!     .layer(DecodeLayer::<Hello>::json());
+//! WebSocketLayer::new(messages, service_fn(handle));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # use tower::{ServiceBuilder, service_fn};
+//! # use tower_websocket::*;
+//! # struct User;
+//! # impl Principal for User { fn id(&self) -> &str { "ada" } }
+//! # struct Tickets;
+//! # impl Authenticate for Tickets {
+//! #     type User = User;
+//! #     async fn authenticate(&self, _: &Message, _: &Connection) -> Result<Session<User>, AuthFailure> {
+//! #         Err(AuthFailure::Rejected)
+//! #     }
+//! # }
+//! # #[derive(serde::Deserialize, serde::Serialize)]
+//! # struct Hello {}
+//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, CloseReason> {
+//! #     Ok(Reply::none())
+//! # }
+//! let messages = ServiceBuilder::new()
+//!     .layer(DecodeLayer::<Hello>::json());
+//! WebSocketLayer::new(messages, service_fn(handle));
+//! ```
+//!
+//! Decoding before authenticating, so that the decoder reads what strangers send:
+//!
+//! ```compile_fail,E0277
+//! # use tower::{ServiceBuilder, service_fn};
+//! # use tower_websocket::*;
+//! # struct User;
+//! # impl Principal for User { fn id(&self) -> &str { "ada" } }
+//! # struct Tickets;
+//! # impl Authenticate for Tickets {
+//! #     type User = User;
+//! #     async fn authenticate(&self, _: &Message, _: &Connection) -> Result<Session<User>, AuthFailure> {
+//! #         Err(AuthFailure::Rejected)
+//! #     }
+//! # }
+//! # #[derive(serde::Deserialize, serde::Serialize)]
+//! # struct Hello {}
+//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, CloseReason> {
+//! #     Ok(Reply::none())
+//! # }
+//! let messages = ServiceBuilder::new()
+//!     .layer(DecodeLayer::<Hello>::json())
+//!     .layer(RequireAuthLayer::new(Tickets));
+//! WebSocketLayer::new(messages, service_fn(handle));
+//! ```
+//!
+//! Publishing to a room that the sender only names. What a message names is a
+//! [`RoomName`](crate::RoomName); what can publish is the [`Room`](crate::Room) in the proof:
+//!
+//! ```
+//! # use tower_websocket::{room::service::*, *};
+//! async fn tell<U>(
+//!     member: &Member<U, (), ServerMessage>,
+//!     named: &RoomName,
+//!     message: &ServerMessage,
+//! ) -> Result<(), CloseReason> {
+//!     let room = member.room()?;
+//!     room.broadcast(message).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # use tower_websocket::{room::service::*, *};
+//! async fn tell<U>(
+//!     member: &Member<U, (), ServerMessage>,
+//!     named: &RoomName,
+//!     message: &ServerMessage,
+//! ) -> Result<(), CloseReason> {
+//!     let room = named;
+//!     room.broadcast(message).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Claiming a proof instead of getting it with a message:
+//!
+//! ```
+//! # use tower_websocket::*;
+//! fn who<U>(inbound: Inbound<Message, Authenticated<U>>, admin: U) -> Authenticated<U> {
+//!     inbound.proof().clone()
+//! }
+//! ```
+//!
+//! ```compile_fail,E0451
+//! # use tower_websocket::*;
+//! fn who<U>(inbound: Inbound<Message, Authenticated<U>>, admin: U) -> Authenticated<U> {
+//!     Authenticated { user: admin.into() }
+//! }
+//! ```
 
 use std::{fmt, ops::Deref};
 

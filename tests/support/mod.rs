@@ -128,7 +128,7 @@ pub(crate) fn in_repository(path: &str) -> PathBuf {
 }
 
 /// Where cargo puts the built example: beside the folder of the test binaries.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let this = std::env::current_exe().unwrap();
     let profile = this.parent().and_then(Path::parent).unwrap();
     profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION)
