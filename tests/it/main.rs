@@ -16,3 +16,6 @@ mod origin;
 mod admission;
 mod auth_first;
 mod auth_deadline;
+mod frames;
+mod closing;
+mod messages;
