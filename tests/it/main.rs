@@ -19,3 +19,5 @@ mod auth_deadline;
 mod frames;
 mod closing;
 mod messages;
+mod heartbeat;
+mod ghosts;
