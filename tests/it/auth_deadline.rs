@@ -76,7 +76,7 @@ async fn closed_while(
                 frame if frame.opcode == PONG => continue,
                 frame => break frame,
             },
-            _ = tick.tick() => {}
+            _ = tick.tick() => assert!(start.elapsed() <= T_AUTH, "the deadline has moved"),
         }
         if let Some(piece) = pieces.next() {
             client.send(piece).await;

@@ -239,6 +239,7 @@ async fn a_peer_without_messages_is_idle_however_it_answers() {
     let last = Instant::now();
     let frame = loop {
         let frame = client.next().await.unwrap();
+        assert!(last.elapsed() <= idle, "it is not idle");
         match frame.opcode {
             PING => client.send([pong(&frame.payload), pong(b"stray")].concat()).await,
             TEXT => assert_eq!(last.elapsed(), Duration::ZERO),
