@@ -264,17 +264,20 @@ impl State {
         }
     }
 
-    /// A pong came. If it answers our ping, the peer lives, and this is the round trip.
+    /// A pong came. If it answers our ping, the peer lives; and this is the round trip, if the ping
+    /// was not answered before all that was written behind it was out.
     pub(crate) fn handle_pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
-        let Ping::Flushed(id, flushed) = self.ping else {
-            return None;
+        let (id, flushed) = match self.ping {
+            Ping::Sent(id) => (id, None),
+            Ping::Flushed(id, flushed) => (id, Some(flushed)),
+            Ping::None | Ping::Due(_) => return None,
         };
         if payload != id.to_be_bytes() {
             return None;
         }
         self.ping = Ping::None;
         self.stop(Timer::Pong);
-        Some(now.saturating_duration_since(flushed))
+        flushed.map(|flushed| now.saturating_duration_since(flushed))
     }
 
     /// The driver reads, or does not.

@@ -11,8 +11,9 @@ use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     time::timeout,
 };
 use tower::{ServiceExt, service_fn};
@@ -23,18 +24,41 @@ use super::echo::endpoint;
 
 /// Keeps every audit event.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder(Mutex<Vec<AuditEvent>>);
+pub(crate) struct Recorder {
+    events: Mutex<Vec<AuditEvent>>,
+    /// Told of each event.
+    told: Notify,
+}
 
 impl Recorder {
+    /// What was recorded so far.
+    pub(crate) fn events(&self) -> Vec<AuditEvent> {
+        self.events.lock().unwrap().clone()
+    }
+
+    /// Waits until more was recorded than `seen` events.
+    pub(crate) async fn more_than(&self, seen: usize) -> Vec<AuditEvent> {
+        loop {
+            let told = self.told.notified();
+            let mut told = std::pin::pin!(told);
+            told.as_mut().enable();
+            let events = self.events();
+            if events.len() > seen {
+                return events;
+            }
+            told.await;
+        }
+    }
+
     /// How many connections were opened.
     pub(crate) fn connected(&self) -> usize {
-        let events = self.0.lock().unwrap();
+        let events = self.events.lock().unwrap();
         events.iter().filter(|it| matches!(it, AuditEvent::Connected { .. })).count()
     }
 
     /// The rules of the handshakes that were refused, in order.
     pub(crate) fn refused(&self) -> Vec<&'static str> {
-        let events = self.0.lock().unwrap();
+        let events = self.events.lock().unwrap();
         let rule = |it: &_| match it {
             AuditEvent::UpgradeRefused { rule, .. } => Some(*rule),
             _ => None,
@@ -45,7 +69,8 @@ impl Recorder {
 
 impl AuditSink for Recorder {
     fn record(&self, event: AuditEvent) {
-        self.0.lock().unwrap().push(event);
+        self.events.lock().unwrap().push(event);
+        self.told.notify_waiters();
     }
 }
 
@@ -96,23 +121,34 @@ impl HttpServer {
     }
 }
 
-async fn serve(listener: TcpListener, layer: WebSocketLayer) {
+/// Serves every connection to `listener`.
+pub(crate) async fn serve(listener: TcpListener, layer: WebSocketLayer) {
     loop {
         let (stream, peer) = listener.accept().await.unwrap();
-        let inner = service_fn(async |_: Request<Incoming>| {
-            let mut response = Response::new("inner".to_owned());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            Ok::<_, Infallible>(response)
-        });
-        let service = layer.layer(inner);
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(PeerAddr(peer));
-            service.clone().oneshot(request)
-        });
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        // A peer that breaks off is no failure of the server.
-        tokio::spawn(async { drop(connection.with_upgrades().await) });
+        // What the kernel holds back for 40 ms never comes by a paused clock.
+        stream.set_nodelay(true).unwrap();
+        serve_one(stream, peer, &layer);
     }
+}
+
+/// Serves one connection, whatever carries it.
+pub(crate) fn serve_one<Io>(io: Io, peer: SocketAddr, layer: &WebSocketLayer)
+where
+    Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let inner = service_fn(async |_: Request<Incoming>| {
+        let mut response = Response::new("inner".to_owned());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        Ok::<_, Infallible>(response)
+    });
+    let service = layer.layer(inner);
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(PeerAddr(peer));
+        service.clone().oneshot(request)
+    });
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service);
+    // A peer that breaks off is no failure of the server.
+    tokio::spawn(async { drop(connection.with_upgrades().await) });
 }
 
 /// A socket, and what was read from it but not asked for yet.
