@@ -439,6 +439,8 @@ where
         }
         if !matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
             if self.stack.is_some() {
+                // What the end itself takes is no stall.
+                self.as_mut().project().flight.output(false, false, now);
                 self.as_mut().abandon();
             }
             if self.state.phase() != Phase::Done {
