@@ -5,3 +5,11 @@ mod echo;
 mod handshake;
 mod origin;
 mod admission;
+
+mod support_slow;
+mod metered;
+mod backpressure;
+mod fairness;
+mod rate_limit;
+mod compose;
+mod panics;
