@@ -48,7 +48,7 @@ fn app(options: &Options, connections: &Connections) -> Result<Router, Error> {
         .layer(RequireAuthLayer::new(DevTokens::new(&options.dev_token)))
         .layer(RateLimitLayer::per_user(options.user_quota()))
         .layer(DecodeLayer::<ClientMessage>::json())
-        .layer(RoomsLayer::new(rooms, OpenRooms));
+        .layer(RoomsLayer::new(rooms, OpenRooms).publish_quota(options.publish_quota()));
     let endpoint = WebSocketLayer::new(messages, tower::service_fn(service::handle))
         .path("/ws")
         .path("/")

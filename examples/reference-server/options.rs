@@ -54,6 +54,12 @@ pub(crate) struct Options {
     /// Messages a user may send at once, on all connections together.
     #[arg(long, env = "USER_BURST", default_value_t = 80)]
     user_burst: u32,
+    /// What a user may publish each second: KiB of each message times the members of its room.
+    #[arg(long, env = "PUBLISH_RATE", default_value_t = 100_000)]
+    publish_rate: u32,
+    /// What a user may publish at once.
+    #[arg(long, env = "PUBLISH_BURST", default_value_t = 1_000_000)]
+    publish_burst: u32,
     /// Bytes held for a client that reads slowly; more closes it with 1013.
     #[arg(long, env = "MAX_OUTBOUND_BYTES", default_value = "1048576")]
     max_outbound_bytes: NonZeroUsize,
@@ -86,6 +92,10 @@ impl Options {
 
     pub(crate) fn user_quota(&self) -> Quota {
         Quota::per_second(self.user_rate).burst(self.user_burst)
+    }
+
+    pub(crate) fn publish_quota(&self) -> Quota {
+        Quota::per_second(self.publish_rate).burst(self.publish_burst)
     }
 
     pub(crate) fn origin(&self) -> Result<OriginPolicy, ConfigError> {

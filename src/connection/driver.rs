@@ -22,16 +22,12 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use pin_project_lite::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{self, protocol::frame::CloseFrame},
-};
+use tokio_tungstenite::tungstenite::{self, protocol::frame::CloseFrame};
 use tower_service::Service;
 
 use crate::{
@@ -39,11 +35,11 @@ use crate::{
     close::CloseReason,
     connection::{
         Permit,
+        engine::Engine,
         flight::Flight,
         output::{Output, Written},
         refusal,
         state::{Phase, State},
-        wire::{Filled, Wire},
     },
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply, Utf8Bytes},
@@ -55,7 +51,7 @@ pin_project! {
     where
         S: Service<Inbound<Message, Anonymous>>,
     {
-        ws: WebSocketStream<Wire<Io>>,
+        engine: Engine<Io>,
         state: State,
         output: Output,
         connection: Connection,
@@ -72,8 +68,6 @@ pin_project! {
         read_below: usize,
         // Bytes held for the peer when the last reply was queued.
         held: usize,
-        // Messages and control frames the engine has returned, as the scanner counts them.
-        surfaced: u32,
         // The socket took less than there was at the last try.
         blocked: bool,
         close_sent: bool,
@@ -95,7 +89,7 @@ where
     P: Permit,
 {
     pub(crate) fn new(
-        ws: WebSocketStream<Wire<Io>>,
+        engine: Engine<Io>,
         state: State,
         output: Output,
         connection: Connection,
@@ -106,7 +100,7 @@ where
         let first = state.poll_timeout().map_or(connection.opened(), Instant::from_std);
         let timer = sleep_until(first);
         Self {
-            ws,
+            engine,
             state,
             output,
             flight: Flight::new(connection.clone()),
@@ -117,7 +111,6 @@ where
             slot: None,
             read_below,
             held: 0,
-            surfaced: 0,
             blocked: false,
             close_sent: false,
             shut_down: false,
@@ -161,7 +154,7 @@ where
         }
         let this = self.project();
         this.state.handle_reading(false, now);
-        this.ws.get_mut().settle();
+        this.engine.wire_mut().settle();
     }
 
     fn poll_call(
@@ -200,7 +193,7 @@ where
         now: std::time::Instant,
     ) {
         let this = self.project();
-        this.ws.get_mut().set_in_call(0);
+        this.engine.wire_mut().set_in_call(0);
         let reply = match result {
             Ok(reply) => reply,
             Err(Failure::Reply(message)) => Reply::one(message),
@@ -252,36 +245,21 @@ where
     /// Reads one message or control frame.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) -> Poll<()> {
         let this = self.project();
-        let scanner = this.ws.get_mut().scanner_mut();
+        let scanner = this.engine.wire_mut().scanner_mut();
         if scanner.control_spent() {
             scanner.refill_control(this.state.control_refill(now));
         }
-        // The engine is asked only if it can answer: it has a whole frame, or is about to be given
-        // more bytes.
-        let dry = scanner.surfaced() == *this.surfaced && scanner.violation().is_none();
-        if dry && !this.ws.get_ref().has_ahead() {
-            match ready!(this.ws.get_mut().poll_fill(cx)) {
-                Ok(Filled::Bytes) => {}
-                Ok(Filled::End) | Err(_) => {
-                    this.state.close(CloseReason::Lost, now);
-                    return Poll::Ready(());
-                }
-            }
-        }
-        let read = this.ws.poll_next_unpin(cx);
-        this.state.handle_partial_message(this.ws.get_ref().scanner().message(), now);
-        // Pending here means that all that was read is part of a frame: there may be more.
-        let Poll::Ready(read) = read else { return Poll::Ready(()) };
-        *this.surfaced = this.surfaced.wrapping_add(1);
-        match read {
+        let read = this.engine.poll_read(cx);
+        this.state.handle_partial_message(this.engine.wire().scanner().message(), now);
+        match ready!(read) {
             Some(Ok(tungstenite::Message::Text(text))) => {
-                this.ws.get_mut().set_in_call(text.len());
+                this.engine.wire_mut().set_in_call(text.len());
                 *this.slot = Some(Message::Text(Utf8Bytes::from_frame(text)));
                 this.flight.messages_in += 1;
                 this.state.handle_message(now);
             }
             Some(Ok(tungstenite::Message::Binary(bytes))) => {
-                this.ws.get_mut().set_in_call(bytes.len());
+                this.engine.wire_mut().set_in_call(bytes.len());
                 *this.slot = Some(Message::Binary(bytes));
                 this.flight.messages_in += 1;
                 this.state.handle_message(now);
@@ -295,21 +273,21 @@ where
                 }
             }
             Some(Ok(tungstenite::Message::Close(_))) => {
-                let code = this.ws.get_ref().scanner().close_code();
+                let code = this.engine.wire().scanner().close_code();
                 this.flight.received_code = code;
                 this.state.close(CloseReason::PeerClosed(code), now);
             }
             // Never read: the engine assembles messages.
             Some(Ok(tungstenite::Message::Frame(_))) => {}
             Some(Err(error)) => {
-                let scanner = this.ws.get_ref().scanner();
+                let scanner = this.engine.wire().scanner();
                 if scanner.closed() {
                     // The engine refused the reason's text; the code was whole all the same.
                     this.flight.received_code = scanner.close_code();
                 }
                 let reason = match scanner.violation() {
                     Some(violation) => refusal::of_violation(violation, this.connection),
-                    None if this.ws.get_ref().is_over_budget() => CloseReason::Overloaded,
+                    None if this.engine.wire().is_over_budget() => CloseReason::Overloaded,
                     None => refusal::of_error(&error),
                 };
                 this.state.close(reason, now);
@@ -322,12 +300,13 @@ where
     /// Step 4.
     fn write(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let this = self.project();
-        if let Some(payload) = this.state.poll_ping() {
-            this.output.ping(this.ws, payload);
+        let ping = this.state.poll_ping();
+        if let Some(payload) = ping {
+            this.output.ping(this.engine, payload, cx);
         }
-        let before = this.ws.get_ref().bytes_out();
-        let written = this.output.poll(this.ws, this.connection.outbound(), cx);
-        let progressed = this.ws.get_ref().bytes_out() > before;
+        let before = this.engine.wire().bytes_out();
+        let written = this.output.poll(this.engine, this.connection.outbound(), cx);
+        let progressed = this.engine.wire().bytes_out() > before;
         let pending = written == Written::Pending;
         this.state.handle_output(pending, progressed, now);
         this.flight.output(pending, progressed, now);
@@ -338,6 +317,10 @@ where
                 if full || was_blocked {
                     // Reading stopped for want of room, and there is room now.
                     cx.waker().wake_by_ref();
+                }
+                if ping.is_some() {
+                    // Often enough for memory, and too seldom to cost a busy connection anything.
+                    this.engine.give_back();
                 }
                 if this.call.is_none() && this.state.phase() == Phase::Finishing {
                     this.state.handle_finished(now);
@@ -388,11 +371,12 @@ where
             if let Some((code, text)) = reason.and_then(|it| Some((it.code()?, it.text()))) {
                 let frame = CloseFrame { code: u16::from(code).into(), reason: text.into() };
                 // Buffered even if the socket is full: output keeps room for it.
-                let _ = this.ws.start_send_unpin(tungstenite::Message::Close(Some(frame)));
+                let size = 4 + text.len();
+                let _ = this.engine.send(tungstenite::Message::Close(Some(frame)), size, cx);
             }
         }
         if this.state.phase() == Phase::Closing {
-            match this.ws.poll_flush_unpin(cx) {
+            match this.engine.poll_flush(cx) {
                 Poll::Ready(Ok(())) => {
                     this.flight.flushed = true;
                     this.state.handle_close_flushed();
@@ -402,7 +386,7 @@ where
             }
         }
         if this.state.phase() == Phase::Lingering && !*this.shut_down {
-            match Pin::new(this.ws.get_mut()).poll_shutdown(cx) {
+            match Pin::new(this.engine.wire_mut()).poll_shutdown(cx) {
                 // A peer that has closed sends nothing more: there is nobody to hear out.
                 Poll::Ready(Ok(())) if by_peer => {
                     return this.state.handle_transport_end(now);
@@ -414,7 +398,7 @@ where
         }
         // Also before the close frame is out: a peer that is itself blocked on writing reads nothing.
         for _ in 0..TURN {
-            match this.ws.get_mut().poll_discard(cx) {
+            match this.engine.wire_mut().poll_discard(cx) {
                 Poll::Ready(Ok(0)) => {
                     // The peer is done. What is not flushed yet may still be: TCP half-closes.
                     if this.state.phase() == Phase::Lingering {
@@ -476,6 +460,8 @@ where
         }
         if !matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
             if self.stack.is_some() {
+                // What the end itself takes is no stall.
+                self.as_mut().project().flight.output(false, false, now);
                 self.as_mut().abandon();
             }
             if self.state.phase() != Phase::Done {
@@ -485,8 +471,8 @@ where
         if self.state.phase() == Phase::Done {
             let this = self.project();
             this.flight.reason = this.state.reason().cloned();
-            this.flight.bytes_in = this.ws.get_ref().bytes_in();
-            this.flight.bytes_out = this.ws.get_ref().bytes_out();
+            this.flight.bytes_in = this.engine.wire().bytes_in();
+            this.flight.bytes_out = this.engine.wire().bytes_out();
             this.flight.messages_out = this.output.messages();
             return Poll::Ready(());
         }

@@ -2,20 +2,18 @@
 //!
 //! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
 //! each message, and a [`ConnectionConfig`]. Reading order: `config`, `state` (when), `scanner` and
-//! `wire` (bytes), `output`, `driver` (the loop).
+//! `wire` (bytes), `engine` (frames), `output`, `driver` (the loop).
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::protocol::{Role, WebSocketConfig},
-};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tower_service::Service;
 
 use crate::{
     connection::{
         driver::Driver,
+        engine::Engine,
         output::Output,
         scanner::{FrameScanner, ScannerLimits},
         state::State,
@@ -31,6 +29,7 @@ mod config;
 mod state;
 pub(crate) mod scanner;
 mod wire;
+mod engine;
 mod output;
 mod driver;
 mod refusal;
@@ -70,7 +69,7 @@ pub(crate) async fn serve<Io, S, P>(
         max_fragments: config.max_fragments,
         control_burst: config.control_frames_burst,
     });
-    let engine = WebSocketConfig::default()
+    let protocol = WebSocketConfig::default()
         .read_buffer_size(ENGINE_READ_SIZE)
         // Larger than anything output puts in before it flushes: the engine never writes by itself.
         .write_buffer_size(Output::write_buffer_bound(config.max_outbound_message_size) - 1)
@@ -78,14 +77,13 @@ pub(crate) async fn serve<Io, S, P>(
         .max_message_size(Some(config.max_message_size))
         .max_frame_size(Some(config.max_message_size))
         .accept_unmasked_frames(false);
-    let wire = Wire::new(io, scanner, connection.account());
-    let ws = WebSocketStream::from_raw_socket(wire, Role::Server, Some(engine)).await;
+    let engine = Engine::new(Wire::new(io, scanner, connection.account()), protocol);
     let output = Output::new(config.max_outbound_message_size);
     // Half of what may be held for the peer: the other half is for what it did not ask for.
     let read_below = config.max_outbound_bytes / 2;
     let opened = connection.opened().into_std();
     let state = State::new(config, anonymous, fastrand::f64(), opened);
-    Driver::new(ws, state, output, connection, stack, read_below, permit).await;
+    Driver::new(engine, state, output, connection, stack, read_below, permit).await;
 }
 
 /// What the engine reads at a time, and keeps for good. It zero-fills it at every read.

@@ -5,12 +5,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::SinkExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::{WebSocketStream, tungstenite};
+use tokio_tungstenite::tungstenite;
 
 use crate::{
-    connection::wire::Wire,
+    connection::engine::Engine,
     message::Message,
     outbound::{Encoded, OutboundQueue, Taken},
 };
@@ -79,13 +78,18 @@ impl Output {
     }
 
     /// Puts our ping into the engine's buffer.
-    pub(crate) fn ping<Io>(&mut self, ws: &mut WebSocketStream<Wire<Io>>, payload: [u8; 8])
-    where
+    pub(crate) fn ping<Io>(
+        &mut self,
+        engine: &mut Engine<Io>,
+        payload: [u8; 8],
+        cx: &mut Context<'_>,
+    ) where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
         let ping = tungstenite::Message::Ping(payload.to_vec().into());
-        if ws.start_send_unpin(ping).is_ok() {
-            self.in_flight += 2 + payload.len();
+        let size = frame_len(payload.len());
+        if engine.send(ping, size, cx).is_ok() {
+            self.in_flight += size;
             self.unflushed = true;
         }
     }
@@ -99,7 +103,7 @@ impl Output {
     /// Takes the queue and writes as much as the socket takes.
     pub(crate) fn poll<Io>(
         &mut self,
-        ws: &mut WebSocketStream<Wire<Io>>,
+        engine: &mut Engine<Io>,
         queue: &OutboundQueue,
         cx: &mut Context<'_>,
     ) -> Written
@@ -115,7 +119,7 @@ impl Output {
             return Written::All;
         }
         let mut encoded = Encoded::default();
-        let written = self.write(ws, &mut encoded, cx);
+        let written = self.write(engine, &mut encoded, cx);
         self.messages += encoded.messages as u64;
         queue.settle(encoded, self.in_flight);
         written
@@ -138,7 +142,7 @@ impl Output {
 
     fn write<Io>(
         &mut self,
-        ws: &mut WebSocketStream<Wire<Io>>,
+        engine: &mut Engine<Io>,
         encoded: &mut Encoded,
         cx: &mut Context<'_>,
     ) -> Written
@@ -154,21 +158,22 @@ impl Output {
                     return Written::TooLarge;
                 }
                 encoded.add(&message);
-                self.in_flight += frame_len(message.len());
+                let size = frame_len(message.len());
+                self.in_flight += size;
                 self.unflushed = true;
-                if ws.start_send_unpin(message.into_frame()).is_err() {
+                if engine.send(message.into_frame(), size, cx).is_err() {
                     return Written::Lost;
                 }
             }
-            let before = ws.get_ref().bytes_out();
-            match ws.poll_flush_unpin(cx) {
+            let before = engine.wire().bytes_out();
+            match engine.poll_flush(cx) {
                 Poll::Ready(Ok(())) => {
                     self.in_flight = 0;
                     self.unflushed = false;
                 }
                 Poll::Ready(Err(_)) => return Written::Lost,
                 Poll::Pending => {
-                    let accepted = ws.get_ref().bytes_out() - before;
+                    let accepted = engine.wire().bytes_out() - before;
                     let accepted = usize::try_from(accepted).unwrap_or(usize::MAX);
                     self.in_flight = self.in_flight.saturating_sub(accepted);
                     self.detach();

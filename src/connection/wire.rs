@@ -89,6 +89,11 @@ impl<Io> Wire<Io> {
         self.bytes_out
     }
 
+    /// Whether nothing more is handed on, whatever comes.
+    pub(crate) fn has_verdict(&self) -> bool {
+        self.over_budget || self.scanner.closed() || self.scanner.violation().is_some()
+    }
+
     /// Whether the budget had no room for what was read.
     pub(crate) fn is_over_budget(&self) -> bool {
         self.over_budget
@@ -197,7 +202,7 @@ impl<Io: Unpin> AsyncRead for Wire<Io> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        if wire.scanner.violation().is_some() || wire.scanner.closed() || wire.over_budget {
+        if wire.has_verdict() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let waiting = wire.ahead.waiting();

@@ -166,14 +166,14 @@ pub use self::{
 mod reply;
 mod proof;
 mod rate_limit;
-mod rate_meter;
+pub(crate) mod rate_meter;
 mod require_auth;
 mod decode;
 mod codec;
 pub(crate) mod json;
 mod handler;
 mod error;
-mod on_demand;
+pub(crate) mod on_demand;
 
 #[cfg(test)]
 mod tests;

@@ -245,3 +245,54 @@ const fn at_least_one(count: u32) -> NonZeroU32 {
         None => NonZeroU32::MIN,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(table: &MeterTable) -> usize {
+        table.inner.lock().unwrap().meters.len()
+    }
+
+    // covers: MS-21
+    #[tokio::test(start_paused = true)]
+    async fn a_million_keys_take_no_more_entries_than_the_cap() {
+        let table = MeterTable::new(Quota::per_second(1), 1_000);
+        let known = table.meter(Some(RateKeyValue::of(0)));
+        assert_eq!(known.take(NonZeroU32::MIN), Measured::Within);
+        let mut within = 0;
+        for n in 1..=1_000_000 {
+            let address = IpAddr::from(((0x2001_0db8_u128 << 32) + n).to_be_bytes());
+            let meter = table.meter(Some(RateKeyValue::of(address)));
+            within += usize::from(meter.take(NonZeroU32::MIN) == Measured::Within);
+            assert!(entries(&table) <= 1_000);
+        }
+        // Those that found room, and one for all that did not.
+        assert_eq!(within, 999 + 1);
+        let again = table.meter(Some(RateKeyValue::of(0)));
+        assert!(matches!(again.take(NonZeroU32::MIN), Measured::Exceeded(Some(_))));
+    }
+
+    // covers: MS-21
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_forgets_full_buckets_that_nobody_uses() {
+        let table = MeterTable::new(Quota::per_second(1), 3);
+        let [used, spent, full] = [0, 1, 2].map(RateKeyValue::of);
+        let in_use = table.meter(Some(used));
+        table.meter(Some(full));
+        tokio::time::advance(Duration::from_millis(1_500)).await;
+        assert_eq!(table.meter(Some(spent)).take(NonZeroU32::MIN), Measured::Within);
+        // Only the bucket that is full and unused makes room.
+        table.meter(Some(RateKeyValue::of(3)));
+        assert_eq!(entries(&table), 3);
+        let known = |key| table.inner.lock().unwrap().meters.contains_key(&key);
+        assert_eq!([used, spent, full].map(known), [true, true, false]);
+        // There is at most one sweep a second: what comes meanwhile shares a bucket.
+        tokio::time::advance(Duration::from_millis(999)).await;
+        let (a, b) =
+            (table.meter(Some(RateKeyValue::of(4))), table.meter(Some(RateKeyValue::of(5))));
+        assert_eq!(a.take(NonZeroU32::MIN), Measured::Within);
+        assert!(matches!(b.take(NonZeroU32::MIN), Measured::Exceeded(Some(_))));
+        drop(in_use);
+    }
+}

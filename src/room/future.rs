@@ -3,14 +3,13 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::message::{Failure, Reply};
+use crate::message::{Failure, Reply, on_demand::OnDemandFuture};
 
 pin_project! {
     /// Response future of [`InRooms`](crate::room::InRooms).
@@ -29,17 +28,15 @@ pin_project! {
     where
         S: Service<M>,
     {
-        /// The message waits until the inner service is ready for it.
-        Waiting { inner: Arc<Mutex<S>>, message: Option<M> },
-        Called { #[pin] future: S::Future },
+        Inner { #[pin] future: OnDemandFuture<S, M> },
         Boxed { future: Pin<Box<dyn Future<Output = Result<Reply<R>, Failure<R>>> + Send>> },
         Ready { answer: Option<Result<Reply<R>, Failure<R>>> },
     }
 }
 
 impl<S: Service<M>, M, R> ResponseFuture<S, M, R> {
-    pub(super) fn inner(inner: Arc<Mutex<S>>, message: M) -> Self {
-        Self { state: State::Waiting { inner, message: Some(message) } }
+    pub(super) fn inner(future: OnDemandFuture<S, M>) -> Self {
+        Self { state: State::Inner { future } }
     }
 
     pub(super) fn boxed(
@@ -62,24 +59,12 @@ where
 
     #[expect(clippy::expect_used, reason = "a future polled after completion may panic")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            let future = match state.as_mut().project() {
-                StateProjection::Waiting { inner, message } => {
-                    // One message is under way at a time: the lock is never waited for.
-                    let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Err(error) = ready!(inner.poll_ready(cx)) {
-                        return Poll::Ready(Err(error.into()));
-                    }
-                    inner.call(message.take().expect(AFTER_COMPLETION))
-                }
-                StateProjection::Called { future } => return future.poll(cx).map_err(Into::into),
-                StateProjection::Boxed { future } => return future.as_mut().poll(cx),
-                StateProjection::Ready { answer } => {
-                    return Poll::Ready(answer.take().expect(AFTER_COMPLETION));
-                }
-            };
-            state.set(State::Called { future });
+        match self.project().state.project() {
+            StateProjection::Inner { future } => future.poll(cx),
+            StateProjection::Boxed { future } => future.as_mut().poll(cx),
+            StateProjection::Ready { answer } => {
+                Poll::Ready(answer.take().expect(AFTER_COMPLETION))
+            }
         }
     }
 }

@@ -8,6 +8,11 @@
 //! 2. `Leave`: answers [`RoomNotice::Left`], whether the peer was in the room or not.
 //! 3. `Within`: hands the message on with the proof [`Member`], or closes the connection with 1008.
 //! 4. `Connection`: hands the message on with a [`Member`] that is in no room.
+//!
+//! One message to a full room is ten thousand deliveries, so a limit on messages alone says little
+//! about what a member can make the server send. What a user publishes is therefore charged to a
+//! quota of its own, shared by all of its connections: for each message the members of the room times
+//! the KiB of its payload, begun ones included.
 
 use std::{
     collections::HashMap,
@@ -15,7 +20,7 @@ use std::{
     marker::PhantomData,
     num::NonZeroUsize,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll},
 };
 
@@ -26,7 +31,10 @@ use tower_service::Service;
 use crate::{
     close::CloseReason,
     handle::Connection,
-    message::{Authenticated, Failure, Inbound, Message, Principal, Reply},
+    message::{
+        Authenticated, Failure, Inbound, Message, PerUser, Principal, Quota, RateKey as _, Reply,
+        on_demand::OnDemand, rate_meter::MeterTable,
+    },
     room::{
         Member, Room, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, Scope,
         future::ResponseFuture,
@@ -43,6 +51,8 @@ pub struct RoomsLayer<U, P, R> {
     rooms: Rooms<R>,
     policy: Arc<P>,
     max_rooms: NonZeroUsize,
+    /// What users publish; shared by all connections of the endpoint.
+    published: Arc<MeterTable>,
     /// The users that the policy decides about.
     users: PhantomData<fn(U)>,
 }
@@ -54,6 +64,7 @@ impl<U: Principal, P: RoomPolicy<U>, R> RoomsLayer<U, P, R> {
             rooms,
             policy: Arc::new(policy),
             max_rooms: DEFAULT_MAX_ROOMS_PER_CONNECTION,
+            published: Arc::new(MeterTable::new(DEFAULT_PUBLISH_QUOTA, MAX_PUBLISHERS)),
             users: PhantomData,
         }
     }
@@ -64,6 +75,18 @@ impl<U: Principal, P: RoomPolicy<U>, R> RoomsLayer<U, P, R> {
         self.max_rooms = rooms;
         self
     }
+
+    /// How much one user may publish, on all of its connections together: members × KiB. Over it
+    /// [`broadcast`](crate::Room::broadcast) fails with
+    /// [`RateLimited`](crate::room::PublishError::RateLimited), which closes with 1008.
+    ///
+    /// The default is 100,000 each second, which is about 100 MB leaving the server for one user, and
+    /// 1,000,000 at once: a message of 64 KiB to a room of 10,000 fits. A message that costs more
+    /// than the whole burst is charged the burst. Raised, one user can fill the server's line.
+    pub fn publish_quota(mut self, quota: Quota) -> Self {
+        self.published = Arc::new(MeterTable::new(quota, MAX_PUBLISHERS));
+        self
+    }
 }
 
 impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
@@ -71,13 +94,14 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
 
     fn layer(&self, inner: S) -> Self::Service {
         InRooms {
-            inner: Arc::new(Mutex::new(inner)),
+            inner: OnDemand::new(inner),
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
             memberships: Arc::new(Memberships {
                 places: Mutex::default(),
                 max_rooms: self.max_rooms,
-                budget: Arc::default(),
+                published: Arc::clone(&self.published),
+                budget: OnceLock::new(),
             }),
         }
     }
@@ -85,8 +109,8 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
 
 /// Lets messages through to rooms that the peer is in; made by [`RoomsLayer`] for one connection.
 pub struct InRooms<S, U: Principal, P: RoomPolicy<U>, R> {
-    /// Shared with the future of the one message under way. Taken only inside one poll.
-    inner: Arc<Mutex<S>>,
+    /// Made ready for a message that reaches it, and never for a join or a leave.
+    inner: OnDemand<S>,
     rooms: Rooms<R>,
     policy: Arc<P>,
     /// Shared with a join under way; when both are dropped, the connection has left all rooms.
@@ -130,8 +154,6 @@ where
     type Error = Failure<R>;
     type Future = ResponseFuture<S, Inbound<T, Member<U, P::Role, R>>, R>;
 
-    /// Always ready. The inner service is asked when there is a message for it: a permit that it
-    /// takes in `poll_ready` would otherwise be kept by every peer that joined and went idle.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -157,7 +179,7 @@ where
         match member {
             Ok(member) => {
                 let inbound = Inbound::new(message, member, connection);
-                ResponseFuture::inner(Arc::clone(&self.inner), inbound)
+                ResponseFuture::inner(self.inner.call(inbound))
             }
             Err(reason) => {
                 connection.refuse("rooms", reason.rule(), None, None);
@@ -171,7 +193,9 @@ where
 struct Memberships<Role, R> {
     places: Mutex<HashMap<RoomName, Place<Role, R>>>,
     max_rooms: NonZeroUsize,
-    budget: Arc<Budget>,
+    published: Arc<MeterTable>,
+    /// Made when the user is known, at the first join.
+    budget: OnceLock<Arc<Budget>>,
 }
 
 struct Place<Role, R> {
@@ -282,7 +306,7 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
         }
         let asked = async {
             let key = self.policy.key(&self.user, &self.name);
-            let budget = Arc::clone(&self.memberships.budget);
+            let budget = self.budget();
             let joining =
                 self.rooms.enter(&key, self.connection.clone(), self.user_id(), budget)?;
             match self.policy.join(&self.user, &key).await {
@@ -292,6 +316,16 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
         };
         let answer = AssertUnwindSafe(asked).catch_unwind().await;
         answer.unwrap_or(Err(JoinRefused::PolicyFailed))
+    }
+
+    /// What all rooms of the connection have in common: its turns, and the user's quota.
+    fn budget(&self) -> Arc<Budget> {
+        let memberships = &self.memberships;
+        let budget = memberships.budget.get_or_init(|| {
+            let key = PerUser::default().key(&self.user, &self.connection);
+            Arc::new(Budget::new(memberships.published.meter(key)))
+        });
+        Arc::clone(budget)
     }
 
     /// The user's id: the connection's own copy, which all of its rooms can share, where it has one.
@@ -308,6 +342,7 @@ impl<U, P, R> Clone for RoomsLayer<U, P, R> {
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
             max_rooms: self.max_rooms,
+            published: Arc::clone(&self.published),
             users: PhantomData,
         }
     }
@@ -331,3 +366,9 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> fmt::Debug for InRooms<S, U, P, R> {
 
 /// Phoenix's default for channels of one transport; a page with more open rooms than this is rare.
 const DEFAULT_MAX_ROOMS_PER_CONNECTION: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+
+/// Most of a gigabit line, which no honest user fills.
+const DEFAULT_PUBLISH_QUOTA: Quota = Quota::per_second(100_000).burst(1_000_000);
+
+/// As many as there are buckets in a rate limit: about 16 MB.
+const MAX_PUBLISHERS: usize = 100_000;

@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     fmt,
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,7 +13,10 @@ use std::{
 use crate::{
     audit::AuditEvent,
     close::CloseReason,
-    message::{EncodeError, Failure},
+    message::{
+        EncodeError, Failure, Message,
+        rate_meter::{Measured, Meter},
+    },
     room::{RoomKey, RoomName, seat::Seat},
 };
 
@@ -43,15 +47,31 @@ pub enum PublishError {
     NotAMember,
     /// The message could not be written.
     Encode,
+    /// The publisher's user is over its quota
+    /// ([`publish_quota`](crate::RoomsLayer::publish_quota)).
+    RateLimited,
 }
 
-/// Deliveries that a task has made since it last let others run.
-///
-/// Queueing for ten thousand members never waits, so that nothing else would stop one connection's
-/// handler from keeping a worker thread busy.
+/// What a publisher may do at once, and in all.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
+    /// Deliveries that a task has made since it last let others run. Queueing for ten thousand
+    /// members never waits, so that nothing else would stop one connection's handler from keeping a
+    /// worker thread busy.
     spent: AtomicUsize,
+    /// The user's; the application itself has none.
+    meter: Option<Meter>,
+}
+
+/// Why a message was delivered to nobody.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Undelivered {
+    NotAMember,
+    /// It would have cost this much.
+    OverQuota {
+        cost: NonZeroU32,
+        burst: NonZeroU32,
+    },
 }
 
 impl<R> Room<R> {
@@ -85,6 +105,7 @@ impl<R: 'static> Room<R> {
     /// # Errors
     ///
     /// [`PublishError::NotAMember`] if the peer is not a member any more: nobody got the message.
+    /// [`PublishError::RateLimited`] if the user publishes more than its quota: nobody got it either.
     /// [`PublishError::Encode`] if the message cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
         let published = self.publish(message)?;
@@ -95,7 +116,14 @@ impl<R: 'static> Room<R> {
     pub(super) fn publish(&self, message: &R) -> Result<Published, PublishError> {
         let seat = &*self.seat;
         let message = seat.room().directory().encode(message)?;
-        let members = seat.deliver(&message).ok_or(PublishError::NotAMember)?;
+        let members = seat.deliver(&message).map_err(|undelivered| match undelivered {
+            Undelivered::NotAMember => PublishError::NotAMember,
+            Undelivered::OverQuota { cost, burst } => {
+                let (cost, burst) = (cost.get().into(), burst.get().into());
+                seat.connection().refuse("rooms", "room.publish_rate", Some(cost), Some(burst));
+                PublishError::RateLimited
+            }
+        })?;
         let published = Published::new(members, message.len());
         seat.connection().record(AuditEvent::Published {
             connection: Some(seat.connection().id()),
@@ -114,6 +142,25 @@ impl Published {
 }
 
 impl Budget {
+    /// The budget of a connection whose user has `meter`.
+    pub(super) fn new(meter: Meter) -> Self {
+        Self { spent: AtomicUsize::new(0), meter: Some(meter) }
+    }
+
+    /// Charges the delivery of `message` to `members`, or refuses it.
+    pub(super) fn charge(&self, message: &Message, members: usize) -> Result<(), Undelivered> {
+        let Some(meter) = &self.meter else {
+            return Ok(());
+        };
+        let cost = message.len().div_ceil(1024).max(1).saturating_mul(members.max(1));
+        let cost = u32::try_from(cost).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
+        let burst = meter.burst();
+        match meter.take(cost.min(burst)) {
+            Measured::Within => Ok(()),
+            Measured::Exceeded(_) => Err(Undelivered::OverQuota { cost, burst }),
+        }
+    }
+
     /// Counts `deliveries`, and lets other tasks run when it is time.
     pub(super) async fn spend(&self, deliveries: usize) {
         let spent = self.spent.fetch_add(deliveries, Ordering::Relaxed).saturating_add(deliveries);
@@ -147,6 +194,7 @@ impl From<PublishError> for CloseReason {
         match error {
             PublishError::NotAMember => Self::NotAMember,
             PublishError::Encode => Self::HandlerFailed,
+            PublishError::RateLimited => Self::RateLimited,
         }
     }
 }
@@ -162,6 +210,7 @@ impl fmt::Display for PublishError {
         f.write_str(match self {
             Self::NotAMember => "not a member of the room",
             Self::Encode => "the message could not be encoded",
+            Self::RateLimited => "the user publishes more than its quota",
         })
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     outbound::OutboundSender,
     room::{
         MemberInfo, RoomKey, RoomNotice,
-        publish::{Budget, Room},
+        publish::{Budget, Room, Undelivered},
         registry::{Claim, Directory},
     },
 };
@@ -262,13 +262,14 @@ impl<R> Seat<R> {
         &self.budget
     }
 
-    /// Queues `message` for every member, if this seat still is one.
-    pub(super) fn deliver(&self, message: &Message) -> Option<usize> {
+    /// Queues `message` for every member, if this seat still is one and its user may.
+    pub(super) fn deliver(&self, message: &Message) -> Result<usize, Undelivered> {
         let members = self.room.lock();
         if self.is_gone() {
-            return None;
+            return Err(Undelivered::NotAMember);
         }
-        Some(members.deliver(message))
+        self.budget.charge(message, members.seated)?;
+        Ok(members.deliver(message))
     }
 
     /// Records that the peer joined. Whoever takes the seat away before that leaves it to this call

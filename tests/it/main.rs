@@ -1,6 +1,5 @@
 //! The promises of the crate, over real sockets.
 #![cfg(test)]
-
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -22,3 +21,11 @@ mod closing;
 mod messages;
 mod heartbeat;
 mod ghosts;
+
+mod support_slow;
+mod metered;
+mod backpressure;
+mod fairness;
+mod rate_limit;
+mod compose;
+mod panics;

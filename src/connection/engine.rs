@@ -1,0 +1,186 @@
+//! Speak the protocol: tungstenite, and the socket beneath it.
+//!
+//! tungstenite keeps the two apart: its context holds buffers and the state of the protocol, and is
+//! lent a stream for each call. So the context can be replaced while the socket stays, which is the
+//! only way to get memory back from it: a buffer that a large message made grow is kept for good.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    protocol::{Role, WebSocketConfig, WebSocketContext},
+};
+
+use crate::connection::wire::{Filled, Wire};
+
+/// The protocol engine on a socket.
+#[derive(Debug)]
+pub(crate) struct Engine<Io> {
+    wire: Wire<Io>,
+    context: WebSocketContext,
+    config: WebSocketConfig,
+    /// Reading ended, in whatever way.
+    ended: bool,
+    /// Messages and control frames the context has returned, as the scanner counts them.
+    returned: u32,
+    /// Bytes put into the context's write buffer since it was last empty.
+    buffered: usize,
+    /// One of the context's buffers is larger than [`KEPT`].
+    grown: bool,
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
+    pub(crate) fn new(wire: Wire<Io>, config: WebSocketConfig) -> Self {
+        Self {
+            wire,
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            config,
+            ended: false,
+            returned: 0,
+            buffered: 0,
+            grown: false,
+        }
+    }
+
+    pub(crate) fn wire(&self) -> &Wire<Io> {
+        &self.wire
+    }
+
+    pub(crate) fn wire_mut(&mut self) -> &mut Wire<Io> {
+        &mut self.wire
+    }
+
+    /// Reads a message or control frame; `None` is the end of the stream. Never again after an error:
+    /// tungstenite would splice what came before it with what comes after.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        loop {
+            // The context is asked only if it can answer: it has a whole frame, or is given more.
+            if self.is_dry() && !self.wire.has_verdict() {
+                match ready!(self.wire.poll_fill(cx)) {
+                    Ok(Filled::Bytes) => {}
+                    Ok(Filled::End) | Err(_) => {
+                        self.ended = true;
+                        return Poll::Ready(None);
+                    }
+                }
+            }
+            match self.context.read(&mut Lent { wire: &mut self.wire, cx }) {
+                Ok(message) => {
+                    self.returned = self.returned.wrapping_add(1);
+                    self.grown |= message.len() > KEPT;
+                    if let Message::Ping(payload) = &message {
+                        // The answer goes into the write buffer by itself.
+                        self.count(2 + payload.len());
+                    }
+                    return Poll::Ready(Some(Ok(message)));
+                }
+                // All that was read is part of a frame: there may be more of it.
+                Err(error) if would_block(&error) => {}
+                Err(error) => {
+                    self.ended = true;
+                    let closed = matches!(error, Error::AlreadyClosed | Error::ConnectionClosed);
+                    return Poll::Ready((!closed).then_some(Err(error)));
+                }
+            }
+        }
+    }
+
+    /// Whether the context holds no whole frame that nobody has seen, and the wire nothing for it.
+    fn is_dry(&self) -> bool {
+        self.returned == self.wire.scanner().surfaced() && !self.wire.has_ahead()
+    }
+
+    /// Puts a frame of `size` bytes into the write buffer.
+    pub(crate) fn send(
+        &mut self,
+        message: Message,
+        size: usize,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Error> {
+        self.count(size);
+        match self.context.write(&mut Lent { wire: &mut self.wire, cx }, message) {
+            // It is in the buffer; a pong that was due before it is not with the socket yet.
+            Err(error) if would_block(&error) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Writes everything out.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.context.flush(&mut Lent { wire: &mut self.wire, cx }) {
+            Err(error) if would_block(&error) => Poll::Pending,
+            // The answer to the peer's close frame was the last thing there was to write.
+            Ok(()) | Err(Error::ConnectionClosed) => {
+                self.buffered = 0;
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Gives back what large messages made the buffers grow to, if nothing is in them.
+    ///
+    /// Only for a connection that is not closing, right after everything was flushed.
+    pub(crate) fn give_back(&mut self) {
+        let empty = self.is_dry() && self.buffered == 0 && self.wire.scanner().at_boundary();
+        if self.grown && empty && !self.ended {
+            self.context = WebSocketContext::new(Role::Server, Some(self.config));
+            self.grown = false;
+        }
+    }
+
+    /// So many bytes more are in the write buffer.
+    fn count(&mut self, bytes: usize) {
+        self.buffered = self.buffered.saturating_add(bytes);
+        self.grown |= self.buffered > KEPT;
+    }
+}
+
+/// The socket, as tungstenite wants it: what is not ready is an error of its own kind.
+struct Lent<'a, 'cx, Io> {
+    wire: &'a mut Wire<Io>,
+    cx: &'a mut Context<'cx>,
+}
+
+impl<Io: AsyncRead + Unpin> io::Read for Lent<'_, '_, Io> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut into = ReadBuf::new(into);
+        or_would_block(Pin::new(&mut *self.wire).poll_read(self.cx, &mut into))?;
+        Ok(into.filled().len())
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> io::Write for Lent<'_, '_, Io> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        or_would_block(Pin::new(&mut *self.wire).poll_write(self.cx, bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        or_would_block(Pin::new(&mut *self.wire).poll_flush(self.cx))
+    }
+}
+
+fn or_would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+fn would_block(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Buffers up to this size are kept: most messages fit, and growing again costs more than it saves.
+const KEPT: usize = 2 * 1024;
