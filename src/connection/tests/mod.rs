@@ -1,0 +1,4 @@
+mod scanner;
+mod scanner_oracle;
+mod scanner_reports;
+mod scanner_streams;
