@@ -117,7 +117,9 @@ impl State {
         spread: f64,
         now: Instant,
     ) -> Self {
-        let first_ping = config.ping_interval.mul_f64(spread.clamp(0.0, 1.0));
+        let first_ping = config.ping_interval.as_secs_f64() * spread.clamp(0.0, 1.0);
+        // As a float the longest interval is longer than a duration can be.
+        let first_ping = Duration::try_from_secs_f64(first_ping).unwrap_or(config.ping_interval);
         let mut state = Self {
             config,
             phase: Phase::Open,
