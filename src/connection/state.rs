@@ -295,10 +295,11 @@ impl State {
             self.stop(Timer::Write);
             if let Ping::Sent(id) = self.ping {
                 self.ping = Ping::Flushed(id, now);
+                let paused = self.paused.is_some();
+                // What has stood still so far is paid out first: the pong's time begins only now.
+                self.handle_reading(true, now);
                 self.start(Timer::Pong, now, self.config.pong_timeout);
-                if self.paused.is_some() {
-                    self.paused = Some(now);
-                }
+                self.handle_reading(!paused, now);
             }
         } else if progressed || self.get(Timer::Write).is_none() {
             self.start(Timer::Write, now, self.config.write_timeout);
