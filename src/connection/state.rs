@@ -259,15 +259,18 @@ impl State {
 
     /// A pong came. If it answers our ping, the peer lives, and this is the round trip.
     pub(crate) fn handle_pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
-        let Ping::Flushed(id, flushed) = self.ping else {
-            return None;
+        let (id, flushed) = match self.ping {
+            Ping::None | Ping::Due(_) => return None,
+            // It went out, but never were all the bytes behind it out as well: no round trip then.
+            Ping::Sent(id) => (id, None),
+            Ping::Flushed(id, flushed) => (id, Some(flushed)),
         };
         if payload != id.to_be_bytes() {
             return None;
         }
         self.ping = Ping::None;
         self.stop(Timer::Pong);
-        Some(now.saturating_duration_since(flushed))
+        flushed.map(|flushed| now.saturating_duration_since(flushed))
     }
 
     /// The driver reads, or does not.
