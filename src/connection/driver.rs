@@ -292,9 +292,9 @@ where
         if let Some(payload) = this.state.poll_ping() {
             this.output.ping(this.ws, payload);
         }
-        let before = this.ws.get_ref().bytes_out();
+        let before = this.output.accepted();
         let written = this.output.poll(this.ws, this.connection.outbound(), cx);
-        let progressed = this.ws.get_ref().bytes_out() > before;
+        let progressed = this.output.accepted() > before;
         let pending = written == Written::Pending;
         this.state.handle_output(pending, progressed, now);
         this.flight.output(pending, progressed, now);

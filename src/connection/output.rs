@@ -12,7 +12,7 @@ use tokio_tungstenite::{WebSocketStream, tungstenite};
 use crate::{
     connection::wire::Wire,
     message::Message,
-    outbound::{Encoded, OutboundQueue, Taken},
+    outbound::{Encoded, KEPT_ENTRIES, OutboundQueue, Taken},
 };
 
 /// The driver's side of the outbound queue.
@@ -25,6 +25,8 @@ pub(crate) struct Output {
     taken: VecDeque<Message>,
     /// Encoded bytes, pongs included, that the socket has not taken.
     in_flight: usize,
+    /// Bytes the socket had taken when `in_flight` was last set right.
+    accepted: u64,
     /// The engine holds frames, perhaps of its own, that were not flushed.
     unflushed: bool,
     max_message_size: usize,
@@ -51,6 +53,7 @@ impl Output {
         Self {
             taken: VecDeque::new(),
             in_flight: 0,
+            accepted: 0,
             unflushed: false,
             max_message_size,
             messages: 0,
@@ -60,6 +63,11 @@ impl Output {
     /// Data messages encoded so far.
     pub(crate) fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// Bytes the socket had taken at the last look.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted
     }
 
     /// The most the engine's write buffer may ever hold, for its configuration.
@@ -101,6 +109,8 @@ impl Output {
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
+        // The engine writes while it reads, too, when it has a pong to send.
+        self.count_accepted(ws.get_ref().bytes_out());
         if queue.take(cx, &mut self.taken) == Taken::Overflowed {
             return Written::Overflowed;
         }
@@ -143,24 +153,29 @@ impl Output {
                     return Written::Lost;
                 }
             }
-            let before = ws.get_ref().bytes_out();
-            match ws.poll_flush_unpin(cx) {
+            let flushed = ws.poll_flush_unpin(cx);
+            self.count_accepted(ws.get_ref().bytes_out());
+            match flushed {
                 Poll::Ready(Ok(())) => {
                     self.in_flight = 0;
                     self.unflushed = false;
                 }
                 Poll::Ready(Err(_)) => return Written::Lost,
-                Poll::Pending => {
-                    let accepted = ws.get_ref().bytes_out() - before;
-                    let accepted = usize::try_from(accepted).unwrap_or(usize::MAX);
-                    self.in_flight = self.in_flight.saturating_sub(accepted);
-                    return Written::Pending;
-                }
+                Poll::Pending => return Written::Pending,
             }
             if self.taken.is_empty() {
+                if self.taken.capacity() > KEPT_ENTRIES {
+                    self.taken = VecDeque::new();
+                }
                 return Written::All;
             }
         }
+    }
+
+    fn count_accepted(&mut self, bytes_out: u64) {
+        let accepted = usize::try_from(bytes_out - self.accepted).unwrap_or(usize::MAX);
+        self.in_flight = self.in_flight.saturating_sub(accepted);
+        self.accepted = bytes_out;
     }
 }
 
