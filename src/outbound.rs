@@ -121,8 +121,8 @@ impl OutboundQueue {
         }
     }
 
-    /// Queues `message`, or drops the queue if that would pass the bound. Returns the bytes that are
-    /// now held for the peer.
+    /// Queues `message`, or drops the queue if that would pass the bound. Returns what is now
+    /// [`held`](Self::held) for the peer.
     pub(crate) fn push(&self, message: Message) -> Result<usize, SendError> {
         let charge = message.len() + ENTRY_OVERHEAD;
         let mut inner = self.lock();
@@ -144,7 +144,13 @@ impl OutboundQueue {
         inner.peak_bytes = inner.peak_bytes.max(held);
         inner.entries.push_back(message);
         inner.notify();
-        Ok(held)
+        Ok(inner.held(self.limits))
+    }
+
+    /// What is held for the peer, as a part of the bound in bytes: a message counts as no less than
+    /// its share, so that tiny ones are felt before there are too many of them.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().held(self.limits)
     }
 
     /// Wakes the driver without queueing anything.
@@ -198,6 +204,13 @@ impl OutboundQueue {
         self.lock().peak_bytes
     }
 
+    /// What is counted: queued bytes, encoded bytes, messages.
+    #[cfg(test)]
+    pub(crate) fn counted(&self) -> (usize, usize, usize) {
+        let inner = self.lock();
+        (inner.queued, inner.in_flight, inner.messages)
+    }
+
     /// The lock is held for a push or a swap, never across an await and never while another lock of
     /// this crate is taken. Nothing in it can be half done, so a panic elsewhere does not poison it.
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -227,6 +240,11 @@ impl Encoded {
 }
 
 impl Inner {
+    fn held(&self, limits: OutboundLimits) -> usize {
+        let share = limits.bytes.checked_div(limits.messages).unwrap_or(0);
+        (self.queued + self.in_flight).max(self.messages.saturating_mul(share))
+    }
+
     fn notify(&mut self) {
         if !self.notified {
             self.notified = true;
