@@ -310,7 +310,15 @@ where
                     this.state.handle_finished(now);
                 }
             }
-            Written::Pending => {}
+            Written::Pending => {
+                if *this.held > *this.read_below {
+                    // The queue of a busy peer may never be empty: enough of it out is enough.
+                    *this.held = this.connection.outbound().held().min(*this.held);
+                    if *this.held <= *this.read_below {
+                        cx.waker().wake_by_ref();
+                    }
+                }
+            }
             Written::Overflowed => this.state.close(CloseReason::SlowConsumer, now),
             Written::TooLarge => this.state.close(CloseReason::HandlerFailed, now),
             Written::Lost => this.state.handle_transport_end(now),
