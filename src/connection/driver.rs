@@ -275,7 +275,9 @@ where
             // Never read: the engine assembles messages.
             Some(Ok(tungstenite::Message::Frame(_))) => {}
             Some(Err(error)) => {
-                let reason = match this.ws.get_ref().scanner().violation() {
+                // A violation counts when the engine gets there: what it refuses itself stood before.
+                let violation = this.ws.get_ref().scanner().violation();
+                let reason = match violation.filter(|_| refusal::is_scanner_verdict(&error)) {
                     Some(violation) => refusal::of_violation(violation, this.connection),
                     None => refusal::of_error(&error),
                 };
