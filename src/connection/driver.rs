@@ -164,13 +164,15 @@ where
         let Some(call) = this.call.as_mut().as_pin_mut() else {
             return Poll::Ready(());
         };
-        let result = match catch_unwind(AssertUnwindSafe(|| call.poll(cx))) {
+        // The error's conversion may be the application's code as well.
+        let polled = catch_unwind(AssertUnwindSafe(|| call.poll(cx).map_err(Into::into)));
+        let result = match polled {
             Ok(Poll::Pending) => {
                 this.call_began.get_or_insert(now);
                 this.state.handle_call_pending(now);
                 return Poll::Pending;
             }
-            Ok(Poll::Ready(result)) => result.map_err(Into::into),
+            Ok(Poll::Ready(result)) => result,
             Err(_panic) => Err(Failure::Close(CloseReason::HandlerFailed)),
         };
         let began = this.call_began.take().unwrap_or(now);
