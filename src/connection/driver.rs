@@ -455,12 +455,13 @@ where
                 self.as_mut().poll_end(cx, now);
             }
         }
-        if self.state.phase() == Phase::Done {
-            let this = self.project();
-            this.flight.reason = this.state.reason().cloned();
-            this.flight.bytes_in = this.ws.get_ref().bytes_in();
-            this.flight.bytes_out = this.ws.get_ref().bytes_out();
-            this.flight.messages_out = this.output.messages();
+        let this = self.as_mut().project();
+        // In every turn, because the task may be dropped before the next.
+        this.flight.reason = this.state.reason().cloned();
+        this.flight.bytes_in = this.ws.get_ref().bytes_in();
+        this.flight.bytes_out = this.ws.get_ref().bytes_out();
+        this.flight.messages_out = this.output.messages();
+        if this.state.phase() == Phase::Done {
             return Poll::Ready(());
         }
         self.arm(cx);
