@@ -149,6 +149,11 @@ impl Connection {
         self.shared.rtt.store(micros.saturating_add(1), Ordering::Relaxed);
     }
 
+    /// Whether anything was asked for since [`take_signals`](Self::take_signals).
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.shared.signalled.load(Ordering::Acquire)
+    }
+
     /// What was asked for since the last call, if anything.
     pub(crate) fn take_signals(&self) -> Option<Signals> {
         self.shared

@@ -464,6 +464,10 @@ where
         if this.state.phase() == Phase::Done {
             return Poll::Ready(());
         }
+        if this.connection.is_signalled() {
+            // The queue got this task's waker in the output step: a signal before it woke nobody.
+            cx.waker().wake_by_ref();
+        }
         self.arm(cx);
         Poll::Pending
     }
