@@ -241,8 +241,9 @@ fn work(events: &Receiver<AuditEvent>, dropped: &AtomicU64, write: impl Fn(&Audi
     loop {
         let event = events.recv_timeout(Duration::from_secs(1));
         let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            tracing::warn!(target: TARGET, event = "audit.dropped", count = lost);
+        let report = || tracing::warn!(target: TARGET, event = "audit.dropped", count = lost);
+        if lost > 0 && catch_unwind(AssertUnwindSafe(report)).is_err() {
+            dropped.fetch_add(lost, Ordering::Relaxed);
         }
         match event {
             Ok(event) => {
