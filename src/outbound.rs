@@ -135,8 +135,8 @@ impl OutboundQueue {
         }
     }
 
-    /// Queues `message`, or drops the queue if that would pass the bound. Returns the bytes that are
-    /// now held for the peer.
+    /// Queues `message`, or drops the queue if that would pass the bound. Returns what is now
+    /// [`held`](Self::held) for the peer.
     pub(crate) fn push(&self, message: Message) -> Result<usize, SendError> {
         let charge = message.len() + ENTRY_OVERHEAD;
         let mut inner = self.lock();
@@ -160,11 +160,18 @@ impl OutboundQueue {
         inner.peak_bytes = inner.peak_bytes.max(held);
         inner.entries.push_back(message);
         self.wake(&inner);
+        let held = inner.held(self.limits);
         drop(inner);
         if let Some(account) = &self.account {
             account.relieve();
         }
         Ok(held)
+    }
+
+    /// What is held for the peer, as a part of the bound in bytes: a message counts as no less than
+    /// its share, so that tiny ones are felt before there are too many of them.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().held(self.limits)
     }
 
     /// Drops the queue because its holder must go: the process needs the memory.
@@ -259,6 +266,13 @@ impl OutboundQueue {
         self.lock().peak_bytes
     }
 
+    /// What is counted: queued bytes, encoded bytes, messages.
+    #[cfg(test)]
+    pub(crate) fn counted(&self) -> (usize, usize, usize) {
+        let inner = self.lock();
+        (inner.queued, inner.in_flight, inner.messages)
+    }
+
     /// Wakes the driver, unless it will look anyway. The lock orders this with [`take`](Self::take).
     fn wake(&self, inner: &Inner) {
         if let Some(waker) = &inner.waker
@@ -268,8 +282,8 @@ impl OutboundQueue {
         }
     }
 
-    /// The lock is held for a push or a swap, never across an await and no other lock of this
-    /// crate is taken under it. Nothing in it can be half done, so a panic elsewhere does not poison it.
+    /// The lock is held for a push or a swap, never across an await, and no other lock of this crate
+    /// is taken under it. Nothing in it can be half done, so a panic elsewhere does not poison it.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -293,6 +307,13 @@ impl Encoded {
     pub(crate) fn add(&mut self, message: &Message) {
         self.messages += 1;
         self.charge += message.len() + ENTRY_OVERHEAD;
+    }
+}
+
+impl Inner {
+    fn held(&self, limits: OutboundLimits) -> usize {
+        let share = limits.bytes.checked_div(limits.messages).unwrap_or(0);
+        (self.queued + self.in_flight).max(self.messages.saturating_mul(share))
     }
 }
 

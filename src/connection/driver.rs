@@ -166,13 +166,15 @@ where
         let Some(call) = this.call.as_mut().as_pin_mut() else {
             return Poll::Ready(());
         };
-        let result = match catch_unwind(AssertUnwindSafe(|| call.poll(cx))) {
+        // The error's conversion may be the application's code as well.
+        let polled = catch_unwind(AssertUnwindSafe(|| call.poll(cx).map_err(Into::into)));
+        let result = match polled {
             Ok(Poll::Pending) => {
                 this.call_began.get_or_insert(now);
                 this.state.handle_call_pending(now);
                 return Poll::Pending;
             }
-            Ok(Poll::Ready(result)) => result.map_err(Into::into),
+            Ok(Poll::Ready(result)) => result,
             Err(_panic) => Err(Failure::Close(CloseReason::HandlerFailed)),
         };
         let began = this.call_began.take().unwrap_or(now);
@@ -285,7 +287,9 @@ where
                     // The engine refused the reason's text; the code was whole all the same.
                     this.flight.received_code = scanner.close_code();
                 }
-                let reason = match scanner.violation() {
+                // A violation counts when the engine gets there: what it refuses itself stood before.
+                let violation = scanner.violation();
+                let reason = match violation.filter(|_| refusal::is_scanner_verdict(&error)) {
                     Some(violation) => refusal::of_violation(violation, this.connection),
                     None if this.engine.wire().is_over_budget() => CloseReason::Overloaded,
                     None => refusal::of_error(&error),
@@ -304,9 +308,9 @@ where
         if let Some(payload) = ping {
             this.output.ping(this.engine, payload, cx);
         }
-        let before = this.engine.wire().bytes_out();
+        let before = this.output.accepted();
         let written = this.output.poll(this.engine, this.connection.outbound(), cx);
-        let progressed = this.engine.wire().bytes_out() > before;
+        let progressed = this.output.accepted() > before;
         let pending = written == Written::Pending;
         this.state.handle_output(pending, progressed, now);
         this.flight.output(pending, progressed, now);
@@ -326,7 +330,15 @@ where
                     this.state.handle_finished(now);
                 }
             }
-            Written::Pending => {}
+            Written::Pending => {
+                if *this.held > *this.read_below {
+                    // The queue of a busy peer may never be empty: enough of it out is enough.
+                    *this.held = this.connection.outbound().held().min(*this.held);
+                    if *this.held <= *this.read_below {
+                        cx.waker().wake_by_ref();
+                    }
+                }
+            }
             Written::Overflowed => this.state.close(CloseReason::SlowConsumer, now),
             Written::Evicted => this.state.close(CloseReason::Overloaded, now),
             Written::TooLarge => this.state.close(CloseReason::HandlerFailed, now),
@@ -468,12 +480,13 @@ where
                 self.as_mut().poll_end(cx, now);
             }
         }
-        if self.state.phase() == Phase::Done {
-            let this = self.project();
-            this.flight.reason = this.state.reason().cloned();
-            this.flight.bytes_in = this.engine.wire().bytes_in();
-            this.flight.bytes_out = this.engine.wire().bytes_out();
-            this.flight.messages_out = this.output.messages();
+        let this = self.as_mut().project();
+        // In every turn, because the task may be dropped before the next.
+        this.flight.reason = this.state.reason().cloned();
+        this.flight.bytes_in = this.engine.wire().bytes_in();
+        this.flight.bytes_out = this.engine.wire().bytes_out();
+        this.flight.messages_out = this.output.messages();
+        if this.state.phase() == Phase::Done {
             return Poll::Ready(());
         }
         self.arm(cx);

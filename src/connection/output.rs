@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite;
 use crate::{
     connection::engine::Engine,
     message::Message,
-    outbound::{Encoded, OutboundQueue, Taken},
+    outbound::{Encoded, KEPT_ENTRIES, OutboundQueue, Taken},
 };
 
 /// The driver's side of the outbound queue.
@@ -26,6 +26,8 @@ pub(crate) struct Output {
     detached: usize,
     /// Encoded bytes, pongs included, that the socket has not taken.
     in_flight: usize,
+    /// Bytes the socket had taken when `in_flight` was last set right.
+    accepted: u64,
     /// The engine holds frames, perhaps of its own, that were not flushed.
     unflushed: bool,
     max_message_size: usize,
@@ -55,6 +57,7 @@ impl Output {
             taken: VecDeque::new(),
             detached: 0,
             in_flight: 0,
+            accepted: 0,
             unflushed: false,
             max_message_size,
             messages: 0,
@@ -64,6 +67,11 @@ impl Output {
     /// Data messages encoded so far.
     pub(crate) fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// Bytes the socket had taken at the last look.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted
     }
 
     /// The most the engine's write buffer may ever hold, for its configuration.
@@ -110,6 +118,8 @@ impl Output {
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
+        // The engine writes while it reads, too, when it has a pong to send.
+        self.count_accepted(engine.wire().bytes_out());
         match queue.take(cx, &mut self.taken) {
             Taken::All => {}
             Taken::Overflowed => return Written::Overflowed,
@@ -165,25 +175,32 @@ impl Output {
                     return Written::Lost;
                 }
             }
-            let before = engine.wire().bytes_out();
-            match engine.poll_flush(cx) {
+            let flushed = engine.poll_flush(cx);
+            self.count_accepted(engine.wire().bytes_out());
+            match flushed {
                 Poll::Ready(Ok(())) => {
                     self.in_flight = 0;
                     self.unflushed = false;
                 }
                 Poll::Ready(Err(_)) => return Written::Lost,
                 Poll::Pending => {
-                    let accepted = engine.wire().bytes_out() - before;
-                    let accepted = usize::try_from(accepted).unwrap_or(usize::MAX);
-                    self.in_flight = self.in_flight.saturating_sub(accepted);
                     self.detach();
                     return Written::Pending;
                 }
             }
             if self.taken.is_empty() {
+                if self.taken.capacity() > KEPT_ENTRIES {
+                    self.taken = VecDeque::new();
+                }
                 return Written::All;
             }
         }
+    }
+
+    fn count_accepted(&mut self, bytes_out: u64) {
+        let accepted = usize::try_from(bytes_out - self.accepted).unwrap_or(usize::MAX);
+        self.in_flight = self.in_flight.saturating_sub(accepted);
+        self.accepted = bytes_out;
     }
 }
 

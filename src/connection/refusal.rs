@@ -22,6 +22,11 @@ pub(crate) fn of_violation(violation: Violation, connection: &Connection) -> Clo
     reason
 }
 
+/// Whether the engine failed because the wire handed nothing on, and not by a judgment of its own.
+pub(crate) fn is_scanner_verdict(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData)
+}
+
 /// An error of the engine's own. Its text is never looked at: it may repeat what the peer sent.
 pub(crate) fn of_error(error: &Error) -> CloseReason {
     use tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
@@ -30,9 +35,7 @@ pub(crate) fn of_error(error: &Error) -> CloseReason {
         Error::Utf8(_) => CloseReason::InvalidUtf8,
         Error::Protocol(ResetWithoutClosingHandshake) => CloseReason::Lost,
         Error::Protocol(_) => CloseReason::ProtocolError,
-        Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            CloseReason::ProtocolError
-        }
+        error if is_scanner_verdict(error) => CloseReason::ProtocolError,
         _ => CloseReason::Lost,
     }
 }

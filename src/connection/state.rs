@@ -119,7 +119,9 @@ impl State {
         spread: f64,
         now: Instant,
     ) -> Self {
-        let first_ping = config.ping_interval.mul_f64(spread.clamp(0.0, 1.0));
+        let first_ping = config.ping_interval.as_secs_f64() * spread.clamp(0.0, 1.0);
+        // As a float the longest interval is longer than a duration can be.
+        let first_ping = Duration::try_from_secs_f64(first_ping).unwrap_or(config.ping_interval);
         let mut state = Self {
             config,
             phase: Phase::Open,
@@ -268,9 +270,10 @@ impl State {
     /// was not answered before all that was written behind it was out.
     pub(crate) fn handle_pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
         let (id, flushed) = match self.ping {
+            Ping::None | Ping::Due(_) => return None,
+            // It went out, but never were all the bytes behind it out as well: no round trip then.
             Ping::Sent(id) => (id, None),
             Ping::Flushed(id, flushed) => (id, Some(flushed)),
-            Ping::None | Ping::Due(_) => return None,
         };
         if payload != id.to_be_bytes() {
             return None;
@@ -305,10 +308,11 @@ impl State {
             self.stop(Timer::Write);
             if let Ping::Sent(id) = self.ping {
                 self.ping = Ping::Flushed(id, now);
+                let paused = self.paused.is_some();
+                // What has stood still so far is paid out first: the pong's time begins only now.
+                self.handle_reading(true, now);
                 self.start(Timer::Pong, now, self.config.pong_timeout);
-                if self.paused.is_some() {
-                    self.paused = Some(now);
-                }
+                self.handle_reading(!paused, now);
             }
         } else if progressed || self.get(Timer::Write).is_none() {
             self.start(Timer::Write, now, self.config.write_timeout);
