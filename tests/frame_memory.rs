@@ -2,6 +2,8 @@
 //!
 //! A binary of its own: the allocator counts the process.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use std::convert::Infallible;
 
 use http::{Request, Response};

@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     io::duplex,
     net::{TcpListener, TcpStream},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
@@ -30,7 +30,7 @@ use tower_websocket::{
 };
 
 use super::{
-    support_client::{TestClient, text},
+    support_client::{PATIENCE, TestClient, text},
     support_http::{Recorder, serve, serve_one},
 };
 
@@ -169,7 +169,8 @@ impl TestServer {
     pub(crate) async fn closed(&self, nth: usize) -> Closed {
         let mut seen = 0;
         loop {
-            let events = self.audit.more_than(seen).await;
+            let events = timeout(PATIENCE, self.audit.more_than(seen)).await;
+            let events = events.expect("the connection does not end");
             seen = events.len();
             let closed: Vec<_> = closed(&events).collect();
             if let Some(it) = closed.get(nth) {

@@ -269,4 +269,4 @@ pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xa;
 
 /// Longer than anything that a test waits for. It passes at once: the clock is paused.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60 * 60);
