@@ -1,0 +1,408 @@
+//! What is written down, and what never is. A binary of its own: the subscriber is the process's.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tower::{ServiceBuilder, service_fn};
+use tower_layer::Identity;
+use tower_websocket::{
+    Anonymous, AuditEvent, AuditSink, AuthFailure, Authenticate, CloseReason, Connection,
+    DecodeLayer, Failure, Inbound, Member, Message, OpenRooms, Quota, RateLimitLayer, Reply,
+    RequireAuthLayer, Rooms, RoomsLayer, Session, TracingSink, WebSocketLayer,
+    room::service::{self, ClientMessage, ServerMessage, credentials},
+};
+use tracing::Metadata;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    fmt::{self, MakeWriter},
+    prelude::*,
+};
+
+use self::{
+    support_http::handshake_with,
+    support_slow::{FrozenClock, Server, User, chat, frame, quiet, say},
+};
+
+#[path = "it/echo.rs"]
+mod echo;
+#[path = "it/support_http.rs"]
+#[allow(dead_code, reason = "shared with the other binary")]
+mod support_http;
+#[path = "it/support_slow.rs"]
+#[allow(dead_code, reason = "shared with the other binary")]
+mod support_slow;
+
+/// What was logged; audit events wait while the gate is shut.
+#[derive(Clone, Default)]
+struct Log(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    bytes: Mutex<Vec<u8>>,
+    shut: Mutex<bool>,
+    opened: Condvar,
+}
+
+/// All levels and crates, `log` included, through the filter that the manual asks for.
+static FILTERED: LazyLock<Log> = LazyLock::new(Log::default);
+/// What tungstenite says, which the filter keeps out.
+static ENGINE: LazyLock<Log> = LazyLock::new(Log::default);
+/// The gate stands in everybody's way, so tests that use the log take turns.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
+    static SUBSCRIBED: LazyLock<()> = LazyLock::new(|| {
+        let filter = EnvFilter::new("trace,tungstenite=info,tokio_tungstenite=info");
+        let engine = EnvFilter::new("off,tungstenite=trace");
+        tracing_subscriber::registry()
+            .with(fmt::layer().with_ansi(false).with_writer(FILTERED.clone()).with_filter(filter))
+            .with(fmt::layer().with_ansi(false).with_writer(ENGINE.clone()).with_filter(engine))
+            // Installs the bridge from `log` as well.
+            .init();
+    });
+    LazyLock::force(&SUBSCRIBED);
+    TURN.lock().await
+}
+
+impl Log {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.bytes.lock().unwrap()
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        self.bytes().windows(text.len()).any(|it| it == text.as_bytes())
+    }
+
+    fn shut(&self, shut: bool) {
+        *self.0.shut.lock().unwrap() = shut;
+        self.0.opened.notify_all();
+    }
+
+    /// Waits for the sink's worker, which is a thread.
+    async fn wait_for(&self, text: &str) {
+        for _ in 0..20_000 {
+            if self.contains(text) {
+                return;
+            }
+            tokio::task::spawn_blocking(std::thread::yield_now).await.unwrap();
+        }
+        panic!("{text} was never logged");
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self {
+        if meta.target() == "tower_websocket::audit" {
+            let shut = self.0.shut.lock().unwrap();
+            drop(self.0.opened.wait_while(shut, |shut| *shut).unwrap());
+        }
+        self.clone()
+    }
+}
+
+/// Both the test's sink and the one under test.
+struct Both(TracingSink, Arc<support_slow::Audit>);
+
+impl AuditSink for Both {
+    fn record(&self, event: AuditEvent) {
+        self.0.record(event.clone());
+        self.1.record(event);
+    }
+}
+
+/// The user is `ada`, whatever the token, or one with an odd name.
+struct Ada;
+
+impl Authenticate for Ada {
+    type User = User;
+
+    async fn authenticate(
+        &self,
+        message: &Message,
+        connection: &Connection,
+    ) -> Result<Session<User>, AuthFailure> {
+        let token = credentials(message).ok_or(AuthFailure::Required)?;
+        let name = if token.as_str() == "odd" { ODD } else { "ada" };
+        let session = Session::new(User(name.to_owned())).reply(Message::text("welcome"));
+        tracing::info!(?token, ?message, ?session, ?connection, "asked");
+        Ok(session)
+    }
+}
+
+/// Two lines, a terminal's escape sequence and a change of the writing direction.
+const ODD: &str = "ada\r\nINFO forged\u{1b}[31m\u{202e}";
+
+async fn handle(
+    inbound: Inbound<ClientMessage, Member<User, (), ServerMessage>>,
+) -> Result<Reply<ServerMessage>, Failure<ServerMessage>> {
+    tracing::info!(?inbound, "handling");
+    service::handle(inbound).await
+}
+
+fn endpoint(audit: &Arc<support_slow::Audit>) -> WebSocketLayer {
+    let messages = ServiceBuilder::new()
+        .layer(RateLimitLayer::per_connection(Quota::per_second(1_000)))
+        .layer(RequireAuthLayer::new(Ada))
+        .layer(DecodeLayer::<ClientMessage>::json())
+        .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
+    tracing::info!(?messages, "stack");
+    let layer = WebSocketLayer::new(messages, service_fn(handle)).connection(quiet());
+    layer.audit(Both(TracingSink::new(), Arc::clone(audit)))
+}
+
+// covers: LG-01
+#[tokio::test]
+async fn no_secret_is_ever_logged() {
+    let _turn = turn().await;
+    let audit = Arc::default();
+    let server = Server::start_unrecorded(endpoint(&audit));
+
+    let mut refused = server.connect_raw().await;
+    refused.send(handshake_with("X", &[]).replace("/ws", "/ws?token=SECRET-query")).await;
+    assert!(refused.head().await.starts_with("HTTP/1.1 400"));
+
+    let request = handshake_with("Sec-WebSocket-Protocol", &["bearer.SECRET-protocol"]).replace(
+        "\r\n\r\n",
+        "\r\nCookie: session=SECRET-cookie\r\nAuthorization: Bearer SECRET-header\r\n\r\n",
+    );
+    let mut peer = server.connect_with(&request).await;
+    peer.text(r#"{"type":"auth","token":"SECRET-token"}"#).await;
+    assert_eq!(peer.message().await, "welcome");
+    peer.text(r#"{"type":"join","roomId":"r"}"#).await;
+    peer.message().await;
+    peer.text(&say("r", "SECRET-text")).await;
+    assert!(peer.message().await.contains("SECRET-text"));
+    peer.send(frame(0x88, b"\x03\xe8SECRET-reason")).await;
+    peer.until_close().await;
+
+    for first in [
+        r#"{"type":"auth","token":"SECRET-invalid","x":1}"#,
+        r#"{"type":"auth","tokn":"SECRET-typo"}"#,
+        "SECRET-raw",
+    ] {
+        let mut peer = server.connect().await;
+        peer.text(first).await;
+        peer.assert_closed(4403).await;
+    }
+    for message in [r#"{"type":"SECRET-type"}"#, r#"{"type":"ping","SECRET-key":"SECRET-value"}"#] {
+        let mut peer = server.connect().await;
+        peer.text(r#"{"type":"auth","token":"SECRET-token"}"#).await;
+        peer.message().await;
+        peer.text(message).await;
+        peer.assert_closed(1008).await;
+    }
+    let last = audit.closed(6).await.pop().unwrap();
+    FILTERED.wait_for(&format!("event=\"closed\" connection={}", last.connection)).await;
+    for event in ["handshake.rejected", "authenticated", "auth.failed", "asked", "handling"] {
+        assert!(FILTERED.contains(event), "{event} is missing: nothing was captured");
+    }
+    assert!(!FILTERED.contains("SECRET"));
+    // The filter is what keeps the engine's own words out.
+    assert!(ENGINE.contains("SECRET-token"), "without the filter there would be nothing to hide");
+}
+
+// covers: LG-10
+#[tokio::test]
+async fn nothing_a_peer_sends_forges_a_line() {
+    let _turn = turn().await;
+    let audit = Arc::default();
+    let server = Server::start_unrecorded(endpoint(&audit));
+    let long = "x".repeat(60 * 1024);
+    for (name, value) in [("Origin", "https://\u{202e}evil"), ("User-Agent", long.as_str())] {
+        let mut peer = server.connect_raw().await;
+        peer.send(handshake_with(name, &[value])).await;
+        peer.head().await;
+    }
+    let begin = FILTERED.bytes().len();
+    let rooms = [r"r\r\nINFO forged", r"\u001b[31m", r"\u202e", &long];
+    for room in rooms {
+        let mut peer = server.connect().await;
+        peer.text(r#"{"type":"auth","token":"odd"}"#).await;
+        assert_eq!(peer.message().await, "welcome");
+        peer.text(&format!(r#"{{"type":"join","roomId":"{room}"}}"#)).await;
+        peer.assert_closed(1008).await;
+    }
+    let mut peer = server.connect().await;
+    peer.text(r#"{"type":"auth","token":"odd"}"#).await;
+    peer.message().await;
+    peer.text(r#"{"type":"join","roomId":"r"}"#).await;
+    peer.message().await;
+    peer.send(frame(0x88, [&[3, 232], "\r\nINFO forged\u{1b}\u{202e}".as_bytes()].concat())).await;
+    peer.until_close().await;
+    let last = audit.closed(5).await.pop().unwrap();
+    FILTERED.wait_for(&format!("event=\"closed\" connection={}", last.connection)).await;
+    let text = String::from_utf8(FILTERED.bytes()[begin..].to_vec()).unwrap();
+    assert!(text.contains("INFO forged"), "the user's name is in the log");
+    for line in text.lines().filter(|it| it.contains("tower_websocket::audit")) {
+        assert!(line.len() < 1_024, "{line}");
+    }
+    for line in text.lines() {
+        // Every line is an event of its own: it begins with the year.
+        assert!(line.starts_with("20"), "{line:?}");
+        assert!(!line.contains(['\u{1b}', '\u{202e}', '\r']), "{line:?}");
+    }
+}
+
+// covers: LG-02
+#[tokio::test]
+async fn a_log_that_stalls_stalls_nothing_else_and_losses_are_counted() {
+    let _turn = turn().await;
+    let audit: Arc<support_slow::Audit> = Arc::default();
+    let sink = TracingSink::new();
+    let server =
+        Server::start_unrecorded(chat(&Rooms::new()).audit(Both(sink.clone(), Arc::clone(&audit))));
+    FILTERED.shut(true);
+    let mut peer = server.member("ada", "r").await;
+    for n in 0..10_000 {
+        peer.text(&say("r", &format!("text-{n}"))).await;
+        assert!(peer.message().await.contains(&format!("text-{n}")));
+    }
+    peer.send(frame(0x88, [3, 232])).await;
+    peer.assert_closed(1000).await;
+    audit.closed(1).await;
+    FILTERED.shut(false);
+    FILTERED.wait_for("event=\"audit.dropped\" count=").await;
+}
+
+// covers: LG-11
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_refusals_is_one_record_a_second() {
+    let clock = FrozenClock::new();
+    let error = |_: &_| ServerMessage::Error { code: "invalid", request_id: None, room_id: None };
+    let messages = ServiceBuilder::new()
+        .layer(RequireAuthLayer::new(Ada))
+        .layer(DecodeLayer::<ClientMessage>::json().reply_invalid(error, std::num::NonZeroU32::MAX))
+        .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
+    let server =
+        Server::start(WebSocketLayer::new(messages, service_fn(handle)).connection(quiet()));
+    let mut peer = server.connect().await;
+    peer.text(r#"{"type":"auth","token":"t"}"#).await;
+    peer.message().await;
+    for second in 0..3 {
+        for _ in 0..1_000 {
+            peer.text("{}").await;
+            peer.message().await;
+        }
+        let refusals = server.audit.refusals();
+        assert_eq!(refusals.len(), second + 1);
+        assert_eq!(refusals[second].suppressed, if second == 0 { 0 } else { 999 });
+        tokio::time::advance(Duration::from_millis(1_000)).await;
+    }
+    // A flood of pings is one record, and one for the end.
+    let mut peer = server.connect().await;
+    let sent = peer.flood(&frame(0x89, ""), 1_000).await;
+    assert!(sent > 0);
+    drop(clock);
+    let closed = server.audit.closed(1).await;
+    assert_eq!(closed[0].rule, "frame.control");
+    let pings = server.audit.refusals().into_iter().filter(|it| it.rule == "frame.control");
+    assert_eq!(pings.count(), 1);
+}
+
+// covers: LG-12
+#[tokio::test]
+async fn every_connection_has_one_beginning_one_end_and_one_story() {
+    let server = Server::start(chat(&Rooms::new()).connection(
+        quiet().auth_timeout(Duration::from_millis(300)).close_timeout(Duration::from_millis(300)),
+    ));
+    let auth = frame(0x81, r#"{"type":"auth","token":"ada"}"#);
+    let join = frame(0x81, r#"{"type":"join","roomId":"r"}"#);
+    let bye = frame(0x88, [3, 232]);
+    let cases: [(&str, Vec<Vec<u8>>, &str, Option<u16>); 9] = [
+        ("silence", vec![], "auth.timeout", Some(4401)),
+        ("no credentials", vec![join.clone()], "auth.required", Some(4403)),
+        (
+            "wrong ones",
+            vec![frame(0x81, r#"{"type":"auth","token":"nobody"}"#)],
+            "auth.failed",
+            Some(4403),
+        ),
+        ("goodbye", vec![auth.clone(), join.clone(), bye], "peer_closed", Some(1000)),
+        ("unmasked", vec![auth.clone(), vec![0x81, 2, b'{', b'}']], "protocol", Some(1002)),
+        ("binary", vec![auth.clone(), frame(0x82, "{}")], "message.binary", Some(1003)),
+        ("bad UTF-8", vec![auth.clone(), frame(0x81, [0xc0, 0x80])], "message.utf8", Some(1007)),
+        ("invalid", vec![auth.clone(), frame(0x81, "{}")], "message.schema", Some(1008)),
+        ("too large", vec![auth, frame(0x82, vec![0; 65_537])], "message.size", Some(1009)),
+    ];
+    for (n, (name, frames, rule, code)) in cases.into_iter().enumerate() {
+        let mut peer = server.connect().await;
+        for frame in frames {
+            peer.send(frame).await;
+        }
+        let (_, closed) = peer.until_close().await;
+        assert_eq!(closed, code, "{name}");
+        drop(peer);
+        let closed = server.audit.closed(n + 1).await;
+        assert_eq!((closed[n].rule, closed[n].intended_code), (rule, code), "{name}");
+        assert!(closed[n].flushed, "{name}");
+    }
+    // One that just goes away.
+    drop(server.user("ada").await);
+    let closed = server.audit.closed(10).await;
+    assert_eq!((closed[9].rule, closed[9].intended_code), ("lost", None));
+
+    let mut stories: HashMap<_, Vec<&str>> = HashMap::new();
+    for event in &server.audit.events() {
+        let (connection, what) = match event {
+            AuditEvent::Connected { connection, .. } => (connection, "connected"),
+            AuditEvent::Authenticated { connection, .. } => (connection, "authenticated"),
+            AuditEvent::AuthFailed { connection, .. } => (connection, "auth failed"),
+            AuditEvent::Joined { connection, .. } => (connection, "joined"),
+            AuditEvent::Left { connection, .. } => (connection, "left"),
+            AuditEvent::Refused(refusal) => (&refusal.connection, "refused"),
+            AuditEvent::Closed(closed) => (&closed.connection, "closed"),
+            other => panic!("{other:?}"),
+        };
+        stories.entry(*connection).or_default().push(what);
+    }
+    assert_eq!(stories.len(), 10);
+    for story in stories.values() {
+        let count = |what| story.iter().filter(|it| **it == what).count();
+        assert_eq!((count("connected"), count("closed")), (1, 1), "{story:?}");
+        assert_eq!((story[0], story[story.len() - 1]), ("connected", "closed"), "{story:?}");
+        assert!(count("authenticated") + count("auth failed") <= 1, "{story:?}");
+        assert_eq!(count("joined"), count("left"), "{story:?}");
+    }
+}
+
+// covers: LG-01
+#[tokio::test]
+async fn a_raw_message_shows_its_length_only() {
+    let _turn = turn().await;
+    let handler = service_fn(async |inbound: Inbound<Message, Anonymous>| {
+        tracing::info!(message = ?inbound.message, text = ?inbound, "raw");
+        let reply = Reply::one(inbound.message);
+        let failure = Failure::Reply(Message::text("SECRET-reply"));
+        tracing::info!(?reply, ?failure, "answer");
+        Ok::<_, CloseReason>(reply)
+    });
+    let layer = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();
+    tracing::info!(?layer, "layer");
+    let server = Server::start(layer);
+    let mut peer = server.connect().await;
+    peer.text("SECRET-raw-message").await;
+    peer.message().await;
+    assert!(FILTERED.contains("Text(18 bytes)"));
+    assert!(!FILTERED.contains("SECRET"));
+}
