@@ -8,6 +8,16 @@
 //! log that stalls never holds up a connection; what does not fit is counted, and the count is in the
 //! stream (`audit.dropped`).
 //!
+//! # Deployment
+//!
+//! This crate logs no token, cookie, query or message at any level. The protocol engine beneath it
+//! does: at TRACE it prints whole messages, at DEBUG the peer's close reason, both through the `log`
+//! crate. A subscriber that takes `log` records must cap it, whatever else it is told to show:
+//!
+//! ```text
+//! RUST_LOG=debug,tungstenite=info,tokio_tungstenite=info
+//! ```
+//!
 //! # Example
 //!
 //! ```
