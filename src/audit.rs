@@ -185,6 +185,16 @@ pub struct Closed {
 /// Events go through a bounded queue to a worker thread of the sink's own, which writes them in
 /// batches: at the latest 20 ms after they were recorded. Clones share both. Before the process
 /// ends, [`flush`](Self::flush) what is queued.
+///
+/// # Deployment
+///
+/// This crate logs no token, cookie, query or message at any level. The protocol engine beneath it
+/// does: at TRACE it prints whole messages, at DEBUG the peer's close reason, both through the `log`
+/// crate. A subscriber that takes `log` records must cap it, whatever else it is told to show:
+///
+/// ```text
+/// RUST_LOG=debug,tungstenite=info,tokio_tungstenite=info
+/// ```
 #[derive(Clone)]
 pub struct TracingSink {
     /// Dropped with the last clone, which ends the worker.

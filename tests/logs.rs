@@ -47,7 +47,7 @@ struct Shared {
     opened: Condvar,
 }
 
-/// All levels and crates, `log` included, through the filter that the manual asks for.
+/// All levels and crates, `log` included, through the filter that the manual of `AuditSink` asks for.
 static FILTERED: LazyLock<Log> = LazyLock::new(Log::default);
 /// What tungstenite says, which the filter keeps out.
 static ENGINE: LazyLock<Log> = LazyLock::new(Log::default);

@@ -366,7 +366,7 @@ async fn pongs_that_nobody_reads_stop_the_reading() {
     assert_eq!(closed.longest_stall, Duration::from_secs(10));
 }
 
-// covers: FR-30, MS-01
+// covers: FR-30
 #[tokio::test(start_paused = true)]
 async fn a_peer_with_much_in_flight_reads_why_it_was_closed() {
     let (layer, _) = silent(quiet());
