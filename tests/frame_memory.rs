@@ -1,6 +1,7 @@
 //! What the header of a frame may cost in memory, whatever it announces.
 //!
 //! A binary of its own: the allocator counts the process.
+#![cfg(test)]
 
 use std::convert::Infallible;
 
