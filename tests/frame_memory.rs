@@ -1,7 +1,7 @@
 //! What the header of a frame may cost in memory, whatever it announces.
 //!
 //! A binary of its own: the allocator counts the process.
-
+#![cfg(test)]
 #![allow(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::convert::Infallible;
