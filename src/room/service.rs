@@ -20,7 +20,7 @@
 //! }
 //!
 //! let stack = ServiceBuilder::new()
-//!     .layer(RoomsLayer::<User, _, _>::new(Rooms::new(), OpenRooms))
+//!     .layer(RoomsLayer::<User, _, service::ServerMessage>::new(Rooms::new(), OpenRooms))
 //!     .service(service_fn(service::handle::<User, ()>));
 //! # drop(stack);
 //! ```
