@@ -1,4 +1,5 @@
 //! What is written down, and what never is. A binary of its own: the subscriber is the process's.
+#![cfg(test)]
 
 use std::{
     collections::HashMap,
@@ -329,7 +330,8 @@ async fn every_connection_has_one_beginning_one_end_and_one_story() {
     let auth = frame(0x81, r#"{"type":"auth","token":"ada"}"#);
     let join = frame(0x81, r#"{"type":"join","roomId":"r"}"#);
     let bye = frame(0x88, [3, 232]);
-    let cases: [(&str, Vec<Vec<u8>>, &str, Option<u16>); 9] = [
+    type Case = (&'static str, Vec<Vec<u8>>, &'static str, Option<u16>);
+    let cases: [Case; 9] = [
         ("silence", vec![], "auth.timeout", Some(4401)),
         ("no credentials", vec![join.clone()], "auth.required", Some(4403)),
         (

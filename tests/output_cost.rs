@@ -1,4 +1,5 @@
 //! What connections cost in memory and in work. A binary of its own: the allocator is the process's.
+#![cfg(test)]
 
 use std::{
     sync::{

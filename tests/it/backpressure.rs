@@ -107,7 +107,7 @@ async fn a_1013_waits_behind_what_was_written_and_nothing_is_left_out_before_it(
     let mut pushed = 0_u64;
     while connection.push(Message::text("x")).is_ok() {
         pushed += 1;
-        if pushed % 1_000 == 0 {
+        if pushed.is_multiple_of(1_000) {
             turns().await;
         }
         assert!(pushed < 10_000_000);
@@ -132,11 +132,11 @@ async fn a_lagging_peer_sees_a_gap_only_as_the_end() {
     let mut n = 0_u32;
     while connection.push(Message::text(format!("{n:01000}"))).is_ok() {
         n += 1;
-        if n % 8 == 0 {
+        if n.is_multiple_of(8) {
             turns().await;
         }
         // Reads, but not as fast as it is written to.
-        if n % 32 == 0 {
+        if n.is_multiple_of(32) {
             assert_eq!(peer.message().await, format!("{:01000}", n / 32 - 1));
         }
     }

@@ -267,19 +267,16 @@ async fn a_user_has_one_budget_on_fifty_connections() {
     // Each far below its own limit.
     for peer in &mut peers {
         peer.send(frame(0x81, r#"{"type":"ping"}"#).repeat(10)).await;
-        let (answers, code) = loop {
-            let mut answers = 0;
-            let code = loop {
-                match peer.frame().await {
-                    Frame::Data(_) => answers += 1,
-                    Frame::Close(code, _) => break code,
-                    other => panic!("{other:?}"),
-                }
-                if answers == 10 {
-                    break None;
-                }
-            };
-            break (answers, code);
+        let mut answers = 0;
+        let code = loop {
+            match peer.frame().await {
+                Frame::Data(_) => answers += 1,
+                Frame::Close(code, _) => break code,
+                other => panic!("{other:?}"),
+            }
+            if answers == 10 {
+                break None;
+            }
         };
         answered += answers;
         limited += usize::from(code == Some(1008));
