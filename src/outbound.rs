@@ -266,13 +266,6 @@ impl OutboundQueue {
         self.lock().peak_bytes
     }
 
-    /// What is counted: queued bytes, encoded bytes, messages.
-    #[cfg(test)]
-    pub(crate) fn counted(&self) -> (usize, usize, usize) {
-        let inner = self.lock();
-        (inner.queued, inner.in_flight, inner.messages)
-    }
-
     /// Wakes the driver, unless it will look anyway. The lock orders this with [`take`](Self::take).
     fn wake(&self, inner: &Inner) {
         if let Some(waker) = &inner.waker
