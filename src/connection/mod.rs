@@ -36,6 +36,9 @@ mod driver;
 mod refusal;
 mod flight;
 
+#[cfg(test)]
+mod tests;
+
 /// What a connection holds while it lives: a place under the caps on connections.
 pub(crate) trait Permit: Send + 'static {
     /// The peer was authenticated.
