@@ -324,3 +324,7 @@ const TARGET: &str = "tower_websocket::audit";
 
 /// About a second of events at full load; past it they are counted, not kept.
 const QUEUED_EVENTS: usize = 8192;
+
+#[cfg(test)]
+#[path = "tests/audit.rs"]
+mod tests;

@@ -234,3 +234,7 @@ impl fmt::Debug for ConnectionId {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+#[path = "tests/handle.rs"]
+mod tests;

@@ -273,3 +273,7 @@ pub(crate) const ENTRY_OVERHEAD: usize = 64;
 /// Room for this many messages is kept when the queue has been emptied: a broadcast to a member
 /// then allocates nothing. More is given back.
 pub(crate) const KEPT_ENTRIES: usize = 16;
+
+#[cfg(test)]
+#[path = "tests/outbound.rs"]
+mod tests;
