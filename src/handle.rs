@@ -251,3 +251,7 @@ impl fmt::Debug for ConnectionId {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+#[path = "tests/handle.rs"]
+mod tests;

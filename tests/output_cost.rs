@@ -1,5 +1,5 @@
 //! What connections cost in memory and in work. A binary of its own: the allocator is the process's.
-#![cfg(test)]
+
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -209,7 +209,7 @@ where
         };
         // An error means that the queue is closed or went over its bound, which output finds out.
         let _ = reply.try_for_each(|message| {
-            *this.held = this.connection.outbound().push(message)?;
+            *this.held = this.connection.outbound().push_reply(message)?;
             Ok::<_, crate::outbound::SendError>(())
         });
     }

@@ -36,8 +36,9 @@ pub(crate) struct State {
     reason: Option<CloseReason>,
     authenticated: bool,
     deadlines: [Option<Instant>; Timer::ALL.len()],
-    /// No deadline is earlier. It may be too early itself, which costs a look at them all.
+    /// The first of them that runs; or, if `stale`, no later than it.
     earliest: Option<Instant>,
+    stale: bool,
     /// The driver stopped reading at this time.
     paused: Option<Instant>,
     ping: Ping,
@@ -129,6 +130,7 @@ impl State {
             authenticated: anonymous,
             deadlines: [None; Timer::ALL.len()],
             earliest: None,
+            stale: false,
             paused: None,
             ping: Ping::None,
             next_ping: 0,
@@ -171,6 +173,9 @@ impl State {
 
     /// Acts on every deadline that has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        // Looked for only when the first one is gone: most turns move none, or a later one.
+        self.earliest = self.poll_timeout();
+        self.stale = false;
         if self.earliest.is_none_or(|earliest| earliest > now) {
             return;
         }
@@ -204,15 +209,16 @@ impl State {
                 },
             }
         }
-        let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
-        let running = Timer::ALL.into_iter().filter(runs);
-        self.earliest = running.filter_map(|timer| self.get(timer)).min();
+        self.stale = true;
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) must be called next: no later than the first
-    /// deadline.
+    /// When [`handle_timeout`](Self::handle_timeout) must be called next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.earliest
+        if !self.stale {
+            return self.earliest;
+        }
+        let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
+        Timer::ALL.into_iter().filter(runs).filter_map(|timer| self.get(timer)).min()
     }
 
     /// The payload of a ping to send now.
@@ -286,7 +292,10 @@ impl State {
     /// The driver reads, or does not.
     pub(crate) fn handle_reading(&mut self, reads: bool, now: Instant) {
         match (self.paused, reads) {
-            (None, false) => self.paused = Some(now),
+            (None, false) => {
+                self.paused = Some(now);
+                self.stale = true;
+            }
             (Some(since), true) => {
                 self.paused = None;
                 let stood_still = now.saturating_duration_since(since);
@@ -382,8 +391,10 @@ impl State {
     }
 
     fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
-        if let Some(slot) = self.deadlines.get_mut(timer as usize) {
-            *slot = deadline;
+        let Some(slot) = self.deadlines.get_mut(timer as usize) else { return };
+        let old = std::mem::replace(slot, deadline);
+        if old.is_some() && old == self.earliest {
+            self.stale = true;
         }
         if let Some(deadline) = deadline
             && self.earliest.is_none_or(|earliest| deadline < earliest)
