@@ -234,7 +234,10 @@ where
             Poll::Ready(Ok(()))
         }));
         let failure = match called {
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                this.state.handle_call_pending(now);
+                return Poll::Pending;
+            }
             Ok(Poll::Ready(Ok(()))) => return Poll::Ready(()),
             Ok(Poll::Ready(Err(failure))) => failure,
             Err(_panic) => Failure::Close(CloseReason::HandlerFailed),
@@ -327,7 +330,7 @@ where
                     this.engine.give_back();
                 }
                 if this.call.is_none() && this.state.phase() == Phase::Finishing {
-                    this.state.handle_finished(now);
+                    this.state.cut_short(now);
                 }
             }
             Written::Pending => {
@@ -358,6 +361,9 @@ where
         }
         if let Some(reason) = signals.close {
             this.state.close(reason, now);
+        }
+        if signals.cut_short {
+            this.state.cut_short(now);
         }
     }
 

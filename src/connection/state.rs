@@ -17,8 +17,9 @@
 //! | [`Timer::Write`] | the last byte the socket took | 1013 |
 //! | [`Timer::Close`] | each stage of the end | the next stage |
 //!
-//! While the driver does not read, because a message is being handled, the peer's pong and the rest
-//! of its message may be waiting unread: those two deadlines stand still until it reads again.
+//! While the driver does not read, because a message is being handled, the peer's pong, the rest of its
+//! message or its next one may be waiting unread: those three deadlines stand still until it reads
+//! again.
 
 use std::{
     sync::Arc,
@@ -107,7 +108,7 @@ impl Timer {
 
     /// Whether the deadline stands still while the driver does not read.
     fn pauses(self) -> bool {
-        matches!(self, Self::Message | Self::Pong)
+        matches!(self, Self::Message | Self::Pong | Self::Idle)
     }
 }
 
@@ -171,6 +172,13 @@ impl State {
         self.enter(if lost { Phase::Done } else { next }, now);
     }
 
+    /// Cuts a graceful end short, for the reason it already has.
+    pub(crate) fn cut_short(&mut self, now: Instant) {
+        if self.phase == Phase::Finishing {
+            self.enter(Phase::Closing, now);
+        }
+    }
+
     /// Acts on every deadline that has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         // Looked for only when the first one is gone: most turns move none, or a later one.
@@ -191,6 +199,10 @@ impl State {
                 Timer::Session => self.close(CloseReason::SessionExpired, now),
                 Timer::Handler => self.close(CloseReason::HandlerTimeout, now),
                 Timer::Message => self.close(CloseReason::MessageTooSlow, now),
+                // Behind the rest of a message the pong cannot come; that has a deadline of its own.
+                Timer::Pong if self.partial_message.is_some() => {
+                    self.start(Timer::Pong, now, self.config.pong_timeout);
+                }
                 Timer::Pong => self.close(CloseReason::DeadPeer, now),
                 Timer::Idle => self.close(CloseReason::Idle, now),
                 Timer::Write => self.close(CloseReason::WriteTimeout, now),
@@ -239,7 +251,7 @@ impl State {
         }
     }
 
-    /// A call did not finish in the turn it began.
+    /// A call did not finish in the turn it began, or could not begin.
     pub(crate) fn handle_call_pending(&mut self, now: Instant) {
         if self.get(Timer::Handler).is_none() && self.phase == Phase::Open {
             self.start(Timer::Handler, now, self.config.handler_timeout);
@@ -299,7 +311,7 @@ impl State {
             (Some(since), true) => {
                 self.paused = None;
                 let stood_still = now.saturating_duration_since(since);
-                for timer in [Timer::Message, Timer::Pong] {
+                for timer in Timer::ALL.into_iter().filter(|timer| timer.pauses()) {
                     let deadline = self.get(timer);
                     self.set(timer, deadline.and_then(|it| it.checked_add(stood_still)));
                 }
@@ -325,13 +337,6 @@ impl State {
             }
         } else if progressed || self.get(Timer::Write).is_none() {
             self.start(Timer::Write, now, self.config.write_timeout);
-        }
-    }
-
-    /// The call in flight and the queue are done with.
-    pub(crate) fn handle_finished(&mut self, now: Instant) {
-        if self.phase == Phase::Finishing {
-            self.enter(Phase::Closing, now);
         }
     }
 

@@ -12,6 +12,7 @@ mod backpressure;
 mod ending;
 mod faults;
 mod driver_properties;
+mod corners;
 mod scanner;
 mod scanner_oracle;
 mod scanner_reports;

@@ -115,7 +115,7 @@ impl Run {
             Operation::Output { pending, progressed } => {
                 self.state.handle_output(*pending, *progressed, now);
             }
-            Operation::Finished => self.state.handle_finished(now),
+            Operation::Finished => self.state.cut_short(now),
             Operation::CloseFlushed => self.state.handle_close_flushed(),
             Operation::TransportEnd => self.state.handle_transport_end(now),
             Operation::Refill => self.refilled += u64::from(self.state.control_refill(now)),
