@@ -367,6 +367,7 @@ where
         this.connection.outbound().close();
         this.output.discard(this.connection.outbound());
         *this.slot = None;
+        this.engine.wire_mut().abandon();
         // Code of the application: if its destructors panic, the connection ends all the same.
         let _ = catch_unwind(AssertUnwindSafe(|| this.call.set(None)));
         let stack = this.stack.take();

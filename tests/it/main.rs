@@ -25,6 +25,7 @@ mod ghosts;
 mod support_slow;
 mod metered;
 mod backpressure;
+mod budget;
 mod fairness;
 mod rate_limit;
 mod compose;
