@@ -164,7 +164,10 @@ impl Output {
                 let Some(message) = self.taken.pop_front() else {
                     break;
                 };
+                self.detached = self.detached.saturating_sub(1);
                 if message.len() > self.max_message_size {
+                    // It is discarded with the others, and uncharged then.
+                    self.taken.push_front(message);
                     return Written::TooLarge;
                 }
                 encoded.add(&message);

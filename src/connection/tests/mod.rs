@@ -1,3 +1,4 @@
+mod output;
 mod scanner;
 mod scanner_oracle;
 mod scanner_reports;
