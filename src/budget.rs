@@ -7,7 +7,8 @@
 //!
 //! 1. Up to the *soft mark* nothing happens.
 //! 2. Above it new handshakes get `503`, and the connection that holds most is closed with 1013; again
-//!    with each further 128th of the budget.
+//!    with each further 128th of the budget, unless what the connections that are closing still hold
+//!    is enough.
 //! 3. The budget itself is never passed: what would pass it is not queued, or not read, and that
 //!    connection is closed with 1013.
 //!
@@ -67,15 +68,24 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Balance {
     held: AtomicUsize,
-    /// Was told to close once; that it still holds something is a matter of time.
-    evicted: AtomicBool,
+    /// The connection is closing: that it still holds something is a matter of time.
+    leaving: AtomicBool,
 }
 
-/// What one connection holds of the budget. Dropping it gives everything back.
+/// What one connection holds of the budget: its queue and its input charge the same account, so that
+/// the largest holder is the largest connection. Dropping it gives everything back.
 pub(crate) struct Account {
     shared: Arc<Shared>,
-    key: usize,
+    /// Its place among the accounts, until it is closed.
+    key: Mutex<Option<usize>>,
     balance: Arc<Balance>,
+}
+
+/// What a connection's input holds of its account. Dropping it gives that back.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    account: Arc<Account>,
+    held: usize,
 }
 
 impl MemoryBudget {
@@ -109,7 +119,7 @@ impl MemoryBudget {
     pub(crate) fn open(&self, queue: Weak<OutboundQueue>) -> Account {
         let balance = Arc::<Balance>::default();
         let entry = Entry { balance: Arc::clone(&balance), queue };
-        let key = self.shared.accounts().insert(entry);
+        let key = Mutex::new(Some(self.shared.accounts().insert(entry)));
         Account { shared: Arc::clone(&self.shared), key, balance }
     }
 }
@@ -127,39 +137,42 @@ impl Account {
     }
 
     pub(crate) fn shrink(&self, bytes: usize) {
+        let shared = &self.shared;
         self.balance.held.fetch_sub(bytes, Ordering::Relaxed);
-        self.shared.used.fetch_sub(bytes, Ordering::Relaxed);
+        let used = shared.used.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes);
+        if used <= shared.soft && shared.relieve_above.load(Ordering::Relaxed) != shared.soft {
+            shared.relieve_above.store(shared.soft, Ordering::Relaxed);
+        }
+    }
+
+    /// The connection is about to end: closing it again would relieve nobody.
+    pub(crate) fn leave(&self) {
+        self.balance.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// The connection has ended; who kept a handle on it keeps the account out of the others' way.
+    pub(crate) fn close(&self) {
+        let key = self.key.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(key) = key {
+            self.shared.accounts().try_remove(key);
+        }
     }
 
     /// Closes the largest holder if the budget is tight. No lock of a queue may be held.
     pub(crate) fn relieve(&self) {
         let shared = &self.shared;
         let used = shared.used.load(Ordering::Relaxed);
-        if used <= shared.soft {
-            shared.relieve_above.store(shared.soft, Ordering::Relaxed);
-            return;
-        }
         let above = shared.relieve_above.load(Ordering::Relaxed);
-        let step = shared.limit / STEPS;
+        // A budget that was filled in one go is above its last step, too.
+        let next = used.saturating_add(shared.limit / STEPS).min(shared.limit - 1);
+        let relaxed = Ordering::Relaxed;
         if used <= above
-            || shared
-                .relieve_above
-                .compare_exchange(above, used + step, Ordering::Relaxed, Ordering::Relaxed)
-                .is_err()
+            || shared.relieve_above.compare_exchange(above, next, relaxed, relaxed).is_err()
         {
             return;
         }
-        let largest = {
-            let accounts = shared.accounts();
-            let here = accounts.iter().map(|(_, entry)| entry);
-            let here = here.filter(|it| !it.balance.evicted.load(Ordering::Relaxed));
-            here.max_by_key(|it| it.balance.held.load(Ordering::Relaxed)).map(|entry| {
-                entry.balance.evicted.store(true, Ordering::Relaxed);
-                entry.queue.clone()
-            })
-        };
         // Outside of the lock: this may be the last owner of the queue, and so of its account.
-        if let Some(queue) = largest.and_then(|it| it.upgrade()) {
+        if let Some(queue) = shared.largest().and_then(|it| it.upgrade()) {
             queue.evict();
         }
     }
@@ -167,8 +180,38 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.shared.accounts().try_remove(self.key);
-        self.shared.used.fetch_sub(self.balance.held.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.close();
+        self.shrink(self.balance.held.load(Ordering::Relaxed));
+    }
+}
+
+impl Charge {
+    pub(crate) fn new(account: Arc<Account>) -> Self {
+        Self { account, held: 0 }
+    }
+
+    /// Bytes charged now.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Charges `held` bytes in all, unless that would pass the budget.
+    pub(crate) fn set(&mut self, held: usize) -> bool {
+        if held <= self.held {
+            self.account.shrink(self.held - held);
+        } else if !self.account.try_grow(held - self.held) {
+            return false;
+        } else {
+            self.account.relieve();
+        }
+        self.held = held;
+        true
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.shrink(self.held);
     }
 }
 
@@ -176,6 +219,28 @@ impl Shared {
     /// Held to add or remove an entry, or to look for the largest. No other lock is taken under it.
     fn accounts(&self) -> MutexGuard<'_, Slab<Entry>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection to close, which counts as leaving from here on; none if what is held by those
+    /// that are leaving will do.
+    fn largest(&self) -> Option<Weak<OutboundQueue>> {
+        let accounts = self.accounts();
+        let mut leaving = 0;
+        let mut largest = None;
+        for (_, entry) in &*accounts {
+            let held = entry.balance.held.load(Ordering::Relaxed);
+            if entry.balance.leaving.load(Ordering::Relaxed) {
+                leaving += held;
+            } else if largest.is_none_or(|(most, _)| held > most) {
+                largest = Some((held, entry));
+            }
+        }
+        let (_, entry) = largest?;
+        if self.used.load(Ordering::Relaxed).saturating_sub(leaving) <= self.soft {
+            return None;
+        }
+        entry.balance.leaving.store(true, Ordering::Relaxed);
+        Some(Weak::clone(&entry.queue))
     }
 }
 
@@ -197,3 +262,7 @@ impl fmt::Debug for Account {
 /// How finely the room above the soft mark is given out: a quarter of these, at most, are closed
 /// before the budget is reached.
 const STEPS: usize = 128;
+
+#[cfg(test)]
+#[path = "tests/budget.rs"]
+mod tests;

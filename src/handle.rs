@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::{AuditEvent, AuditSink, Refusal},
-    budget::{Account, MemoryBudget},
+    budget::{Charge, MemoryBudget},
     clock,
     close::CloseReason,
     message::Message,
@@ -38,7 +38,6 @@ struct Shared {
     peer: Option<SocketAddr>,
     opened: Instant,
     audit: Arc<dyn AuditSink>,
-    budget: Option<MemoryBudget>,
     outbound: Arc<OutboundQueue>,
     /// Set once, by the authentication layer; read by audit records and per-user limits.
     user: OnceLock<Arc<str>>,
@@ -84,7 +83,6 @@ impl Connection {
                 peer,
                 opened: Instant::now(),
                 audit,
-                budget: budget.cloned(),
                 outbound,
                 user: OnceLock::new(),
                 rtt: AtomicU64::new(0),
@@ -153,9 +151,9 @@ impl Connection {
         &self.shared.outbound
     }
 
-    /// An account for what the connection's input holds, if the process has a budget.
-    pub(crate) fn account(&self) -> Option<Account> {
-        Some(self.shared.budget.as_ref()?.open(Arc::downgrade(&self.shared.outbound)))
+    /// Where what the connection's input holds is charged, if the process has a budget.
+    pub(crate) fn input_charge(&self) -> Option<Charge> {
+        self.shared.outbound.account().map(|it| Charge::new(Arc::clone(it)))
     }
 
     pub(crate) fn opened(&self) -> Instant {

@@ -58,7 +58,7 @@ pub(crate) struct OutboundLimits {
 pub(crate) struct OutboundQueue {
     limits: OutboundLimits,
     /// Where what the queue holds is charged, if the process has a budget.
-    account: Option<Account>,
+    account: Option<Arc<Account>>,
     /// Whether the driver will look at the queue without being woken: it was woken since it last
     /// looked, or is in the middle of a turn, which ends with a look.
     awake: AtomicBool,
@@ -128,7 +128,7 @@ impl OutboundQueue {
     pub(crate) fn new(limits: OutboundLimits, account: Option<Account>) -> Self {
         Self {
             limits,
-            account,
+            account: account.map(Arc::new),
             awake: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 entries: VecDeque::new(),
@@ -141,6 +141,11 @@ impl OutboundQueue {
                 waker: None,
             }),
         }
+    }
+
+    /// Where what the connection holds is charged, if the process has a budget.
+    pub(crate) fn account(&self) -> Option<&Arc<Account>> {
+        self.account.as_ref()
     }
 
     /// Queues `message`, or drops the queue if that would pass the bound. Returns what is now
@@ -252,8 +257,26 @@ impl OutboundQueue {
         self.drop_queue(self.lock(), Phase::Closed);
     }
 
+    /// The connection's task is over: whoever still has a handle holds nothing of it any more, neither
+    /// what the socket never took nor the task itself, which a waker keeps.
+    pub(crate) fn end(&self) {
+        self.close();
+        let mut inner = self.lock();
+        (inner.queued, inner.in_flight, inner.messages) = (0, 0, 0);
+        self.settle_account(&mut inner);
+        let waker = inner.waker.take();
+        drop(inner);
+        drop(waker);
+        if let Some(account) = &self.account {
+            account.close();
+        }
+    }
+
     fn drop_queue(&self, mut inner: MutexGuard<'_, Inner>, phase: Phase) {
         inner.phase = phase;
+        if let Some(account) = &self.account {
+            account.leave();
+        }
         let dropped = std::mem::take(&mut inner.entries);
         let mut uncharged = Encoded::default();
         dropped.iter().for_each(|entry| uncharged.add(&entry.message));

@@ -20,6 +20,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
@@ -97,8 +98,9 @@ where
         read_below: usize,
         permit: P,
     ) -> Self {
-        let first = state.poll_timeout().map_or(connection.opened(), Instant::from_std);
-        let timer = sleep_until(first);
+        // Without any deadline yet, one that is later than all.
+        let never = connection.opened() + Duration::from_secs(365 * 24 * 60 * 60);
+        let timer = sleep_until(state.poll_timeout().map_or(never, Instant::from_std));
         Self {
             engine,
             state,
@@ -373,6 +375,7 @@ where
         this.connection.outbound().close();
         this.output.discard(this.connection.outbound());
         *this.slot = None;
+        this.engine.wire_mut().abandon();
         // Code of the application: if its destructors panic, the connection ends all the same.
         let _ = catch_unwind(AssertUnwindSafe(|| this.call.set(None)));
         let stack = this.stack.take();

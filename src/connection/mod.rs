@@ -80,7 +80,7 @@ pub(crate) async fn serve<Io, S, P>(
         .max_message_size(Some(config.max_message_size))
         .max_frame_size(Some(config.max_message_size))
         .accept_unmasked_frames(false);
-    let engine = Engine::new(Wire::new(io, scanner, connection.account()), protocol);
+    let engine = Engine::new(Wire::new(io, scanner, connection.input_charge()), protocol);
     let output = Output::new(config.max_outbound_message_size);
     // Half of what may be held for the peer: the other half is for what it did not ask for.
     let read_below = config.max_outbound_bytes / 2;

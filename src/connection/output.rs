@@ -165,6 +165,8 @@ impl Output {
                 };
                 self.owned = self.owned.saturating_sub(1);
                 if message.len() > self.max_message_size {
+                    // It is discarded with the others, and uncharged then.
+                    self.taken.push_front(Queued { message, borrowed: false });
                     return Written::TooLarge;
                 }
                 encoded.add(&message);

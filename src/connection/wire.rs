@@ -18,7 +18,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{budget::Account, connection::scanner::FrameScanner};
+use crate::{budget::Charge, connection::scanner::FrameScanner};
 
 /// A socket under the protocol engine.
 #[derive(Debug)]
@@ -29,9 +29,7 @@ pub(crate) struct Wire<Io> {
     bytes_in: u64,
     bytes_out: u64,
     /// Where what is read is charged, if the process has a budget.
-    account: Option<Account>,
-    /// What of it the account is charged.
-    charged: usize,
+    charge: Option<Charge>,
     /// Payload of the message that is being handled.
     in_call: usize,
     /// The budget had no room for what was read.
@@ -57,15 +55,14 @@ pub(crate) enum Filled {
 }
 
 impl<Io> Wire<Io> {
-    pub(crate) fn new(io: Io, scanner: FrameScanner, account: Option<Account>) -> Self {
+    pub(crate) fn new(io: Io, scanner: FrameScanner, charge: Option<Charge>) -> Self {
         Self {
             io,
             scanner,
             ahead: Ahead::default(),
             bytes_in: 0,
             bytes_out: 0,
-            account,
-            charged: 0,
+            charge,
             in_call: 0,
             over_budget: false,
         }
@@ -101,27 +98,30 @@ impl<Io> Wire<Io> {
 
     /// A message of `payload` bytes is being handled; or none, with zero.
     pub(crate) fn set_in_call(&mut self, payload: usize) {
-        if self.account.is_some() {
+        if self.charge.is_some() {
             self.in_call = payload;
             self.charge();
         }
     }
 
+    /// Nothing more is handled, nor handed on.
+    pub(crate) fn abandon(&mut self) {
+        self.ahead.clear();
+        self.set_in_call(0);
+    }
+
     /// Charges what this connection's input holds. The engine buffers a frame, and collects the
     /// frames of a message in a vector that grows: twice the message, at the most.
     fn charge(&mut self) -> bool {
-        let Some(account) = &self.account else { return true };
-        let held = 2 * self.scanner.announced() + self.ahead.waiting().len() + self.in_call;
-        if held <= self.charged {
-            account.shrink(self.charged - held);
-        } else if !account.try_grow(held - self.charged) {
-            self.over_budget = true;
-            return false;
-        } else {
-            account.relieve();
+        let Some(charge) = &mut self.charge else { return true };
+        let engine = self.scanner.announced().saturating_mul(2);
+        let held = engine.saturating_add(self.ahead.waiting().len()).saturating_add(self.in_call);
+        if self.over_budget {
+            // What was announced then is not in the engine, and never will be.
+            return charge.set(held.min(charge.held()));
         }
-        self.charged = held;
-        true
+        self.over_budget = !charge.set(held);
+        !self.over_budget
     }
 
     /// Whether the engine can take something without another look at the socket.

@@ -65,7 +65,8 @@ where
     }
 }
 
-/// Calls the hook when the connection's task ends, also if it panics or the runtime stops.
+/// Gives back what handles would keep, and calls the hook, when the connection's task ends: also if
+/// it panics or the runtime stops.
 struct End {
     hook: Option<Arc<dyn OnClose>>,
     connection: Connection,
@@ -73,6 +74,7 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
+        self.connection.outbound().end();
         if let Some(hook) = &self.hook {
             // A panic here, while the task unwinds from another, would end the process.
             let call = AssertUnwindSafe(|| hook.on_close(&self.connection));

@@ -32,6 +32,7 @@ mod slow_peer;
 mod support_slow;
 mod metered;
 mod backpressure;
+mod budget;
 mod fairness;
 mod rate_limit;
 mod compose;

@@ -13,6 +13,7 @@ mod ending;
 mod faults;
 mod driver_properties;
 mod corners;
+mod output;
 mod scanner;
 mod scanner_oracle;
 mod scanner_reports;
