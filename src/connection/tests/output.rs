@@ -49,7 +49,7 @@ impl Line {
     }
 
     fn push(&self, bytes: impl Into<Bytes>) {
-        self.queue.push(Message::binary(bytes)).unwrap();
+        self.queue.push_reply(Message::binary(bytes)).unwrap();
     }
 
     fn poll(&mut self) -> Written {
