@@ -1,17 +1,5 @@
 //! The promises of the crate, over real sockets.
 #![cfg(test)]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed; clippy.toml knows test functions, not helpers"
-)]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "the lints know test functions, not their helpers"
-)]
 
 mod support_http;
 mod support_client;
