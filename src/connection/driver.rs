@@ -70,6 +70,8 @@ pin_project! {
         held: usize,
         // The socket took less than there was at the last try.
         blocked: bool,
+        // The peer's close frame was read, which the engine answers by itself.
+        peer_closed: bool,
         close_sent: bool,
         shut_down: bool,
         lingered: usize,
@@ -112,6 +114,7 @@ where
             read_below,
             held: 0,
             blocked: false,
+            peer_closed: false,
             close_sent: false,
             shut_down: false,
             lingered: 0,
@@ -275,6 +278,7 @@ where
                 }
             }
             Some(Ok(tungstenite::Message::Close(_))) => {
+                *this.peer_closed = true;
                 let code = this.engine.wire().scanner().close_code();
                 this.flight.received_code = code;
                 this.state.close(CloseReason::PeerClosed(code), now);
@@ -377,8 +381,7 @@ where
     /// The end: close frame, shutdown, lingering.
     fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let this = self.project();
-        // After the peer's close frame the engine answers by itself, with the same code.
-        let by_peer = matches!(this.state.reason(), Some(CloseReason::PeerClosed(_)));
+        let by_peer = *this.peer_closed;
         if !std::mem::replace(this.close_sent, true) {
             let reason = this.state.reason().filter(|_| !by_peer);
             if let Some((code, text)) = reason.and_then(|it| Some((it.code()?, it.text()))) {

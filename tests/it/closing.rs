@@ -99,8 +99,20 @@ async fn a_close_frame_is_answered_with_its_code_if_that_is_legal() {
         drop(client);
         let closed = server.closed(nth).await;
         assert_eq!(closed.received_code, received, "{stimulus:x?}: {closed:?}");
+        assert_eq!(closed.intended_code, Some(answered), "{stimulus:x?}: {closed:?}");
         assert!(closed.flushed);
     }
+}
+
+/// A relay that closes one side as the other was closed: there is no close frame to answer.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_not_closed_is_told_whatever_the_reason() {
+    let server = TestServer::echo(quiet()).await;
+    let mut client = server.connect().await;
+    server.probe.connection(0).close(CloseReason::PeerClosed(Some(4100)));
+    client.assert_closed(4100).await;
+    let closed = server.closed(0).await;
+    assert_eq!((closed.intended_code, closed.received_code), (Some(4100), None));
 }
 
 // covers: FR-25
@@ -114,6 +126,7 @@ async fn a_close_frame_without_a_code_is_answered_in_kind() {
     client.assert_eof().await;
     let closed = server.closed(0).await;
     assert_eq!((closed.rule, closed.received_code), ("peer_closed", None));
+    assert_eq!((closed.intended_code, closed.flushed), (None, true));
 }
 
 // covers: FR-28
