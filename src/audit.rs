@@ -315,15 +315,18 @@ impl fmt::Debug for TracingSink {
 fn work(queue: &Weak<Queue>, write: impl Fn(&AuditEvent)) {
     while let Some(queue) = queue.upgrade() {
         let (events, lost) = queue.take_batch();
-        if lost > 0 {
-            tracing::warn!(target: TARGET, event = "audit.dropped", count = lost);
-        }
-        // A subscriber that panics costs one event, which is counted, not the audit log.
-        let unwritten =
-            |event: &&AuditEvent| catch_unwind(AssertUnwindSafe(|| write(event))).is_err();
-        let lost = events.iter().filter(unwritten).count();
-        queue.batch_written(lost as u64);
+        queue.batch_written(write_batch(&events, lost, &write));
     }
+}
+
+/// Reports `lost` events and writes the others; says how many are lost now.
+///
+/// A subscriber that panics costs what it was given, which is counted, not the audit log.
+fn write_batch(events: &[AuditEvent], lost: u64, write: impl Fn(&AuditEvent)) -> u64 {
+    let panics = |write: &dyn Fn()| catch_unwind(AssertUnwindSafe(write)).is_err();
+    let report = || tracing::warn!(target: TARGET, event = "audit.dropped", count = lost);
+    let unreported = if lost > 0 && panics(&report) { lost } else { 0 };
+    events.iter().filter(|event| panics(&|| write(event))).count() as u64 + unreported
 }
 
 fn write(event: &AuditEvent) {
@@ -398,3 +401,7 @@ const BATCH: Duration = Duration::from_millis(20);
 
 /// How often an idle worker looks whether its sink still exists.
 const WORKER_PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[path = "tests/audit.rs"]
+mod tests;

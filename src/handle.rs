@@ -55,6 +55,8 @@ struct Shared {
 pub(crate) struct Signals {
     /// The first reason given by [`Connection::close`].
     pub(crate) close: Option<CloseReason>,
+    /// A later reason leaves no time for a graceful end.
+    pub(crate) cut_short: bool,
     /// The peer was authenticated; the inner value is when its session expires.
     pub(crate) authenticated: Option<Option<Instant>>,
 }
@@ -123,9 +125,17 @@ impl Connection {
     }
 
     /// Closes the connection. The first reason given wins; the call does not wait.
+    ///
+    /// [`CloseReason::PeerClosed`] and [`CloseReason::Lost`] are what only the driver can find out:
+    /// given here, they count as [`CloseReason::Normal`].
     pub fn close(&self, reason: CloseReason) {
+        let reason = match reason {
+            CloseReason::PeerClosed(_) | CloseReason::Lost => CloseReason::Normal,
+            reason => reason,
+        };
         {
             let mut signals = self.signals();
+            signals.cut_short |= signals.close.is_some() && !reason.is_graceful();
             signals.close.get_or_insert(reason);
             self.shared.signalled.store(true, Ordering::Release);
         }
@@ -249,3 +259,7 @@ impl fmt::Debug for ConnectionId {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+#[path = "tests/handle.rs"]
+mod tests;

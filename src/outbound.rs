@@ -37,6 +37,14 @@ pub enum SendError {
     Closed(Message),
 }
 
+/// A message in a queue.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) message: Message,
+    /// The payload may be a slice of the connection's read buffer.
+    pub(crate) borrowed: bool,
+}
+
 /// How much a connection may hold for its peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutboundLimits {
@@ -58,7 +66,7 @@ pub(crate) struct OutboundQueue {
 }
 
 struct Inner {
-    entries: VecDeque<Message>,
+    entries: VecDeque<Queued>,
     /// Payload and overhead of what is queued here, or taken by the driver and not yet encoded.
     queued: usize,
     /// Bytes encoded and not yet taken by the socket.
@@ -143,27 +151,37 @@ impl OutboundQueue {
     /// Queues `message`, or drops the queue if that would pass the bound. Returns what is now
     /// [`held`](Self::held) for the peer.
     pub(crate) fn push(&self, message: Message) -> Result<usize, SendError> {
+        self.queue(Queued { message, borrowed: false })
+    }
+
+    /// The same for a reply, which may be what the peer has just sent. It is copied if it has to wait.
+    pub(crate) fn push_reply(&self, message: Message) -> Result<usize, SendError> {
+        self.queue(Queued { message, borrowed: true })
+    }
+
+    fn queue(&self, entry: Queued) -> Result<usize, SendError> {
+        let message = &entry.message;
         let charge = message.len() + ENTRY_OVERHEAD;
         let mut inner = self.lock();
         if inner.phase != Phase::Open {
-            return Err(SendError::Closed(message));
+            return Err(SendError::Closed(entry.message));
         }
         let held = inner.queued + inner.in_flight + charge;
         if held > self.limits.bytes || inner.messages >= self.limits.messages {
             self.drop_queue(inner, Phase::Overflowed);
-            return Err(SendError::Full(message));
+            return Err(SendError::Full(entry.message));
         }
         if let Some(account) = &self.account {
             if !account.try_grow(charge) {
                 self.drop_queue(inner, Phase::Evicted);
-                return Err(SendError::Full(message));
+                return Err(SendError::Full(entry.message));
             }
             inner.charged += charge;
         }
         inner.queued += charge;
         inner.messages += 1;
         inner.peak_bytes = inner.peak_bytes.max(held);
-        inner.entries.push_back(message);
+        inner.entries.push_back(entry);
         self.wake(&inner);
         let held = inner.held(self.limits);
         drop(inner);
@@ -200,7 +218,7 @@ impl OutboundQueue {
 
     /// Hands everything queued to the driver, behind what `taken` still holds, and sees to it that
     /// the next push wakes the driver's task.
-    pub(crate) fn take(&self, cx: &Context<'_>, taken: &mut VecDeque<Message>) -> Taken {
+    pub(crate) fn take(&self, cx: &Context<'_>, taken: &mut VecDeque<Queued>) -> Taken {
         let mut inner = self.lock();
         // Under the lock: whoever pushes after this finds it false, and wakes.
         self.awake.store(false, Ordering::Relaxed);
@@ -261,7 +279,7 @@ impl OutboundQueue {
         }
         let dropped = std::mem::take(&mut inner.entries);
         let mut uncharged = Encoded::default();
-        dropped.iter().for_each(|message| uncharged.add(message));
+        dropped.iter().for_each(|entry| uncharged.add(&entry.message));
         inner.queued = inner.queued.saturating_sub(uncharged.charge);
         inner.messages = inner.messages.saturating_sub(uncharged.messages);
         self.settle_account(&mut inner);
@@ -358,3 +376,7 @@ pub(crate) const ENTRY_OVERHEAD: usize = 64;
 /// Room for this many messages is kept when the queue has been emptied: a broadcast to a member
 /// then allocates nothing. More is given back.
 pub(crate) const KEPT_ENTRIES: usize = 16;
+
+#[cfg(test)]
+#[path = "tests/outbound.rs"]
+mod tests;

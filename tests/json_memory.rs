@@ -1,6 +1,7 @@
 //! What decoding a hostile message may cost in memory.
 //!
 //! The allocator counts a vector that moves twice, as the old and the new one exist at once.
+#![cfg(test)]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,10 +1,15 @@
 //! What is written down, and what never is. A binary of its own: the subscriber is the process's.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "the lints know test functions, not their helpers"
+)]
+
 use std::{
-    collections::HashMap,
     io,
     sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard},
-    time::Duration,
 };
 
 use tower::{ServiceBuilder, service_fn};
@@ -24,11 +29,14 @@ use tracing_subscriber::{
 
 use self::{
     support_http::handshake_with,
-    support_slow::{FrozenClock, Server, User, chat, frame, quiet, say},
+    support_slow::{Server, User, chat, frame, quiet, say},
 };
 
 #[path = "it/echo.rs"]
 mod echo;
+#[path = "it/slow_peer.rs"]
+#[allow(dead_code, reason = "shared with the other binary")]
+mod slow_peer;
 #[path = "it/support_http.rs"]
 #[allow(dead_code, reason = "shared with the other binary")]
 mod support_http;
@@ -283,107 +291,6 @@ async fn a_log_that_stalls_stalls_nothing_else_and_losses_are_counted() {
     audit.closed(1).await;
     FILTERED.shut(false);
     FILTERED.wait_for("event=\"audit.dropped\" count=").await;
-}
-
-// covers: LG-11
-#[tokio::test(start_paused = true)]
-async fn a_flood_of_refusals_is_one_record_a_second() {
-    let clock = FrozenClock::new();
-    let error = |_: &_| ServerMessage::Error { code: "invalid", request_id: None, room_id: None };
-    let messages = ServiceBuilder::new()
-        .layer(RequireAuthLayer::new(Ada))
-        .layer(DecodeLayer::<ClientMessage>::json().reply_invalid(error, std::num::NonZeroU32::MAX))
-        .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
-    let server =
-        Server::start(WebSocketLayer::new(messages, service_fn(handle)).connection(quiet()));
-    let mut peer = server.connect().await;
-    peer.text(r#"{"type":"auth","token":"t"}"#).await;
-    peer.message().await;
-    for second in 0..3 {
-        for _ in 0..1_000 {
-            peer.text("{}").await;
-            peer.message().await;
-        }
-        let refusals = server.audit.refusals();
-        assert_eq!(refusals.len(), second + 1);
-        assert_eq!(refusals[second].suppressed, if second == 0 { 0 } else { 999 });
-        tokio::time::advance(Duration::from_millis(1_000)).await;
-    }
-    // A flood of pings is one record, and one for the end.
-    let mut peer = server.connect().await;
-    let sent = peer.flood(&frame(0x89, ""), 1_000).await;
-    assert!(sent > 0);
-    drop(clock);
-    let closed = server.audit.closed(1).await;
-    assert_eq!(closed[0].rule, "frame.control");
-    let pings = server.audit.refusals().into_iter().filter(|it| it.rule == "frame.control");
-    assert_eq!(pings.count(), 1);
-}
-
-// covers: LG-12
-#[tokio::test]
-async fn every_connection_has_one_beginning_one_end_and_one_story() {
-    let server = Server::start(chat(&Rooms::new()).connection(
-        quiet().auth_timeout(Duration::from_millis(300)).close_timeout(Duration::from_millis(300)),
-    ));
-    let auth = frame(0x81, r#"{"type":"auth","token":"ada"}"#);
-    let join = frame(0x81, r#"{"type":"join","roomId":"r"}"#);
-    let bye = frame(0x88, [3, 232]);
-    let cases: [(&str, Vec<Vec<u8>>, &str, Option<u16>); 9] = [
-        ("silence", vec![], "auth.timeout", Some(4401)),
-        ("no credentials", vec![join.clone()], "auth.required", Some(4403)),
-        (
-            "wrong ones",
-            vec![frame(0x81, r#"{"type":"auth","token":"nobody"}"#)],
-            "auth.failed",
-            Some(4403),
-        ),
-        ("goodbye", vec![auth.clone(), join.clone(), bye], "peer_closed", Some(1000)),
-        ("unmasked", vec![auth.clone(), vec![0x81, 2, b'{', b'}']], "protocol", Some(1002)),
-        ("binary", vec![auth.clone(), frame(0x82, "{}")], "message.binary", Some(1003)),
-        ("bad UTF-8", vec![auth.clone(), frame(0x81, [0xc0, 0x80])], "message.utf8", Some(1007)),
-        ("invalid", vec![auth.clone(), frame(0x81, "{}")], "message.schema", Some(1008)),
-        ("too large", vec![auth, frame(0x82, vec![0; 65_537])], "message.size", Some(1009)),
-    ];
-    for (n, (name, frames, rule, code)) in cases.into_iter().enumerate() {
-        let mut peer = server.connect().await;
-        for frame in frames {
-            peer.send(frame).await;
-        }
-        let (_, closed) = peer.until_close().await;
-        assert_eq!(closed, code, "{name}");
-        drop(peer);
-        let closed = server.audit.closed(n + 1).await;
-        assert_eq!((closed[n].rule, closed[n].intended_code), (rule, code), "{name}");
-        assert!(closed[n].flushed, "{name}");
-    }
-    // One that just goes away.
-    drop(server.user("ada").await);
-    let closed = server.audit.closed(10).await;
-    assert_eq!((closed[9].rule, closed[9].intended_code), ("lost", None));
-
-    let mut stories: HashMap<_, Vec<&str>> = HashMap::new();
-    for event in &server.audit.events() {
-        let (connection, what) = match event {
-            AuditEvent::Connected { connection, .. } => (connection, "connected"),
-            AuditEvent::Authenticated { connection, .. } => (connection, "authenticated"),
-            AuditEvent::AuthFailed { connection, .. } => (connection, "auth failed"),
-            AuditEvent::Joined { connection, .. } => (connection, "joined"),
-            AuditEvent::Left { connection, .. } => (connection, "left"),
-            AuditEvent::Refused(refusal) => (&refusal.connection, "refused"),
-            AuditEvent::Closed(closed) => (&closed.connection, "closed"),
-            other => panic!("{other:?}"),
-        };
-        stories.entry(*connection).or_default().push(what);
-    }
-    assert_eq!(stories.len(), 10);
-    for story in stories.values() {
-        let count = |what| story.iter().filter(|it| **it == what).count();
-        assert_eq!((count("connected"), count("closed")), (1, 1), "{story:?}");
-        assert_eq!((story[0], story[story.len() - 1]), ("connected", "closed"), "{story:?}");
-        assert!(count("authenticated") + count("auth failed") <= 1, "{story:?}");
-        assert_eq!(count("joined"), count("left"), "{story:?}");
-    }
 }
 
 // covers: LG-01

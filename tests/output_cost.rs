@@ -1,5 +1,12 @@
 //! What connections cost in memory and in work. A binary of its own: the allocator is the process's.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "the lints know test functions, not their helpers"
+)]
+
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -27,6 +34,9 @@ use self::{
 mod echo;
 #[path = "it/metered.rs"]
 mod metered;
+#[path = "it/slow_peer.rs"]
+#[allow(dead_code, reason = "shared with the other binary")]
+mod slow_peer;
 #[path = "it/support_http.rs"]
 #[allow(dead_code, reason = "shared with the other binary")]
 mod support_http;

@@ -84,7 +84,7 @@ impl ConnectionConfig {
         self
     }
 
-    /// Time one message may take its handler. Raised, a stuck handler holds its connection for
+    /// Time one message may take its handler, and before that its stack to be ready for it. Raised, a stuck handler holds its connection for
     /// longer; the connection's pings go on meanwhile.
     pub const fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.handler_timeout = timeout;
@@ -100,8 +100,11 @@ impl ConnectionConfig {
 
     /// Time without a message or pong after which the peer is pinged. The first ping of a connection
     /// comes at a random moment in this interval, so that a fleet's pings do not come in step.
+    /// At least a millisecond: a connection that did nothing but ping would be no use.
     pub const fn ping_interval(mut self, interval: Duration) -> Self {
-        self.ping_interval = interval;
+        let shortest = Duration::from_millis(1);
+        let too_short = interval.as_nanos() < shortest.as_nanos();
+        self.ping_interval = if too_short { shortest } else { interval };
         self
     }
 

@@ -70,8 +70,6 @@ pin_project! {
         held: usize,
         // The socket took less than there was at the last try.
         blocked: bool,
-        // The peer's close frame was read, which the engine answers by itself.
-        peer_closed: bool,
         close_sent: bool,
         shut_down: bool,
         lingered: usize,
@@ -114,7 +112,6 @@ where
             read_below,
             held: 0,
             blocked: false,
-            peer_closed: false,
             close_sent: false,
             shut_down: false,
             lingered: 0,
@@ -212,7 +209,7 @@ where
         };
         // An error means that the queue is closed or went over its bound, which output finds out.
         let _ = reply.try_for_each(|message| {
-            *this.held = this.connection.outbound().push(message)?;
+            *this.held = this.connection.outbound().push_reply(message)?;
             Ok::<_, crate::outbound::SendError>(())
         });
     }
@@ -237,7 +234,10 @@ where
             Poll::Ready(Ok(()))
         }));
         let failure = match called {
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                this.state.handle_call_pending(now);
+                return Poll::Pending;
+            }
             Ok(Poll::Ready(Ok(()))) => return Poll::Ready(()),
             Ok(Poll::Ready(Err(failure))) => failure,
             Err(_panic) => Failure::Close(CloseReason::HandlerFailed),
@@ -278,7 +278,6 @@ where
                 }
             }
             Some(Ok(tungstenite::Message::Close(_))) => {
-                *this.peer_closed = true;
                 let code = this.engine.wire().scanner().close_code();
                 this.flight.received_code = code;
                 this.state.close(CloseReason::PeerClosed(code), now);
@@ -331,7 +330,7 @@ where
                     this.engine.give_back();
                 }
                 if this.call.is_none() && this.state.phase() == Phase::Finishing {
-                    this.state.handle_finished(now);
+                    this.state.cut_short(now);
                 }
             }
             Written::Pending => {
@@ -363,6 +362,9 @@ where
         if let Some(reason) = signals.close {
             this.state.close(reason, now);
         }
+        if signals.cut_short {
+            this.state.cut_short(now);
+        }
     }
 
     /// Drops everything that could act for the peer.
@@ -381,7 +383,8 @@ where
     /// The end: close frame, shutdown, lingering.
     fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let this = self.project();
-        let by_peer = *this.peer_closed;
+        // After the peer's close frame the engine answers by itself.
+        let by_peer = matches!(this.state.reason(), Some(CloseReason::PeerClosed(_)));
         if !std::mem::replace(this.close_sent, true) {
             let reason = this.state.reason().filter(|_| !by_peer);
             if let Some((code, text)) = reason.and_then(|it| Some((it.code()?, it.text()))) {

@@ -10,8 +10,7 @@ use tokio_tungstenite::tungstenite;
 
 use crate::{
     connection::engine::Engine,
-    message::Message,
-    outbound::{Encoded, KEPT_ENTRIES, OutboundQueue, Taken},
+    outbound::{Encoded, KEPT_ENTRIES, OutboundQueue, Queued, Taken},
 };
 
 /// The driver's side of the outbound queue.
@@ -21,9 +20,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Output {
     /// Taken from the queue, not yet encoded.
-    taken: VecDeque<Message>,
+    taken: VecDeque<Queued>,
     /// How many of them, from the front, are known to own their payload.
-    detached: usize,
+    owned: usize,
     /// Encoded bytes, pongs included, that the socket has not taken.
     in_flight: usize,
     /// Bytes the socket had taken when `in_flight` was last set right.
@@ -55,7 +54,7 @@ impl Output {
     pub(crate) fn new(max_message_size: usize) -> Self {
         Self {
             taken: VecDeque::new(),
-            detached: 0,
+            owned: 0,
             in_flight: 0,
             accepted: 0,
             unflushed: false,
@@ -137,16 +136,16 @@ impl Output {
 
     /// Makes what must wait own its payload: a reply may be a slice of the read buffer.
     fn detach(&mut self) {
-        for message in self.taken.iter_mut().skip(self.detached) {
-            *message = std::mem::take(message).detached();
+        for entry in self.taken.iter_mut().skip(self.owned).filter(|entry| entry.borrowed) {
+            entry.message = std::mem::take(&mut entry.message).detached();
         }
-        self.detached = self.taken.len();
+        self.owned = self.taken.len();
     }
 
     /// Forgets what was not encoded yet.
     pub(crate) fn discard(&mut self, queue: &OutboundQueue) {
         let mut discarded = Encoded::default();
-        std::mem::take(&mut self.taken).iter().for_each(|message| discarded.add(message));
+        std::mem::take(&mut self.taken).iter().for_each(|entry| discarded.add(&entry.message));
         queue.settle(discarded, self.in_flight);
     }
 
@@ -161,15 +160,16 @@ impl Output {
     {
         loop {
             while self.in_flight < WRITE_CHUNK {
-                let Some(message) = self.taken.pop_front() else {
+                let Some(entry) = self.taken.pop_front() else {
                     break;
                 };
-                self.detached = self.detached.saturating_sub(1);
-                if message.len() > self.max_message_size {
+                if entry.message.len() > self.max_message_size {
                     // It is discarded with the others, and uncharged then.
-                    self.taken.push_front(message);
+                    self.taken.push_front(entry);
                     return Written::TooLarge;
                 }
+                let message = entry.message;
+                self.owned = self.owned.saturating_sub(1);
                 encoded.add(&message);
                 let size = frame_len(message.len());
                 self.in_flight += size;

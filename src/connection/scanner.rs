@@ -95,7 +95,7 @@ pub enum ProtocolViolation {
 
 /// The header scanner of one connection.
 ///
-/// See the [module docs](self) for the rule.
+/// The rule stands at the top of its module.
 #[derive(Debug)]
 pub struct FrameScanner {
     phase: Phase,

@@ -17,8 +17,9 @@
 //! | [`Timer::Write`] | the last byte the socket took | 1013 |
 //! | [`Timer::Close`] | each stage of the end | the next stage |
 //!
-//! While the driver does not read, because a message is being handled, the peer's pong and the rest
-//! of its message may be waiting unread: those two deadlines stand still until it reads again.
+//! While the driver does not read, because a message is being handled, the peer's pong, the rest of its
+//! message or its next one may be waiting unread: those three deadlines stand still until it reads
+//! again.
 
 use std::{
     sync::Arc,
@@ -36,8 +37,9 @@ pub(crate) struct State {
     reason: Option<CloseReason>,
     authenticated: bool,
     deadlines: [Option<Instant>; Timer::ALL.len()],
-    /// No deadline is earlier. It may be too early itself, which costs a look at them all.
+    /// The first of them that runs; or, if `stale`, no later than it.
     earliest: Option<Instant>,
+    stale: bool,
     /// The driver stopped reading at this time.
     paused: Option<Instant>,
     ping: Ping,
@@ -106,7 +108,7 @@ impl Timer {
 
     /// Whether the deadline stands still while the driver does not read.
     fn pauses(self) -> bool {
-        matches!(self, Self::Message | Self::Pong)
+        matches!(self, Self::Message | Self::Pong | Self::Idle)
     }
 }
 
@@ -129,6 +131,7 @@ impl State {
             authenticated: anonymous,
             deadlines: [None; Timer::ALL.len()],
             earliest: None,
+            stale: false,
             paused: None,
             ping: Ping::None,
             next_ping: 0,
@@ -169,8 +172,18 @@ impl State {
         self.enter(if lost { Phase::Done } else { next }, now);
     }
 
+    /// Cuts a graceful end short, for the reason it already has.
+    pub(crate) fn cut_short(&mut self, now: Instant) {
+        if self.phase == Phase::Finishing {
+            self.enter(Phase::Closing, now);
+        }
+    }
+
     /// Acts on every deadline that has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        // Looked for only when the first one is gone: most turns move none, or a later one.
+        self.earliest = self.poll_timeout();
+        self.stale = false;
         if self.earliest.is_none_or(|earliest| earliest > now) {
             return;
         }
@@ -186,6 +199,10 @@ impl State {
                 Timer::Session => self.close(CloseReason::SessionExpired, now),
                 Timer::Handler => self.close(CloseReason::HandlerTimeout, now),
                 Timer::Message => self.close(CloseReason::MessageTooSlow, now),
+                // Behind the rest of a message the pong cannot come; that has a deadline of its own.
+                Timer::Pong if self.partial_message.is_some() => {
+                    self.start(Timer::Pong, now, self.config.pong_timeout);
+                }
                 Timer::Pong => self.close(CloseReason::DeadPeer, now),
                 Timer::Idle => self.close(CloseReason::Idle, now),
                 Timer::Write => self.close(CloseReason::WriteTimeout, now),
@@ -204,15 +221,16 @@ impl State {
                 },
             }
         }
-        let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
-        let running = Timer::ALL.into_iter().filter(runs);
-        self.earliest = running.filter_map(|timer| self.get(timer)).min();
+        self.stale = true;
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) must be called next: no later than the first
-    /// deadline.
+    /// When [`handle_timeout`](Self::handle_timeout) must be called next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.earliest
+        if !self.stale {
+            return self.earliest;
+        }
+        let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
+        Timer::ALL.into_iter().filter(runs).filter_map(|timer| self.get(timer)).min()
     }
 
     /// The payload of a ping to send now.
@@ -233,7 +251,7 @@ impl State {
         }
     }
 
-    /// A call did not finish in the turn it began.
+    /// A call did not finish in the turn it began, or could not begin.
     pub(crate) fn handle_call_pending(&mut self, now: Instant) {
         if self.get(Timer::Handler).is_none() && self.phase == Phase::Open {
             self.start(Timer::Handler, now, self.config.handler_timeout);
@@ -286,11 +304,14 @@ impl State {
     /// The driver reads, or does not.
     pub(crate) fn handle_reading(&mut self, reads: bool, now: Instant) {
         match (self.paused, reads) {
-            (None, false) => self.paused = Some(now),
+            (None, false) => {
+                self.paused = Some(now);
+                self.stale = true;
+            }
             (Some(since), true) => {
                 self.paused = None;
                 let stood_still = now.saturating_duration_since(since);
-                for timer in [Timer::Message, Timer::Pong] {
+                for timer in Timer::ALL.into_iter().filter(|timer| timer.pauses()) {
                     let deadline = self.get(timer);
                     self.set(timer, deadline.and_then(|it| it.checked_add(stood_still)));
                 }
@@ -316,13 +337,6 @@ impl State {
             }
         } else if progressed || self.get(Timer::Write).is_none() {
             self.start(Timer::Write, now, self.config.write_timeout);
-        }
-    }
-
-    /// The call in flight and the queue are done with.
-    pub(crate) fn handle_finished(&mut self, now: Instant) {
-        if self.phase == Phase::Finishing {
-            self.enter(Phase::Closing, now);
         }
     }
 
@@ -382,8 +396,10 @@ impl State {
     }
 
     fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
-        if let Some(slot) = self.deadlines.get_mut(timer as usize) {
-            *slot = deadline;
+        let Some(slot) = self.deadlines.get_mut(timer as usize) else { return };
+        let old = std::mem::replace(slot, deadline);
+        if old.is_some() && old == self.earliest {
+            self.stale = true;
         }
         if let Some(deadline) = deadline
             && self.earliest.is_none_or(|earliest| deadline < earliest)

@@ -242,14 +242,15 @@ impl Message {
         }
     }
 
-    /// A message that owns its payload alone.
+    /// A message whose payload holds little more than itself.
     ///
     /// A payload from the wire is a slice of the connection's read buffer: kept in a queue or a
-    /// history, a byte of it would hold the whole buffer.
+    /// history, a byte of it would hold the whole buffer. That nobody else holds the buffer any more
+    /// does not make it smaller, so a small payload is copied in any case.
     pub(crate) fn detached(self) -> Self {
         match self {
             Self::Text(text) => Self::Text(text.detached()),
-            Self::Binary(bytes) if bytes.is_unique() => Self::Binary(bytes),
+            Self::Binary(bytes) if is_alone(&bytes) => Self::Binary(bytes),
             Self::Binary(bytes) => Self::Binary(Bytes::copy_from_slice(&bytes)),
         }
     }
@@ -289,8 +290,7 @@ impl Utf8Bytes {
     }
 
     fn detached(self) -> Self {
-        let bytes: &Bytes = self.0.as_ref();
-        if bytes.is_unique() { self } else { Self(self.as_str().into()) }
+        if is_alone(self.0.as_ref()) { self } else { Self(self.as_str().into()) }
     }
 }
 
@@ -318,6 +318,12 @@ impl fmt::Debug for Utf8Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Utf8Bytes({} bytes)", self.len())
     }
+}
+
+/// Whether a payload holds no buffer that is much larger than itself: the engine's read buffers have
+/// 1 KiB, or what one frame needs.
+fn is_alone(bytes: &Bytes) -> bool {
+    bytes.is_unique() && bytes.len() >= 1024
 }
 
 impl<M, P> Inbound<M, P> {

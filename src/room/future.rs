@@ -11,6 +11,9 @@ use tower_service::Service;
 
 use crate::message::{Failure, Reply, on_demand::OnDemandFuture};
 
+type Answer<R> = Result<Reply<R>, Failure<R>>;
+type BoxAnswer<R> = Pin<Box<dyn Future<Output = Answer<R>> + Send>>;
+
 pin_project! {
     /// Response future of [`InRooms`](crate::room::InRooms).
     pub struct ResponseFuture<S, M, R>
@@ -29,8 +32,8 @@ pin_project! {
         S: Service<M>,
     {
         Inner { #[pin] future: OnDemandFuture<S, M> },
-        Boxed { future: Pin<Box<dyn Future<Output = Result<Reply<R>, Failure<R>>> + Send>> },
-        Ready { answer: Option<Result<Reply<R>, Failure<R>>> },
+        Boxed { future: BoxAnswer<R> },
+        Ready { answer: Option<Answer<R>> },
     }
 }
 
@@ -39,13 +42,11 @@ impl<S: Service<M>, M, R> ResponseFuture<S, M, R> {
         Self { state: State::Inner { future } }
     }
 
-    pub(super) fn boxed(
-        future: impl Future<Output = Result<Reply<R>, Failure<R>>> + Send + 'static,
-    ) -> Self {
-        Self { state: State::Boxed { future: Box::pin(future) } }
+    pub(super) fn boxed(future: BoxAnswer<R>) -> Self {
+        Self { state: State::Boxed { future } }
     }
 
-    pub(super) fn ready(answer: Result<Reply<R>, Failure<R>>) -> Self {
+    pub(super) fn ready(answer: Answer<R>) -> Self {
         Self { state: State::Ready { answer: Some(answer) } }
     }
 }
@@ -55,15 +56,16 @@ where
     S: Service<M, Response = Reply<R>>,
     S::Error: Into<Failure<R>>,
 {
-    type Output = Result<Reply<R>, Failure<R>>;
+    type Output = Answer<R>;
 
     #[expect(clippy::expect_used, reason = "a future polled after completion may panic")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Inner { future } => future.poll(cx),
             StateProjection::Boxed { future } => future.as_mut().poll(cx),
+            // Polled after completion: the answer was given, there is none left.
             StateProjection::Ready { answer } => {
-                Poll::Ready(answer.take().expect(AFTER_COMPLETION))
+                Poll::Ready(answer.take().unwrap_or(Ok(Reply::none())))
             }
         }
     }
@@ -74,5 +76,3 @@ impl<S: Service<M>, M, R> fmt::Debug for ResponseFuture<S, M, R> {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
-
-const AFTER_COMPLETION: &str = "ResponseFuture polled after completion";

@@ -170,7 +170,7 @@ where
                     user,
                     connection,
                 };
-                return ResponseFuture::boxed(join.run());
+                return ResponseFuture::boxed(Box::pin(join.run()));
             }
             Scope::Leave(name) => return ResponseFuture::ready(Ok(self.leave(name))),
             Scope::Within(name) => self.admit(name, user),

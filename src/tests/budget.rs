@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     message::Message,
-    outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits, SendError, Taken},
+    outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits, Queued, SendError, Taken},
 };
 
 const ROOMY: OutboundLimits = OutboundLimits { bytes: 4096, messages: 8 };
@@ -38,7 +38,7 @@ fn evicted(queue: &OutboundQueue) -> bool {
     take(queue, &mut VecDeque::new()) == Taken::Evicted
 }
 
-fn take(queue: &OutboundQueue, taken: &mut VecDeque<Message>) -> Taken {
+fn take(queue: &OutboundQueue, taken: &mut VecDeque<Queued>) -> Taken {
     queue.take(&std::task::Context::from_waker(std::task::Waker::noop()), taken)
 }
 
@@ -256,7 +256,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Held {
     queue: Arc<OutboundQueue>,
     input: Charge,
-    taken: VecDeque<Message>,
+    taken: VecDeque<Queued>,
     ended: bool,
 }
 
@@ -273,7 +273,7 @@ impl Held {
             Step::Encode(_, count, flying) if !self.ended => {
                 let mut encoded = Encoded::default();
                 let count = count.min(self.taken.len());
-                self.taken.drain(..count).for_each(|message| encoded.add(&message));
+                self.taken.drain(..count).for_each(|it| encoded.add(&it.message));
                 self.queue.settle(encoded, flying);
             }
             Step::Input(_, bytes) => drop(self.input.set(bytes)),

@@ -19,7 +19,7 @@ use tower_websocket::{
 };
 
 use super::metered::Meter;
-use super::support_slow::{Frame, Server, chat, frame, nonzero, quiet, say};
+use super::support_slow::{Frame, FrozenClock, Server, chat, frame, nonzero, quiet, say};
 
 type Handled = Result<Reply<Message>, CloseReason>;
 
@@ -62,6 +62,7 @@ async fn turns() {
 // covers: DL-01, DL-03
 #[tokio::test(start_paused = true)]
 async fn a_member_that_never_reads_is_dropped_and_the_others_get_everything() {
+    let clock = FrozenClock::new();
     const MESSAGES: usize = 10_000;
     let rooms = Rooms::new();
     let server = Server::start(chat(&rooms));
@@ -85,6 +86,7 @@ async fn a_member_that_never_reads_is_dropped_and_the_others_get_everything() {
     for reader in readers {
         kept.push(reader.await.unwrap());
     }
+    drop(clock);
     let closed = server.audit.closed(1).await;
     let [closed] = &closed[..] else { panic!("{closed:?}") };
     assert_eq!(closed.user.as_deref(), Some("slow"));
@@ -98,6 +100,7 @@ async fn a_member_that_never_reads_is_dropped_and_the_others_get_everything() {
 // covers: DL-02, DL-13
 #[tokio::test(start_paused = true)]
 async fn a_1013_waits_behind_what_was_written_and_nothing_is_left_out_before_it() {
+    let clock = FrozenClock::new();
     let (layer, opened) = silent(quiet());
     let server = Server::start(layer);
     let mut peer = server.connect().await;
@@ -107,7 +110,7 @@ async fn a_1013_waits_behind_what_was_written_and_nothing_is_left_out_before_it(
     let mut pushed = 0_u64;
     while connection.push(Message::text("x")).is_ok() {
         pushed += 1;
-        if pushed % 1_000 == 0 {
+        if pushed.is_multiple_of(1_000) {
             turns().await;
         }
         assert!(pushed < 10_000_000);
@@ -115,6 +118,7 @@ async fn a_1013_waits_behind_what_was_written_and_nothing_is_left_out_before_it(
     let (messages, code) = peer.until_close().await;
     assert_eq!(code, Some(1013));
     assert!(messages.len() > 1_000);
+    drop(clock);
     let closed = &server.audit.closed(1).await[0];
     assert!(closed.flushed);
     assert_eq!(closed.messages_out, messages.len() as u64);
@@ -124,6 +128,7 @@ async fn a_1013_waits_behind_what_was_written_and_nothing_is_left_out_before_it(
 // covers: DL-13
 #[tokio::test(start_paused = true)]
 async fn a_lagging_peer_sees_a_gap_only_as_the_end() {
+    let _clock = FrozenClock::new();
     let (layer, opened) = silent(quiet());
     let server = Server::start(layer);
     let mut peer = server.connect().await;
@@ -132,11 +137,11 @@ async fn a_lagging_peer_sees_a_gap_only_as_the_end() {
     let mut n = 0_u32;
     while connection.push(Message::text(format!("{n:01000}"))).is_ok() {
         n += 1;
-        if n % 8 == 0 {
+        if n.is_multiple_of(8) {
             turns().await;
         }
         // Reads, but not as fast as it is written to.
-        if n % 32 == 0 {
+        if n.is_multiple_of(32) {
             assert_eq!(peer.message().await, format!("{:01000}", n / 32 - 1));
         }
     }
@@ -209,6 +214,7 @@ async fn a_socket_that_takes_nothing_ends_its_connection_though_the_queue_is_sho
 // covers: DL-14
 #[tokio::test(start_paused = true)]
 async fn a_publication_that_is_dropped_half_way_has_happened_once() {
+    let _clock = FrozenClock::new();
     const MESSAGES: usize = 2_000;
     let rooms = Rooms::<ServerMessage>::new();
     let server = Server::start(chat(&rooms));
@@ -240,6 +246,7 @@ async fn a_publication_that_is_dropped_half_way_has_happened_once() {
 // covers: DL-19
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_sends_and_does_not_read_is_not_read_from() {
+    let _clock = FrozenClock::new();
     let (layer, handled) = answering(8 * 1024, quiet());
     let server = Server::start(layer);
     let mut peer = server.connect().await;
@@ -330,11 +337,13 @@ async fn a_graceful_close_flushes_first_and_not_for_ever() {
 // covers: FR-03
 #[tokio::test(start_paused = true)]
 async fn a_ping_flood_is_over_at_the_control_budget() {
+    let clock = FrozenClock::new();
     let (layer, _) = silent(quiet());
     let server = Server::start(layer);
     let mut peer = server.connect().await;
     let sent = peer.flood(&frame(0x89, [b'p'; 125]).repeat(100), 6_000).await;
     assert!(sent > 0);
+    drop(clock);
     let closed = &server.audit.closed(1).await[0];
     assert_eq!((closed.rule, closed.intended_code), ("frame.control", Some(1008)));
     assert_eq!(closed.messages_out, 0);
@@ -346,6 +355,7 @@ async fn a_ping_flood_is_over_at_the_control_budget() {
 // covers: FR-03
 #[tokio::test(start_paused = true)]
 async fn pongs_that_nobody_reads_stop_the_reading() {
+    let clock = FrozenClock::new();
     let many = NonZeroU32::new(1_000_000_000).unwrap();
     let (layer, _) = silent(quiet().control_frames(many, many));
     let meter = Meter::new();
@@ -361,6 +371,7 @@ async fn pongs_that_nobody_reads_stop_the_reading() {
     let pongs = meter.bytes_read.load(Ordering::Relaxed) / ping.len() * 127;
     let written = meter.bytes_written.load(Ordering::Relaxed);
     assert!(pongs.saturating_sub(written) < 128 * 1024, "{meter:?}");
+    drop(clock);
     let closed = &server.audit.closed(1).await[0];
     assert_eq!((closed.rule, closed.intended_code), ("write.timeout", Some(1013)));
     assert_eq!(closed.longest_stall, Duration::from_secs(10));
@@ -369,6 +380,7 @@ async fn pongs_that_nobody_reads_stop_the_reading() {
 // covers: FR-30
 #[tokio::test(start_paused = true)]
 async fn a_peer_with_much_in_flight_reads_why_it_was_closed() {
+    let _clock = FrozenClock::new();
     let (layer, _) = silent(quiet());
     let server = Server::start(layer);
     let mut peer = server.connect().await;

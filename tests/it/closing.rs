@@ -104,17 +104,6 @@ async fn a_close_frame_is_answered_with_its_code_if_that_is_legal() {
     }
 }
 
-/// A relay that closes one side as the other was closed: there is no close frame to answer.
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_has_not_closed_is_told_whatever_the_reason() {
-    let server = TestServer::echo(quiet()).await;
-    let mut client = server.connect().await;
-    server.probe.connection(0).close(CloseReason::PeerClosed(Some(4100)));
-    client.assert_closed(4100).await;
-    let closed = server.closed(0).await;
-    assert_eq!((closed.intended_code, closed.received_code), (Some(4100), None));
-}
-
 // covers: FR-25
 #[tokio::test(start_paused = true)]
 async fn a_close_frame_without_a_code_is_answered_in_kind() {

@@ -6,6 +6,12 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on has failed; clippy.toml knows test functions, not helpers"
 )]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "the lints know test functions, not their helpers"
+)]
 
 mod support_http;
 mod support_client;
@@ -22,6 +28,7 @@ mod messages;
 mod heartbeat;
 mod ghosts;
 
+mod slow_peer;
 mod support_slow;
 mod metered;
 mod backpressure;
@@ -30,3 +37,4 @@ mod fairness;
 mod rate_limit;
 mod compose;
 mod panics;
+mod audit;

@@ -267,21 +267,17 @@ async fn a_user_has_one_budget_on_fifty_connections() {
     // Each far below its own limit.
     for peer in &mut peers {
         peer.send(frame(0x81, r#"{"type":"ping"}"#).repeat(10)).await;
-        let (answers, code) = loop {
-            let mut answers = 0;
-            let code = loop {
-                match peer.frame().await {
-                    Frame::Data(_) => answers += 1,
-                    Frame::Close(code, _) => break code,
-                    other => panic!("{other:?}"),
+        let mut code = None;
+        for _ in 0..10 {
+            match peer.frame().await {
+                Frame::Data(_) => answered += 1,
+                Frame::Close(with, _) => {
+                    code = with;
+                    break;
                 }
-                if answers == 10 {
-                    break None;
-                }
-            };
-            break (answers, code);
-        };
-        answered += answers;
+                other => panic!("{other:?}"),
+            }
+        }
         limited += usize::from(code == Some(1008));
     }
     assert_eq!((answered, limited), (80, 42));

@@ -2,19 +2,17 @@
 
 use std::{
     convert::Infallible,
-    io,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     sync::{Arc, Mutex, mpsc::Sender},
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
     time::timeout,
@@ -28,7 +26,9 @@ use tower_websocket::{
     room::service::{self, ClientMessage, ServerMessage, credentials},
 };
 
-use super::support_http::handshake;
+#[allow(unused_imports, reason = "not all binaries with this file use all of them")]
+pub(crate) use super::slow_peer::{Frame, Peer, frame};
+use super::{slow_peer::PATIENCE, support_http::handshake};
 
 /// Keeps every audit event, and tells who waits for one.
 #[derive(Debug, Default)]
@@ -146,7 +146,7 @@ impl Server {
         socket.set_send_buffer_size(KERNEL_BUFFER).unwrap();
         let stream = socket.connect(self.addr).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Peer { stream, read: Vec::new() }
+        Peer::new(stream)
     }
 
     /// A peer of [`chat`] that is logged in as `user` and has joined `room`.
@@ -193,201 +193,6 @@ async fn serve<Io>(
         // A peer that breaks off is no failure of the server.
         tokio::spawn(async { drop(connection.with_upgrades().await) });
     }
-}
-
-/// The client's end of a connection.
-pub(crate) struct Peer {
-    stream: TcpStream,
-    read: Vec<u8>,
-}
-
-/// A frame from the server.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Frame {
-    Data(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<u16>, String),
-    /// The server hung up.
-    End,
-}
-
-impl Peer {
-    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let sent = timeout(PATIENCE, self.stream.write_all(bytes.as_ref())).await;
-        sent.expect("the server does not read").unwrap();
-    }
-
-    /// Sends until the server stops reading or hangs up; returns how much it took.
-    pub(crate) async fn flood(&mut self, bytes: &[u8], times: usize) -> usize {
-        let (mut sent, mut refused) = (0, 0);
-        while sent < bytes.len() * times && refused < 200 {
-            match self.stream.try_write(&bytes[sent % bytes.len()..]) {
-                Ok(written) => (sent, refused) = (sent + written, 0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    refused += 1;
-                    tokio::task::yield_now().await;
-                }
-                Err(_) => break,
-            }
-        }
-        sent
-    }
-
-    pub(crate) async fn text(&mut self, text: &str) {
-        self.send(frame(0x81, text)).await;
-    }
-
-    /// The next frame.
-    pub(crate) async fn frame(&mut self) -> Frame {
-        loop {
-            if let Some((frame, used)) = parse(&self.read) {
-                self.read.drain(..used);
-                return frame;
-            }
-            if !self.fill().await {
-                return Frame::End;
-            }
-        }
-    }
-
-    /// The next text message; pings and pongs are passed over.
-    pub(crate) async fn message(&mut self) -> String {
-        loop {
-            match self.frame().await {
-                Frame::Data(data) => return String::from_utf8(data).unwrap(),
-                Frame::Ping(_) | Frame::Pong(_) => {}
-                other => panic!("no message but {other:?}"),
-            }
-        }
-    }
-
-    /// Whether there is nothing to read after everybody had some turns.
-    pub(crate) async fn nothing_comes(&mut self) -> bool {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-        self.read.is_empty() && self.fill().now_or_never().is_none()
-    }
-
-    /// The messages until the connection ends, and the close code.
-    pub(crate) async fn until_close(&mut self) -> (Vec<String>, Option<u16>) {
-        let mut messages = Vec::new();
-        loop {
-            match self.frame().await {
-                Frame::Data(data) => messages.push(String::from_utf8(data).unwrap()),
-                Frame::Close(code, _) => return (messages, code),
-                Frame::End => return (messages, None),
-                Frame::Ping(_) | Frame::Pong(_) => {}
-            }
-        }
-    }
-
-    /// The next thing the peer gets is the end of the connection, with `code`.
-    pub(crate) async fn assert_closed(&mut self, code: u16) {
-        let (messages, closed) = self.until_close().await;
-        assert_eq!((messages, closed), (Vec::new(), Some(code)));
-    }
-
-    /// Whether the server has hung up, whatever it sends until then.
-    pub(crate) async fn ended(&mut self) {
-        while self.fill().await {
-            self.read.clear();
-        }
-    }
-
-    /// Gives back the memory that reading took.
-    #[allow(dead_code, reason = "not all binaries with this file count memory")]
-    pub(crate) fn forget(&mut self) {
-        assert!(self.read.is_empty());
-        self.read = Vec::new();
-    }
-
-    /// The head of an HTTP response.
-    pub(crate) async fn head(&mut self) -> String {
-        loop {
-            if let Some(end) = self.read.windows(4).position(|it| it == b"\r\n\r\n") {
-                let head = self.read.drain(..end + 4).collect();
-                return String::from_utf8(head).unwrap();
-            }
-            assert!(self.fill().await, "EOF within a head");
-        }
-    }
-
-    async fn fill(&mut self) -> bool {
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
-        matches!(read.expect("the server neither answers nor hangs up"), Ok(1..))
-    }
-}
-
-/// The half of a peer that throws away what it gets.
-pub(crate) struct Discarding(tokio::net::tcp::OwnedReadHalf);
-
-/// The half of a peer that sends.
-pub(crate) struct Sending(tokio::net::tcp::OwnedWriteHalf);
-
-impl Peer {
-    pub(crate) fn split(self) -> (Discarding, Sending) {
-        let (read, write) = self.stream.into_split();
-        (Discarding(read), Sending(write))
-    }
-}
-
-impl Discarding {
-    /// Whether there may be more.
-    pub(crate) async fn discard(&mut self) -> bool {
-        let mut bytes = [0; 16 * 1024];
-        matches!(self.0.read(&mut bytes).await, Ok(1..))
-    }
-}
-
-impl Sending {
-    /// Whether the server took it.
-    pub(crate) async fn send_all(&mut self, bytes: &[u8]) -> bool {
-        self.0.write_all(bytes).await.is_ok()
-    }
-}
-
-/// A frame as a client sends it, masked with zeros.
-pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
-    let mut frame = vec![first];
-    match payload.len() {
-        short @ 0..126 => frame.push(0x80 | short as u8),
-        long @ 126..65_536 => {
-            frame.push(0xfe);
-            frame.extend((long as u16).to_be_bytes());
-        }
-        huge => {
-            frame.push(0xff);
-            frame.extend((huge as u64).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
-}
-
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
-    let (length, header) = match *bytes.get(1)? {
-        126 => (u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()).into(), 4),
-        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize, 10),
-        short => (short.into(), 2),
-    };
-    let end = header + length;
-    let payload = bytes.get(header..end)?.to_vec();
-    let frame = match bytes[0] {
-        0x81 | 0x82 => Frame::Data(payload),
-        0x88 => {
-            let code = payload.get(..2).map(|it| u16::from_be_bytes([it[0], it[1]]));
-            let text = payload.get(2..).unwrap_or_default().to_vec();
-            Frame::Close(code, String::from_utf8(text).unwrap())
-        }
-        0x89 => Frame::Ping(payload),
-        0x8a => Frame::Pong(payload),
-        other => panic!("the server sent a frame that begins with {other:#x}"),
-    };
-    Some((frame, end))
 }
 
 /// A user is whoever the token says.
@@ -472,6 +277,3 @@ pub(crate) fn nonzero(n: usize) -> NonZeroUsize {
 
 /// Small, so that a peer that does not read is noticed soon. The kernel takes it as a hint.
 const KERNEL_BUFFER: u32 = 8 * 1024;
-
-/// On the paused clock: longer than any deadline of a test, and no time at all.
-const PATIENCE: Duration = Duration::from_secs(2_000_000);

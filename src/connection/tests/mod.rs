@@ -1,3 +1,18 @@
+//! The state on a clock of its own, and the driver over a socket of its own.
+
+mod state_operation;
+mod state;
+mod state_stages;
+mod state_edges;
+mod state_properties;
+mod operation;
+mod support;
+mod turns;
+mod backpressure;
+mod ending;
+mod faults;
+mod driver_properties;
+mod corners;
 mod output;
 mod scanner;
 mod scanner_oracle;

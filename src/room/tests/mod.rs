@@ -208,7 +208,7 @@ fn drain(connection: &Connection) -> Vec<String> {
     let mut taken = VecDeque::new();
     connection.outbound().take(&Context::from_waker(Waker::noop()), &mut taken);
     let text = |it: crate::Message| it.as_text().unwrap_or_default().trim_matches('"').to_owned();
-    taken.into_iter().map(text).collect()
+    taken.into_iter().map(|it| text(it.message)).collect()
 }
 
 fn room(name: &str) -> RoomName {

@@ -1,0 +1,114 @@
+//! Where deadlines, grace and a slow stack meet.
+use super::{
+    state_operation::{Operation::*, Run},
+    support::{Served, echo, quiet, text},
+};
+use crate::{
+    close::CloseReason,
+    connection::ConnectionConfig,
+    message::{Anonymous, Failure, Inbound, Message, Reply},
+};
+use std::{
+    future::{pending, ready},
+    task::{Context, Poll},
+    time::Duration,
+};
+use tower::service_fn;
+use tower_service::Service;
+type Answer = Result<Reply<Message>, Failure<Message>>;
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_interval_of_zero_is_no_busy_loop() {
+    let mut served = echo(ConnectionConfig::new().ping_interval(Duration::ZERO));
+    served.settle().await;
+}
+
+struct NeverReady;
+impl Service<Inbound<Message, Anonymous>> for NeverReady {
+    type Response = Reply<Message>;
+    type Error = Failure<Message>;
+    type Future = std::future::Ready<Answer>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Pending
+    }
+    fn call(&mut self, _: Inbound<Message, Anonymous>) -> Self::Future {
+        ready(Ok(Reply::none()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_is_never_ready_has_a_deadline_too() {
+    let mut served = Served::new(ConnectionConfig::new(), NeverReady);
+    served.send(text("a")).await;
+    served.peer.end();
+    for _ in 0..3600 {
+        served.settle().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    served.settle().await;
+    assert!(served.done, "an hour after its peer has gone");
+}
+
+#[test]
+fn a_peer_whose_messages_wait_unread_is_not_idle() {
+    let config = ConnectionConfig::new().idle_timeout(Duration::from_secs(10));
+    let run = Run::new(config).apply_all(&[
+        Authenticated(None),
+        Message,
+        CallPending,
+        Reads(false),
+        Wait(15_000),
+        CallFinished,
+        Reads(true),
+        Message,
+    ]);
+    assert_eq!(run.rule(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_right_after_a_grace_still_cuts_it_short() {
+    let mut served =
+        Served::new(quiet(), service_fn(|_: Inbound<Message, Anonymous>| pending::<Answer>()));
+    served.send(text("a")).await;
+    served.connection.close(CloseReason::Normal);
+    served.connection.close(CloseReason::Forbidden);
+    served.settle().await;
+    assert!(served.connection.push(Message::text("a")).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_did_not_close_gets_a_close_frame_whatever_the_reason() {
+    let mut served = echo(quiet());
+    served.settle().await;
+    served.connection.close(CloseReason::PeerClosed(Some(1000)));
+    served.settle().await;
+    assert_eq!(served.peer.frames().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_message_slower_than_the_pong_timeout_is_life() {
+    // message_timeout raised above pong_timeout: the pong stands behind the message on the wire.
+    let run = Run::new(ConnectionConfig::new().message_timeout(Duration::from_secs(60)));
+    let run = run.apply_all(&[
+        Authenticated(None),
+        Wait(29_000),
+        Partial(Some(1)),
+        Wait(1000),
+        Ping,
+        Output { pending: false, progressed: true },
+        Wait(15_000),
+        Partial(None),
+        Message,
+        Pong(0),
+    ]);
+    assert_eq!(run.rule(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_slice_of_a_peers_buffer_is_copied_when_the_buffer_has_moved_on() {
+    let big = bytes::Bytes::from(vec![0; 16 * 1024]);
+    let at = big.as_ptr();
+    let kept = big.slice(..1);
+    drop(big);
+    assert_ne!(Message::Binary(kept).detached().as_bytes().as_ptr(), at);
+}

@@ -1,0 +1,116 @@
+//! What is recorded of a connection, and how often.
+
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+
+use tower::{ServiceBuilder, service_fn};
+use tower_websocket::{
+    AuditEvent, DecodeLayer, OpenRooms, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
+    room::service::{self, ClientMessage, ServerMessage},
+};
+
+use super::support_slow::{FrozenClock, Server, Tokens, chat, frame, quiet};
+
+// covers: LG-11
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_refusals_is_one_record_a_second() {
+    let clock = FrozenClock::new();
+    let error = |_: &_| ServerMessage::Error { code: "invalid", request_id: None, room_id: None };
+    let messages = ServiceBuilder::new()
+        .layer(RequireAuthLayer::new(Tokens))
+        .layer(DecodeLayer::<ClientMessage>::json().reply_invalid(error, NonZeroU32::MAX))
+        .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
+    let server = Server::start(
+        WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()),
+    );
+    let mut peer = server.connect().await;
+    peer.text(r#"{"type":"auth","token":"t"}"#).await;
+    peer.message().await;
+    for second in 0..3 {
+        for _ in 0..1_000 {
+            peer.text("{}").await;
+            peer.message().await;
+        }
+        let refusals = server.audit.refusals();
+        assert_eq!(refusals.len(), second + 1);
+        assert_eq!(refusals[second].suppressed, if second == 0 { 0 } else { 999 });
+        tokio::time::advance(Duration::from_millis(1_000)).await;
+    }
+    // A flood of pings is one record, and one for the end.
+    let mut peer = server.connect().await;
+    let sent = peer.flood(&frame(0x89, ""), 1_000).await;
+    assert!(sent > 0);
+    drop(clock);
+    let closed = server.audit.closed(1).await;
+    assert_eq!(closed[0].rule, "frame.control");
+    let pings = server.audit.refusals().into_iter().filter(|it| it.rule == "frame.control");
+    assert_eq!(pings.count(), 1);
+}
+
+/// What it is called, what the peer sends, and the rule and code that end it.
+type Case = (&'static str, Vec<Vec<u8>>, &'static str, Option<u16>);
+
+// covers: LG-12
+#[tokio::test]
+async fn every_connection_has_one_beginning_one_end_and_one_story() {
+    let server = Server::start(chat(&Rooms::new()).connection(
+        quiet().auth_timeout(Duration::from_millis(300)).close_timeout(Duration::from_millis(300)),
+    ));
+    let auth = frame(0x81, r#"{"type":"auth","token":"ada"}"#);
+    let join = frame(0x81, r#"{"type":"join","roomId":"r"}"#);
+    let bye = frame(0x88, [3, 232]);
+    let cases: [Case; 9] = [
+        ("silence", vec![], "auth.timeout", Some(4401)),
+        ("no credentials", vec![join.clone()], "auth.required", Some(4403)),
+        (
+            "wrong ones",
+            vec![frame(0x81, r#"{"type":"auth","token":"nobody"}"#)],
+            "auth.failed",
+            Some(4403),
+        ),
+        ("goodbye", vec![auth.clone(), join.clone(), bye], "peer_closed", Some(1000)),
+        ("unmasked", vec![auth.clone(), vec![0x81, 2, b'{', b'}']], "protocol", Some(1002)),
+        ("binary", vec![auth.clone(), frame(0x82, "{}")], "message.binary", Some(1003)),
+        ("bad UTF-8", vec![auth.clone(), frame(0x81, [0xc0, 0x80])], "message.utf8", Some(1007)),
+        ("invalid", vec![auth.clone(), frame(0x81, "{}")], "message.schema", Some(1008)),
+        ("too large", vec![auth, frame(0x82, vec![0; 65_537])], "message.size", Some(1009)),
+    ];
+    for (n, (name, frames, rule, code)) in cases.into_iter().enumerate() {
+        let mut peer = server.connect().await;
+        for frame in frames {
+            peer.send(frame).await;
+        }
+        let (_, closed) = peer.until_close().await;
+        assert_eq!(closed, code, "{name}");
+        drop(peer);
+        let closed = server.audit.closed(n + 1).await;
+        assert_eq!((closed[n].rule, closed[n].intended_code), (rule, code), "{name}");
+        assert!(closed[n].flushed, "{name}");
+    }
+    // One that just goes away.
+    drop(server.user("ada").await);
+    let closed = server.audit.closed(10).await;
+    assert_eq!((closed[9].rule, closed[9].intended_code), ("lost", None));
+
+    let mut stories: HashMap<_, Vec<&str>> = HashMap::new();
+    for event in &server.audit.events() {
+        let (connection, what) = match event {
+            AuditEvent::Connected { connection, .. } => (connection, "connected"),
+            AuditEvent::Authenticated { connection, .. } => (connection, "authenticated"),
+            AuditEvent::AuthFailed { connection, .. } => (connection, "auth failed"),
+            AuditEvent::Joined { connection, .. } => (connection, "joined"),
+            AuditEvent::Left { connection, .. } => (connection, "left"),
+            AuditEvent::Refused(refusal) => (&refusal.connection, "refused"),
+            AuditEvent::Closed(closed) => (&closed.connection, "closed"),
+            other => panic!("{other:?}"),
+        };
+        stories.entry(*connection).or_default().push(what);
+    }
+    assert_eq!(stories.len(), 10);
+    for story in stories.values() {
+        let count = |what| story.iter().filter(|it| **it == what).count();
+        assert_eq!((count("connected"), count("closed")), (1, 1), "{story:?}");
+        assert_eq!((story[0], story[story.len() - 1]), ("connected", "closed"), "{story:?}");
+        assert!(count("authenticated") + count("auth failed") <= 1, "{story:?}");
+        assert_eq!(count("joined"), count("left"), "{story:?}");
+    }
+}

@@ -1,0 +1,212 @@
+//! A peer that reads only when it is told to, and sends what it is told to, legal or not.
+
+use std::{io, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// The client's end of a connection.
+pub(crate) struct Peer {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+/// A frame from the server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Frame {
+    Data(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<u16>, String),
+    /// The server hung up.
+    End,
+}
+
+impl Peer {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, read: Vec::new() }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let sent = timeout(PATIENCE, self.stream.write_all(bytes.as_ref())).await;
+        sent.expect("the server does not read").unwrap();
+    }
+
+    /// Sends until the server stops reading or hangs up; returns how much it took.
+    pub(crate) async fn flood(&mut self, bytes: &[u8], times: usize) -> usize {
+        let (mut sent, mut refused) = (0, 0);
+        while sent < bytes.len() * times && refused < 200 {
+            match self.stream.try_write(&bytes[sent % bytes.len()..]) {
+                Ok(written) => (sent, refused) = (sent + written, 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    refused += 1;
+                    tokio::task::yield_now().await;
+                }
+                Err(_) => break,
+            }
+        }
+        sent
+    }
+
+    pub(crate) async fn text(&mut self, text: &str) {
+        self.send(frame(0x81, text)).await;
+    }
+
+    /// The next frame.
+    pub(crate) async fn frame(&mut self) -> Frame {
+        loop {
+            if let Some((frame, used)) = parse(&self.read) {
+                self.read.drain(..used);
+                return frame;
+            }
+            if !self.fill().await {
+                return Frame::End;
+            }
+        }
+    }
+
+    /// The next text message; pings and pongs are passed over.
+    pub(crate) async fn message(&mut self) -> String {
+        loop {
+            match self.frame().await {
+                Frame::Data(data) => return String::from_utf8(data).unwrap(),
+                Frame::Ping(_) | Frame::Pong(_) => {}
+                other => panic!("no message but {other:?}"),
+            }
+        }
+    }
+
+    /// Whether there is nothing to read after everybody had some turns.
+    pub(crate) async fn nothing_comes(&mut self) -> bool {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        self.read.is_empty() && self.fill().now_or_never().is_none()
+    }
+
+    /// The messages until the connection ends, and the close code.
+    pub(crate) async fn until_close(&mut self) -> (Vec<String>, Option<u16>) {
+        let mut messages = Vec::new();
+        loop {
+            match self.frame().await {
+                Frame::Data(data) => messages.push(String::from_utf8(data).unwrap()),
+                Frame::Close(code, _) => return (messages, code),
+                Frame::End => return (messages, None),
+                Frame::Ping(_) | Frame::Pong(_) => {}
+            }
+        }
+    }
+
+    /// The next thing the peer gets is the end of the connection, with `code`.
+    pub(crate) async fn assert_closed(&mut self, code: u16) {
+        let (messages, closed) = self.until_close().await;
+        assert_eq!((messages, closed), (Vec::new(), Some(code)));
+    }
+
+    /// Whether the server has hung up, whatever it sends until then.
+    pub(crate) async fn ended(&mut self) {
+        while self.fill().await {
+            self.read.clear();
+        }
+    }
+
+    /// Gives back the memory that reading took.
+    #[allow(dead_code, reason = "not all binaries with this file count memory")]
+    pub(crate) fn forget(&mut self) {
+        assert!(self.read.is_empty());
+        self.read = Vec::new();
+    }
+
+    /// The head of an HTTP response.
+    pub(crate) async fn head(&mut self) -> String {
+        loop {
+            if let Some(end) = self.read.windows(4).position(|it| it == b"\r\n\r\n") {
+                let head = self.read.drain(..end + 4).collect();
+                return String::from_utf8(head).unwrap();
+            }
+            assert!(self.fill().await, "EOF within a head");
+        }
+    }
+
+    async fn fill(&mut self) -> bool {
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
+        matches!(read.expect("the server neither answers nor hangs up"), Ok(1..))
+    }
+}
+
+/// The half of a peer that throws away what it gets.
+pub(crate) struct Discarding(tokio::net::tcp::OwnedReadHalf);
+
+/// The half of a peer that sends.
+pub(crate) struct Sending(tokio::net::tcp::OwnedWriteHalf);
+
+impl Peer {
+    pub(crate) fn split(self) -> (Discarding, Sending) {
+        let (read, write) = self.stream.into_split();
+        (Discarding(read), Sending(write))
+    }
+}
+
+impl Discarding {
+    /// Whether there may be more.
+    pub(crate) async fn discard(&mut self) -> bool {
+        let mut bytes = [0; 16 * 1024];
+        matches!(self.0.read(&mut bytes).await, Ok(1..))
+    }
+}
+
+impl Sending {
+    /// Whether the server took it.
+    pub(crate) async fn send_all(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).await.is_ok()
+    }
+}
+
+/// A frame as a client sends it, masked with zeros.
+pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    let mut frame = vec![first];
+    match payload.len() {
+        short @ 0..126 => frame.push(0x80 | short as u8),
+        long @ 126..65_536 => {
+            frame.push(0xfe);
+            frame.extend((long as u16).to_be_bytes());
+        }
+        huge => {
+            frame.push(0xff);
+            frame.extend((huge as u64).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+    let (length, header) = match *bytes.get(1)? {
+        126 => (u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()).into(), 4),
+        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize, 10),
+        short => (short.into(), 2),
+    };
+    let end = header + length;
+    let payload = bytes.get(header..end)?.to_vec();
+    let frame = match bytes[0] {
+        0x81 | 0x82 => Frame::Data(payload),
+        0x88 => {
+            let code = payload.get(..2).map(|it| u16::from_be_bytes([it[0], it[1]]));
+            let text = payload.get(2..).unwrap_or_default().to_vec();
+            Frame::Close(code, String::from_utf8(text).unwrap())
+        }
+        0x89 => Frame::Ping(payload),
+        0x8a => Frame::Pong(payload),
+        other => panic!("the server sent a frame that begins with {other:#x}"),
+    };
+    Some((frame, end))
+}
+
+/// On the paused clock: longer than any deadline of a test, and no time at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2_000_000);
