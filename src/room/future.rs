@@ -58,7 +58,6 @@ where
 {
     type Output = Answer<R>;
 
-    #[expect(clippy::expect_used, reason = "a future polled after completion may panic")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Inner { future } => future.poll(cx),
