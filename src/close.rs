@@ -149,10 +149,11 @@ impl CloseReason {
     }
 
     /// The code that goes on the wire; `None` if there is nobody to tell ([`CloseReason::Lost`]) or
-    /// the peer closed without one.
+    /// the peer closed without one. A peer that closed with a code is answered with the same, or with
+    /// 1002 if nobody may send that.
     pub fn code(&self) -> Option<CloseCode> {
         match self {
-            Self::PeerClosed(code) => code.and_then(CloseCode::sendable),
+            Self::PeerClosed(code) => code.map(CloseCode::in_answer_to),
             Self::Application(close) => Some(close.code),
             fixed => fixed.row().0,
         }
@@ -283,9 +284,13 @@ impl CloseCode {
     /// 4403: authentication or authorization failed.
     pub const FORBIDDEN: Self = Self(4403);
 
-    /// The code, if RFC 6455 §7.4 and the IANA registry let an endpoint send it.
-    pub(crate) fn sendable(code: u16) -> Option<Self> {
-        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999).then_some(Self(code))
+    /// What the engine answers to `code`: the same, if an endpoint may send it (RFC 6455 §7.4). For the
+    /// engine that does not include 1014, which is in the IANA registry.
+    fn in_answer_to(code: u16) -> Self {
+        match code {
+            1000..=1003 | 1007..=1013 | 3000..=4999 => Self(code),
+            _ => Self::PROTOCOL_ERROR,
+        }
     }
 }
 
@@ -349,8 +354,9 @@ mod tests {
             let made = CloseReason::application(code, "", Retry::Stop);
             assert_eq!(made, Err(InvalidClose::Code(code)));
         }
-        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {
-            assert_eq!(CloseReason::PeerClosed(Some(code)).code(), None, "{code}");
+        for code in [0, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2999, 5000, u16::MAX] {
+            let answer = CloseReason::PeerClosed(Some(code)).code();
+            assert_eq!(answer, Some(CloseCode::PROTOCOL_ERROR), "{code}");
         }
     }
 

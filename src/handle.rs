@@ -108,7 +108,8 @@ impl Connection {
         self.shared.user.get()
     }
 
-    /// The last round trip of a ping and its pong.
+    /// The last round trip of a ping and its pong. One during which a message was being handled is
+    /// not counted: the pong may have been waiting.
     pub fn rtt(&self) -> Option<Duration> {
         let micros = self.shared.rtt.load(Ordering::Relaxed);
         micros.checked_sub(1).map(Duration::from_micros)

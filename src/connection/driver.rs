@@ -10,14 +10,10 @@
 //! runtime's own budget.
 //!
 //! When the connection must end, everything that could act for the peer is dropped at once (a graceful
-//! end first lets the call in flight finish and the queue go out). Then the close frame, the shutdown
-//! of the write half, and *lingering*: what the peer still sends is read and thrown away beneath
-//! scanner and engine, because a socket dropped with unread bytes is reset, and a reset destroys the
-//! close frame on its way.
+//! end first lets the call in flight finish and the queue go out). What follows is in `ending.rs`.
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -28,7 +24,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_tungstenite::tungstenite::{self, protocol::frame::CloseFrame};
+use tokio_tungstenite::tungstenite;
 use tower_service::Service;
 
 use crate::{
@@ -36,6 +32,8 @@ use crate::{
     close::CloseReason,
     connection::{
         Permit,
+        calls::Calls,
+        ending::Ending,
         engine::Engine,
         flight::Flight,
         output::{Output, Written},
@@ -57,23 +55,15 @@ pin_project! {
         output: Output,
         connection: Connection,
         flight: Flight,
-        // The connection's own stack; gone once the connection ends.
-        stack: Option<S>,
-        // The one message being handled.
         #[pin]
-        call: Option<S::Future>,
-        call_began: Option<std::time::Instant>,
-        // The one message that was read and for which the stack is not ready yet.
-        slot: Option<Message>,
+        calls: Calls<S>,
         // Of what the application holds for the peer, the most with which more is read.
         read_below: usize,
         // Bytes held for the peer when the last reply was queued.
         held: usize,
         // The socket took less than there was at the last try.
         blocked: bool,
-        close_sent: bool,
-        shut_down: bool,
-        lingered: usize,
+        ending: Ending,
         #[pin]
         timer: Sleep,
         // Whom the timer wakes.
@@ -107,16 +97,11 @@ where
             output,
             flight: Flight::new(connection.clone()),
             connection,
-            stack: Some(stack),
-            call: None,
-            call_began: None,
-            slot: None,
+            calls: Calls::new(stack),
             read_below,
             held: 0,
             blocked: false,
-            close_sent: false,
-            shut_down: false,
-            lingered: 0,
+            ending: Ending::default(),
             timer,
             waker: None,
             permit,
@@ -128,14 +113,14 @@ where
     fn work(mut self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let mut frames = 0;
         while matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
-            if self.call.is_some() {
+            if self.calls.is_calling() {
                 match self.as_mut().poll_call(cx, now) {
                     Poll::Ready(()) => self.as_mut().heed_signals(now),
                     Poll::Pending => break,
                 }
             } else if self.state.phase() == Phase::Finishing {
                 return;
-            } else if self.slot.is_some() {
+            } else if self.calls.has_message() {
                 if self.as_mut().poll_slot(cx, now).is_pending() {
                     break;
                 }
@@ -159,34 +144,19 @@ where
         this.engine.wire_mut().settle();
     }
 
+    /// Polls the call in flight.
     fn poll_call(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         now: std::time::Instant,
     ) -> Poll<()> {
-        let mut this = self.as_mut().project();
-        let Some(call) = this.call.as_mut().as_pin_mut() else {
-            return Poll::Ready(());
+        let this = self.as_mut().project();
+        let Poll::Ready((result, took)) = this.calls.poll_call(cx, now) else {
+            this.state.handle_call_pending(now);
+            return Poll::Pending;
         };
-        // The error's conversion may be the application's code as well.
-        let polled = catch_unwind(AssertUnwindSafe(|| call.poll(cx).map_err(Into::into)));
-        let result = match polled {
-            Ok(Poll::Pending) => {
-                this.call_began.get_or_insert(now);
-                this.state.handle_call_pending(now);
-                return Poll::Pending;
-            }
-            Ok(Poll::Ready(result)) => result,
-            Err(_panic) => Err(Failure::Close(CloseReason::HandlerFailed)),
-        };
-        let began = this.call_began.take().unwrap_or(now);
-        this.flight.last_handler_time = Some(now.saturating_duration_since(began));
+        this.flight.last_handler_time = Some(took);
         this.state.handle_call_finished();
-        let dropped = catch_unwind(AssertUnwindSafe(|| this.call.set(None)));
-        let result = match dropped {
-            Ok(()) => result,
-            Err(_panic) => Err(Failure::Close(CloseReason::HandlerFailed)),
-        };
         self.answer(result, now);
         Poll::Ready(())
     }
@@ -216,36 +186,21 @@ where
         });
     }
 
-    /// Makes the stack ready for the message in the slot, and calls it.
+    /// Calls the stack with the message in the slot, once it is ready for it.
     fn poll_slot(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         now: std::time::Instant,
     ) -> Poll<()> {
-        let mut this = self.as_mut().project();
-        let Some(stack) = this.stack.as_mut() else {
-            return Poll::Ready(());
-        };
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            ready!(stack.poll_ready(cx)).map_err(Into::into)?;
-            let Some(message) = this.slot.take() else {
-                return Poll::Ready(Ok(()));
-            };
-            let inbound = Inbound::new(message, Anonymous::claim(), this.connection.clone());
-            this.call.set(Some(stack.call(inbound)));
-            Poll::Ready(Ok(()))
-        }));
-        let failure = match called {
-            Ok(Poll::Pending) => {
+        let this = self.as_mut().project();
+        match this.calls.poll_slot(cx, this.connection) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(failure)) => self.answer(Err(failure), now),
+            Poll::Pending => {
                 this.state.handle_call_pending(now);
                 return Poll::Pending;
             }
-            Ok(Poll::Ready(Ok(()))) => return Poll::Ready(()),
-            Ok(Poll::Ready(Err(failure))) => failure,
-            Err(_panic) => Failure::Close(CloseReason::HandlerFailed),
-        };
-        *this.slot = None;
-        self.answer(Err(failure), now);
+        }
         Poll::Ready(())
     }
 
@@ -261,13 +216,13 @@ where
         match ready!(read) {
             Some(Ok(tungstenite::Message::Text(text))) => {
                 this.engine.wire_mut().set_in_call(text.len());
-                *this.slot = Some(Message::Text(Utf8Bytes::from_frame(text)));
+                this.calls.put(Message::Text(Utf8Bytes::from_frame(text)));
                 this.flight.messages_in += 1;
                 this.state.handle_message(now);
             }
             Some(Ok(tungstenite::Message::Binary(bytes))) => {
                 this.engine.wire_mut().set_in_call(bytes.len());
-                *this.slot = Some(Message::Binary(bytes));
+                this.calls.put(Message::Binary(bytes));
                 this.flight.messages_in += 1;
                 this.state.handle_message(now);
             }
@@ -331,7 +286,7 @@ where
                     // Often enough for memory, and too seldom to cost a busy connection anything.
                     this.engine.give_back();
                 }
-                if this.call.is_none() && this.state.phase() == Phase::Finishing {
+                if !this.calls.is_calling() && this.state.phase() == Phase::Finishing {
                     this.state.cut_short(now);
                 }
             }
@@ -371,73 +326,11 @@ where
 
     /// Drops everything that could act for the peer.
     fn abandon(self: Pin<&mut Self>) {
-        let mut this = self.project();
+        let this = self.project();
         this.connection.outbound().close();
         this.output.discard(this.connection.outbound());
-        *this.slot = None;
         this.engine.wire_mut().abandon();
-        // Code of the application: if its destructors panic, the connection ends all the same.
-        let _ = catch_unwind(AssertUnwindSafe(|| this.call.set(None)));
-        let stack = this.stack.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(stack)));
-    }
-
-    /// The end: close frame, shutdown, lingering.
-    fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
-        let this = self.project();
-        // After the peer's close frame the engine answers by itself, with the same code.
-        let by_peer = matches!(this.state.reason(), Some(CloseReason::PeerClosed(_)));
-        if !std::mem::replace(this.close_sent, true) {
-            let reason = this.state.reason().filter(|_| !by_peer);
-            if let Some((code, text)) = reason.and_then(|it| Some((it.code()?, it.text()))) {
-                let frame = CloseFrame { code: u16::from(code).into(), reason: text.into() };
-                // Buffered even if the socket is full: output keeps room for it.
-                let size = 4 + text.len();
-                let _ = this.engine.send(tungstenite::Message::Close(Some(frame)), size, cx);
-            }
-        }
-        if this.state.phase() == Phase::Closing {
-            match this.engine.poll_flush(cx) {
-                Poll::Ready(Ok(())) => {
-                    this.flight.flushed = true;
-                    this.state.handle_close_flushed();
-                }
-                Poll::Ready(Err(_)) => return this.state.handle_transport_end(now),
-                Poll::Pending => {}
-            }
-        }
-        if this.state.phase() == Phase::Lingering && !*this.shut_down {
-            match Pin::new(this.engine.wire_mut()).poll_shutdown(cx) {
-                // A peer that has closed sends nothing more: there is nobody to hear out.
-                Poll::Ready(Ok(())) if by_peer => {
-                    return this.state.handle_transport_end(now);
-                }
-                Poll::Ready(Ok(())) => *this.shut_down = true,
-                Poll::Ready(Err(_)) => return this.state.handle_transport_end(now),
-                Poll::Pending => {}
-            }
-        }
-        // Also before the close frame is out: a peer that is itself blocked on writing reads nothing.
-        for _ in 0..TURN {
-            match this.engine.wire_mut().poll_discard(cx) {
-                Poll::Ready(Ok(0)) => {
-                    // The peer is done. What is not flushed yet may still be: TCP half-closes.
-                    if this.state.phase() == Phase::Lingering {
-                        this.state.handle_transport_end(now);
-                    }
-                    return;
-                }
-                Poll::Ready(Ok(read)) => {
-                    *this.lingered += read;
-                    if *this.lingered > LINGER_BYTES {
-                        return this.state.handle_transport_end(now);
-                    }
-                }
-                Poll::Ready(Err(_)) => return this.state.handle_transport_end(now),
-                Poll::Pending => return,
-            }
-        }
-        cx.waker().wake_by_ref();
+        this.calls.abandon();
     }
 
     /// Step 5: sees to it that the task wakes for the next deadline.
@@ -480,13 +373,14 @@ where
             self.as_mut().heed_signals(now);
         }
         if !matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
-            if self.stack.is_some() {
+            if !self.calls.is_abandoned() {
                 // What the end itself takes is no stall.
                 self.as_mut().project().flight.output(false, false, now);
                 self.as_mut().abandon();
             }
             if self.state.phase() != Phase::Done {
-                self.as_mut().poll_end(cx, now);
+                let this = self.as_mut().project();
+                this.ending.poll(this.engine, this.state, this.flight, cx, now);
             }
         }
         let this = self.as_mut().project();
@@ -503,8 +397,5 @@ where
     }
 }
 
-/// Frames read in one turn. tokio's own budget for a task is 128 operations; a message is several.
-const TURN: usize = 32;
-
-/// What is read and thrown away while lingering: as much as a kernel may hold for a fast peer.
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
+/// Frames read in one turn, and reads while lingering. tokio's own budget for a task is 128 operations; a message is several.
+pub(super) const TURN: usize = 32;

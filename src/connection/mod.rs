@@ -2,7 +2,7 @@
 //!
 //! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
 //! each message, and a [`ConnectionConfig`]. Reading order: `config`, `state` (when), `scanner` and
-//! `wire` (bytes), `engine` (frames), `output`, `driver` (the loop).
+//! `wire` (bytes), `engine` (frames), `output`, `calls`, `driver` (the loop), `ending`.
 
 use std::sync::Arc;
 
@@ -31,7 +31,9 @@ pub(crate) mod scanner;
 mod wire;
 mod engine;
 mod output;
+mod calls;
 mod driver;
+mod ending;
 mod refusal;
 mod flight;
 

@@ -160,15 +160,16 @@ impl Output {
     {
         loop {
             while self.in_flight < WRITE_CHUNK {
-                let Some(Queued { message, .. }) = self.taken.pop_front() else {
+                let Some(entry) = self.taken.pop_front() else {
                     break;
                 };
-                self.owned = self.owned.saturating_sub(1);
-                if message.len() > self.max_message_size {
+                if entry.message.len() > self.max_message_size {
                     // It is discarded with the others, and uncharged then.
-                    self.taken.push_front(Queued { message, borrowed: false });
+                    self.taken.push_front(entry);
                     return Written::TooLarge;
                 }
+                let message = entry.message;
+                self.owned = self.owned.saturating_sub(1);
                 encoded.add(&message);
                 let size = frame_len(message.len());
                 self.in_flight += size;

@@ -89,8 +89,9 @@ enum Ping {
     Due(u64),
     /// In the write buffer.
     Sent(u64),
-    /// On its way; the pong must come.
-    Flushed(u64, Instant),
+    /// On its way, since this time; the pong must come. Without a time, the pong may have been waiting
+    /// unread meanwhile.
+    Flushed(u64, Option<Instant>),
 }
 
 impl Timer {
@@ -285,13 +286,13 @@ impl State {
     }
 
     /// A pong came. If it answers our ping, the peer lives; and this is the round trip, if the ping
-    /// was not answered before all that was written behind it was out.
+    /// was not answered before all that was written behind it was out, and the pong was read at once.
     pub(crate) fn handle_pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
         let (id, flushed) = match self.ping {
             Ping::None | Ping::Due(_) => return None,
             // It went out, but never were all the bytes behind it out as well: no round trip then.
             Ping::Sent(id) => (id, None),
-            Ping::Flushed(id, flushed) => (id, Some(flushed)),
+            Ping::Flushed(id, flushed) => (id, flushed),
         };
         if payload != id.to_be_bytes() {
             return None;
@@ -311,6 +312,11 @@ impl State {
             (Some(since), true) => {
                 self.paused = None;
                 let stood_still = now.saturating_duration_since(since);
+                if !stood_still.is_zero()
+                    && let Ping::Flushed(_, time) = &mut self.ping
+                {
+                    *time = None;
+                }
                 for timer in Timer::ALL.into_iter().filter(|timer| timer.pauses()) {
                     let deadline = self.get(timer);
                     self.set(timer, deadline.and_then(|it| it.checked_add(stood_still)));
@@ -328,10 +334,10 @@ impl State {
         if !pending {
             self.stop(Timer::Write);
             if let Ping::Sent(id) = self.ping {
-                self.ping = Ping::Flushed(id, now);
                 let paused = self.paused.is_some();
                 // What has stood still so far is paid out first: the pong's time begins only now.
                 self.handle_reading(true, now);
+                self.ping = Ping::Flushed(id, Some(now));
                 self.start(Timer::Pong, now, self.config.pong_timeout);
                 self.handle_reading(!paused, now);
             }

@@ -7,8 +7,12 @@
 //! once the layer has decided to hand the message on.
 //!
 //! Nearly always the service is ready, and the call is made on the spot. If it is not, the service
-//! moves into the call's future to wait there, and comes back when it has been called, or when the
-//! future is dropped.
+//! moves into the call's future to wait there, and comes back when it has been called.
+//!
+//! A future that is dropped before that, by a timeout layer for instance, takes the service with it,
+//! and closes the connection with 1013: the service stands in line for something, gets it when
+//! nobody asks any more, and would keep it until the peer says something again. There is no other way
+//! to leave the line.
 
 use std::{
     fmt,
@@ -23,7 +27,8 @@ use tower_service::Service;
 
 use crate::{
     close::CloseReason,
-    message::{Failure, Reply},
+    handle::Connection,
+    message::{Failure, Inbound, Reply},
 };
 
 /// An inner service that is made ready in the call.
@@ -42,9 +47,9 @@ impl<S> OnDemand<S> {
     }
 
     /// Makes the service ready, and calls it with `request`.
-    pub(crate) fn call<Request>(&mut self, request: Request) -> OnDemandFuture<S, Request>
+    pub(crate) fn call<M, P>(&mut self, request: Inbound<M, P>) -> OnDemandFuture<S, Inbound<M, P>>
     where
-        S: Service<Request>,
+        S: Service<Inbound<M, P>>,
     {
         if let Some(slot) = self.returned.take() {
             self.service = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -67,7 +72,9 @@ impl<S> OnDemand<S> {
             Poll::Pending => {
                 let slot = Slot::default();
                 self.returned = Some(Arc::clone(&slot));
-                let waiting = Waiting { service: Some(service), request: Some(request), slot };
+                let connection = request.connection().clone();
+                let request = Some(request);
+                let waiting = Waiting { service: Some(service), request, slot, connection };
                 Kind::Waiting { waiting }
             }
         };
@@ -81,11 +88,13 @@ impl<S: fmt::Debug> fmt::Debug for OnDemand<S> {
     }
 }
 
-/// A service that waits to be ready. Dropped, it gives the service back.
+/// A service that waits to be ready, and then goes back.
 pub(crate) struct Waiting<S, Request> {
+    /// None once it waits no longer.
     service: Option<S>,
     request: Option<Request>,
     slot: Slot<S>,
+    connection: Connection,
 }
 
 impl<S: Service<Request>, Request> Waiting<S, Request> {
@@ -95,13 +104,16 @@ impl<S: Service<Request>, Request> Waiting<S, Request> {
         };
         let ready = ready!(service.poll_ready(cx));
         let called = ready.map(|()| self.request.take().map(|request| service.call(request)));
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.service.take();
         Poll::Ready(called.transpose())
     }
 }
 
 impl<S, Request> Drop for Waiting<S, Request> {
     fn drop(&mut self) {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.service.take();
+        if self.service.is_some() {
+            self.connection.close(CloseReason::Overloaded);
+        }
     }
 }
 

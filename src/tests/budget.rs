@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     message::Message,
-    outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits, SendError, Taken},
+    outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits, Queued, SendError, Taken},
 };
 
 const ROOMY: OutboundLimits = OutboundLimits { bytes: 4096, messages: 8 };
@@ -38,7 +38,7 @@ fn evicted(queue: &OutboundQueue) -> bool {
     take(queue, &mut VecDeque::new()) == Taken::Evicted
 }
 
-fn take(queue: &OutboundQueue, taken: &mut VecDeque<crate::outbound::Queued>) -> Taken {
+fn take(queue: &OutboundQueue, taken: &mut VecDeque<Queued>) -> Taken {
     queue.take(&std::task::Context::from_waker(std::task::Waker::noop()), taken)
 }
 
@@ -256,7 +256,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Held {
     queue: Arc<OutboundQueue>,
     input: Charge,
-    taken: VecDeque<crate::outbound::Queued>,
+    taken: VecDeque<Queued>,
     ended: bool,
 }
 

@@ -25,6 +25,12 @@
 //! server has to serve connections with upgrades (hyper: `with_upgrades`; axum does), and to close
 //! those that never finish their request (hyper: a timer and `header_read_timeout`). A bare line
 //! feed ends a header line for hyper; a proxy in front should refuse it.
+//!
+//! Set `TCP_NODELAY` on every socket that is accepted (`TcpStream::set_nodelay`, in axum by
+//! `ListenerExt::tap_io`). Without it the kernel keeps a small message back until the peer has
+//! acknowledged the one before it, which takes 40 ms and more; and there is nothing to be gained,
+//! because all that is ready goes out in one write already. The layer cannot do it: it is handed the
+//! connection, not the socket.
 
 pub use self::{
     admission::Admission,

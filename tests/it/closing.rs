@@ -99,6 +99,7 @@ async fn a_close_frame_is_answered_with_its_code_if_that_is_legal() {
         drop(client);
         let closed = server.closed(nth).await;
         assert_eq!(closed.received_code, received, "{stimulus:x?}: {closed:?}");
+        assert_eq!(closed.intended_code, Some(answered), "{stimulus:x?}: {closed:?}");
         assert!(closed.flushed);
     }
 }
@@ -114,6 +115,7 @@ async fn a_close_frame_without_a_code_is_answered_in_kind() {
     client.assert_eof().await;
     let closed = server.closed(0).await;
     assert_eq!((closed.rule, closed.received_code), ("peer_closed", None));
+    assert_eq!((closed.intended_code, closed.flushed), (None, true));
 }
 
 // covers: FR-28

@@ -146,6 +146,43 @@ async fn idle_connections_hold_no_permits_whatever_they_said_before() {
     drop(idle);
 }
 
+/// A peer whose message waited for the only permit in vain still stands in line for it. It must not
+/// get it afterwards, with nothing to do, and keep it.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_waited_too_long_holds_no_permit_later() {
+    let permit = GlobalConcurrencyLimitLayer::new(1);
+    let start = |seconds| {
+        let messages = ServiceBuilder::new()
+            .layer(HandleErrorLayer::new(|error: BoxError| {
+                if error.is::<Elapsed>() {
+                    Failure::Reply(Message::text("too slow"))
+                } else {
+                    Failure::from(error)
+                }
+            }))
+            .layer(TimeoutLayer::new(Duration::from_secs(seconds)))
+            .layer(RateLimitLayer::per_connection(Quota::per_second(u32::MAX)))
+            .layer(permit.clone());
+        let layer = WebSocketLayer::new(messages, service_fn(echo));
+        Server::start(layer.allow_anonymous().connection(quiet()))
+    };
+    let (patient, hasty) = (start(5), start(1));
+    let _clock = FrozenClock::new();
+    let (mut holder, mut waiter) = (patient.connect().await, hasty.connect().await);
+    holder.text("slow").await;
+    assert!(holder.nothing_comes().await);
+    waiter.text("waits").await;
+    assert!(waiter.nothing_comes().await);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    waiter.assert_closed(1013).await;
+    tokio::time::advance(Duration::from_secs(4)).await;
+    assert_eq!(holder.message().await, "too slow");
+    let mut other = patient.connect().await;
+    other.text("fast").await;
+    assert!(!other.nothing_comes().await);
+    assert_eq!(other.message().await, "fast");
+}
+
 #[tokio::test]
 async fn a_thousand_connections_share_ten_permits() {
     let running = Arc::new(AtomicUsize::new(0));

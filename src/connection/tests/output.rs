@@ -66,7 +66,7 @@ async fn what_joins_a_backlog_owns_its_payload_too() {
     (0..10).for_each(|_| line.push(vec![0; 8_000]));
     assert_eq!(line.poll(), Written::Pending);
     let buffer = Bytes::from(vec![0; 60_000]);
-    line.push(buffer.slice(..1));
+    line.queue.push_reply(Message::binary(buffer.slice(..1))).unwrap();
     line.peer.read_exact(&mut [0; 18_000]).await.unwrap();
     assert_eq!(line.poll(), Written::Pending);
     assert!(buffer.is_unique());

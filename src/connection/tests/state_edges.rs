@@ -138,6 +138,26 @@ fn the_round_trip_is_measured_from_when_the_ping_was_out() {
 }
 
 #[test]
+fn a_pong_that_may_have_waited_unread_tells_no_round_trip() {
+    let (stop, go) = (Reads(false), Reads(true));
+    let table: [(&str, Vec<Operation>, Option<u64>); 5] = [
+        ("read at once", vec![SENT, Wait(40)], Some(40)),
+        ("a call in between", vec![SENT, Wait(10), stop.clone(), Wait(30), go.clone()], None),
+        ("a call that took no time", vec![SENT, Wait(40), stop.clone(), go.clone()], Some(40)),
+        ("a call under way", vec![stop.clone(), Wait(9), SENT, Wait(40), go.clone()], None),
+        ("a call before", vec![stop, Wait(9), go, SENT, Wait(40)], Some(40)),
+    ];
+    for (name, between, millis) in table {
+        let mut run = Run::with(ConnectionConfig::new(), true, 0.0);
+        run = run.apply_all(&[Wait(0), Ping]).apply_all(&between).apply_all(&[Pong(0)]);
+        assert_eq!(run.rtt, millis.map(Duration::from_millis), "{name}");
+        // The next one is measured again.
+        run = run.apply_all(&[Wait(30_000), Ping, SENT, Wait(5), Pong(0)]);
+        assert_eq!((run.pings.len(), run.rtt), (2, Some(Duration::from_millis(5))), "{name}");
+    }
+}
+
+#[test]
 fn nothing_is_pinged_after_the_end_began() {
     let mut run = Run::with(ConnectionConfig::new(), true, 0.0);
     for operation in [Wait(0), Close(CloseReason::Normal), Ping, SENT, Wait(4000), Ping] {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +13,11 @@ use std::{
 use tracing::{Event, Metadata, Subscriber, span};
 
 use super::*;
-use crate::{handle::Connection, outbound::OutboundLimits};
+use crate::{
+    audit::{Closed, Refusal},
+    handle::Connection,
+    outbound::OutboundLimits,
+};
 
 fn connection() -> Connection {
     struct Nowhere;

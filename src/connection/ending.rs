@@ -1,0 +1,108 @@
+//! End a connection: close frame, shutdown of the write half, and *lingering*.
+//!
+//! While it lingers, what the peer still sends is read and thrown away beneath scanner and engine,
+//! because a socket dropped with unread bytes is reset, and a reset destroys the close frame on its
+//! way.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::{Message, protocol::frame::CloseFrame};
+
+use crate::{
+    close::CloseReason,
+    connection::{
+        driver::TURN,
+        engine::Engine,
+        flight::Flight,
+        state::{Phase, State},
+    },
+};
+
+/// How far the end of a connection is.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    close_sent: bool,
+    shut_down: bool,
+    /// Bytes thrown away.
+    lingered: usize,
+}
+
+impl Ending {
+    /// Goes on with the end, once everything that could act for the peer is gone.
+    pub(crate) fn poll<Io>(
+        &mut self,
+        engine: &mut Engine<Io>,
+        state: &mut State,
+        flight: &mut Flight,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) where
+        Io: AsyncRead + AsyncWrite + Unpin,
+    {
+        // After the peer's close frame the engine answers by itself.
+        let by_peer = matches!(state.reason(), Some(CloseReason::PeerClosed(_)));
+        if !std::mem::replace(&mut self.close_sent, true) && !by_peer {
+            send_close(engine, state.reason(), cx);
+        }
+        if state.phase() == Phase::Closing {
+            match engine.poll_flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    flight.flushed = true;
+                    state.handle_close_flushed();
+                }
+                Poll::Ready(Err(_)) => return state.handle_transport_end(now),
+                Poll::Pending => {}
+            }
+        }
+        if state.phase() == Phase::Lingering && !self.shut_down {
+            match Pin::new(engine.wire_mut()).poll_shutdown(cx) {
+                // A peer that has closed sends nothing more: there is nobody to hear out.
+                Poll::Ready(Ok(())) if by_peer => return state.handle_transport_end(now),
+                Poll::Ready(Ok(())) => self.shut_down = true,
+                Poll::Ready(Err(_)) => return state.handle_transport_end(now),
+                Poll::Pending => {}
+            }
+        }
+        // Also before the close frame is out: a peer that is itself blocked on writing reads nothing.
+        for _ in 0..TURN {
+            match engine.wire_mut().poll_discard(cx) {
+                Poll::Ready(Ok(0)) => {
+                    // The peer is done. What is not flushed yet may still be: TCP half-closes.
+                    if state.phase() == Phase::Lingering {
+                        state.handle_transport_end(now);
+                    }
+                    return;
+                }
+                Poll::Ready(Ok(read)) => {
+                    self.lingered += read;
+                    if self.lingered > LINGER_BYTES {
+                        return state.handle_transport_end(now);
+                    }
+                }
+                Poll::Ready(Err(_)) => return state.handle_transport_end(now),
+                Poll::Pending => return,
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+}
+
+/// Puts the close frame for `reason` into the engine's buffer, if there is anybody to tell.
+fn send_close<Io>(engine: &mut Engine<Io>, reason: Option<&CloseReason>, cx: &mut Context<'_>)
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some((code, text)) = reason.and_then(|it| Some((it.code()?, it.text()))) {
+        let frame = CloseFrame { code: u16::from(code).into(), reason: text.into() };
+        // Buffered even if the socket is full: output keeps room for it.
+        let _ = engine.send(Message::Close(Some(frame)), 4 + text.len(), cx);
+    }
+}
+
+/// What is read and thrown away while lingering: as much as a kernel may hold for a fast peer.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
