@@ -1,7 +1,7 @@
 //! Where deadlines, grace and a slow stack meet.
 use super::{
     state_operation::{Operation::*, Run},
-    support::{Served, echo, quiet, text},
+    support::{Served, echo, frame, quiet, text},
 };
 use crate::{
     close::CloseReason,
@@ -111,4 +111,12 @@ async fn a_kept_slice_of_a_peers_buffer_is_copied_when_the_buffer_has_moved_on()
     let kept = big.slice(..1);
     drop(big);
     assert_ne!(Message::Binary(kept).detached().as_bytes().as_ptr(), at);
+}
+
+// covers: FR-28
+#[tokio::test(start_paused = true)]
+async fn a_reply_to_what_came_before_the_goodbye_is_sent() {
+    let mut served = echo(quiet());
+    served.send([text("a"), frame(0x88, b"\x03\xe8")].concat()).await;
+    assert_eq!(served.peer.texts(), ["a"]);
 }
