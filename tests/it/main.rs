@@ -13,6 +13,7 @@ mod auth_deadline;
 mod frames;
 mod closing;
 mod messages;
+mod extremes;
 mod heartbeat;
 mod ghosts;
 
