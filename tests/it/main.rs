@@ -10,6 +10,7 @@ mod origin;
 mod admission;
 mod auth_first;
 mod auth_deadline;
+mod auth_load;
 mod frames;
 mod closing;
 mod messages;
