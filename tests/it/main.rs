@@ -14,6 +14,7 @@ mod auth_load;
 mod frames;
 mod closing;
 mod messages;
+mod chopping;
 mod extremes;
 mod heartbeat;
 mod ghosts;
