@@ -16,6 +16,7 @@ mod closing;
 mod messages;
 mod chopping;
 mod extremes;
+mod rooms;
 mod heartbeat;
 mod ghosts;
 
