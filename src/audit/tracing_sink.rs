@@ -233,5 +233,5 @@ const BATCH: Duration = Duration::from_millis(20);
 const WORKER_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-#[path = "../tests/tracing_sink.rs"]
+#[path = "tests/tracing_sink.rs"]
 mod tests;
