@@ -22,6 +22,8 @@ use crate::connections::Connections;
 pub(crate) fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    // For sockets that are not upgraded; a connection has its own heartbeat, which is faster.
+    socket.set_keepalive(true)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }
