@@ -15,7 +15,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -66,8 +66,6 @@ pin_project! {
         ending: Ending,
         #[pin]
         timer: Sleep,
-        // Whom the timer wakes.
-        waker: Option<Waker>,
         permit: P,
     }
 }
@@ -103,7 +101,6 @@ where
             blocked: false,
             ending: Ending::default(),
             timer,
-            waker: None,
             permit,
         }
     }
