@@ -53,7 +53,7 @@ async fn a_writer_that_stalls_holds_nobody_up_and_losses_are_counted() {
     for _ in 0..QUEUED_EVENTS + 10 {
         sink.record(joined("more"));
     }
-    assert_eq!(sink.queue.lock().lost, 10);
+    assert_eq!(sink.worker.queue.lock().lost, 10);
     drop(go);
     for _ in 0..QUEUED_EVENTS {
         has_begun.recv().unwrap();
@@ -130,6 +130,25 @@ async fn the_worker_ends_with_the_last_clone() {
     drop(clone);
     // The worker's end drops the writer, and with it the sender.
     assert!(has_ended.recv().is_err());
+}
+
+// covers: LG-02
+#[test]
+fn what_was_recorded_before_the_last_clone_went_is_written() {
+    let (begun, has_begun) = channel();
+    let (go, wait) = channel::<()>();
+    let sink = TracingSink::with_writer(move |event| {
+        begun.send(room(event)).unwrap();
+        let _ = wait.recv();
+    });
+    sink.record(joined("first"));
+    assert_eq!(has_begun.recv().unwrap(), "first");
+    // The worker is busy; when it comes back the sink is gone.
+    sink.record(joined("second"));
+    drop(sink);
+    drop(go);
+    assert_eq!(has_begun.recv().as_deref(), Ok("second"));
+    assert!(has_begun.recv().is_err());
 }
 
 // covers: LG-02
