@@ -188,16 +188,16 @@ fn write(event: &AuditEvent) {
             tracing::info!(target: TARGET, event = "connected", %connection, peer = peer.map(tracing::field::display));
         }
         AuditEvent::Authenticated { connection, user } => {
-            tracing::info!(target: TARGET, event = "authenticated", %connection, user = user.escape_debug().to_string());
+            tracing::info!(target: TARGET, event = "authenticated", %connection, user = spelled(user));
         }
         AuditEvent::AuthFailed { connection, rule } => {
             tracing::info!(target: TARGET, event = "auth.failed", %connection, rule);
         }
         AuditEvent::Joined { connection, user, room } => {
-            tracing::info!(target: TARGET, event = "joined", %connection, user = user.escape_debug().to_string(), room = &**room);
+            tracing::info!(target: TARGET, event = "joined", %connection, user = spelled(user), room = &**room);
         }
         AuditEvent::Left { connection, user, room } => {
-            tracing::info!(target: TARGET, event = "left", %connection, user = user.escape_debug().to_string(), room = &**room);
+            tracing::info!(target: TARGET, event = "left", %connection, user = spelled(user), room = &**room);
         }
         AuditEvent::Published { connection, room, bytes, members } => {
             tracing::info!(target: TARGET, event = "published", connection = connection.map(tracing::field::display), room = &**room, bytes, members);
@@ -207,7 +207,7 @@ fn write(event: &AuditEvent) {
                 target: TARGET,
                 event = "refused",
                 connection = %refusal.connection,
-                user = refusal.user.as_deref(),
+                user = refusal.user.as_deref().map(spelled),
                 layer = refusal.layer,
                 rule = refusal.rule,
                 observed = refusal.observed,
@@ -221,7 +221,7 @@ fn write(event: &AuditEvent) {
                 event = "closed",
                 connection = %closed.connection,
                 peer = closed.peer.map(tracing::field::display),
-                user = closed.user.as_deref(),
+                user = closed.user.as_deref().map(spelled),
                 rule = closed.rule,
                 intended_code = closed.intended_code,
                 flushed = closed.flushed,
@@ -238,6 +238,11 @@ fn write(event: &AuditEvent) {
             );
         }
     }
+}
+
+/// A user's id, which may be anything that the verifier lets pass, on one line.
+fn spelled(user: &str) -> String {
+    user.escape_debug().to_string()
 }
 
 /// The `tracing` target of every audit event.

@@ -217,6 +217,9 @@ async fn every_event_is_one_line_with_its_name() {
         assert!(lines[0].contains(&format!(r#""event":"{name}""#)), "{name}: {}", lines[0]);
         assert!(lines[0].contains(r#""target":"tower_websocket::audit""#), "{name}");
         assert!(!lines[0].contains('\u{1b}'), "{name}");
+        // One spelling in all events, and one that no subscriber has to escape.
+        let spelled = lines[0].contains(r#""user":"al\\nice\\u{1b}[31m""#);
+        assert_eq!(spelled, lines[0].contains(r#""user""#), "{name}: {}", lines[0]);
     }
 }
 
