@@ -192,7 +192,10 @@ where
         let this = self.as_mut().project();
         match this.calls.poll_slot(cx, this.connection) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(failure)) => self.answer(Err(failure), now),
+            Poll::Ready(Err(failure)) => {
+                this.state.handle_call_finished();
+                self.answer(Err(failure), now);
+            }
             Poll::Pending => {
                 this.state.handle_call_pending(now);
                 return Poll::Pending;
