@@ -141,7 +141,6 @@ where
         this.engine.wire_mut().settle();
     }
 
-    /// Polls the call in flight.
     fn poll_call(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
