@@ -183,11 +183,11 @@ impl CloseReason {
         }
     }
 
-    /// Whether the server ends the connection in good order: what is under way may finish and what
-    /// is queued may be written before the close frame. (After the peer's own close frame nothing but
-    /// the answer to it may be sent: RFC 6455 §5.5.1.)
+    /// Whether the connection ends in good order: what is under way may finish and what is queued may
+    /// be written before the close frame. The answer to the peer's own may wait as long (RFC 6455
+    /// §5.5.1).
     pub(crate) fn is_graceful(&self) -> bool {
-        matches!(self, Self::Normal | Self::GoingAway | Self::Idle)
+        matches!(self, Self::PeerClosed(_) | Self::Normal | Self::GoingAway | Self::Idle)
     }
 
     /// The table: code, text, what a client should do, rule id.
@@ -284,8 +284,9 @@ impl CloseCode {
     /// 4403: authentication or authorization failed.
     pub const FORBIDDEN: Self = Self(4403);
 
-    /// What the engine answers to `code`: the same, if an endpoint may send it (RFC 6455 §7.4). For the
-    /// engine that does not include 1014, which is in the IANA registry.
+    /// What is answered to `code`: the same, if an endpoint may send it (RFC 6455 §7.4). For the engine
+    /// that does not include 1014, which is in the IANA registry; it answers when something was still
+    /// being written, and both answers must be the same.
     fn in_answer_to(code: u16) -> Self {
         match code {
             1000..=1003 | 1007..=1013 | 3000..=4999 => Self(code),

@@ -80,7 +80,8 @@ fn object(keys: usize) -> String {
     format!("{{{}}}", keys.join(","))
 }
 
-/// E19: 1.5 to 2.9 MB without limits, as unknown field before and after the tag.
+// covers: MS-04
+// 1.5 to 2.9 MB without limits, as unknown field before and after the tag.
 #[test]
 fn buffering_bombs_are_refused_before_anything_is_buffered() {
     let _turn = turn();
@@ -107,7 +108,8 @@ fn buffering_bombs_are_refused_before_anything_is_buffered() {
     }
 }
 
-/// MS-03, MS-13, MS-18: what the catalogue has besides, none with an escape at the end.
+// covers: MS-03, MS-04
+// None with an escape at the end: that costs a doubled vector.
 #[test]
 fn other_hostile_messages_stay_below_twice_their_size() {
     let _turn = turn();

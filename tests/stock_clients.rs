@@ -5,7 +5,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use support::{Peer, Program, in_repository, page, run, send_bytes};
+use support::{Peer, Program, in_repository, page, run, send_bytes, trickle};
 
 /// The server with the times that the checks expect, so that they need not wait long.
 async fn server() -> (Program, SocketAddr) {
@@ -81,6 +81,29 @@ async fn a_client_that_never_finishes_its_request_is_hung_up_on() {
         let refusal = answer.is_empty() || answer.starts_with("HTTP/1.1 408 ");
         assert!(refusal, "{unfinished:?}: {answer}");
     }
+}
+
+// covers: HS-17
+#[tokio::test]
+async fn a_flood_of_headers_is_refused_before_it_is_taken_in() {
+    let (_server, addr) = server().await;
+    let handshake = "GET /ws HTTP/1.1\r\nHost: a\r\n";
+    let long = "a".repeat(500_000);
+    for (name, flood) in [
+        ("101 lines", (0..101).map(|n| format!("X-{n}: a\r\n")).collect()),
+        ("500 KB in one line", format!("X: {long}\r\n")),
+        ("a name without an end", long.clone()),
+        ("many cookies", format!("Cookie: {}\r\n", &long[..1_000]).repeat(60)),
+    ] {
+        let answer = send_bytes(addr, format!("{handshake}{flood}\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{name}: {answer}");
+    }
+    let answer = trickle(addr, format!("{handshake}X: {}", &long[..64_000]).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "byte by byte: {answer}");
+    // As much as a request may have.
+    let enough = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {}", &long[..8_000]);
+    let answer = send_bytes(addr, format!("{enough}\r\n\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 const AUTH_TIMEOUT_MS: &str = "1500";

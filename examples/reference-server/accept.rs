@@ -22,6 +22,8 @@ use crate::connections::Connections;
 pub(crate) fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
+    // For sockets that are not upgraded; a connection has its own heartbeat, which is faster.
+    socket.set_keepalive(true)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }
@@ -77,6 +79,8 @@ async fn answer(
         // connects and says nothing.
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
+        // By default it keeps 400 KB for each of them, also of what is sent behind a handshake.
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(app))
         .with_upgrades()
         .await;
@@ -106,6 +110,10 @@ const BACKLOG: u32 = 4096;
 
 /// Sockets that are still HTTP. An upgraded one no longer counts: the endpoint's own limits do.
 const MAX_REQUESTS: usize = 4096;
+
+/// Bytes of a request's head; more is answered with 431. What browsers send with all of a site's
+/// cookies fits twice.
+const MAX_HEAD: usize = 16 * 1024;
 
 /// Above the close timeout of a connection, so that it is a connection that gives up first.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);

@@ -255,5 +255,5 @@ const QUEUED_EVENTS: usize = 8192;
 const BATCH: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
-#[path = "../tests/tracing_sink.rs"]
+#[path = "tests/tracing_sink.rs"]
 mod tests;

@@ -44,9 +44,8 @@ impl Ending {
     ) where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
-        // After the peer's close frame the engine answers by itself.
         let by_peer = matches!(state.reason(), Some(CloseReason::PeerClosed(_)));
-        if !std::mem::replace(&mut self.close_sent, true) && !by_peer {
+        if !std::mem::replace(&mut self.close_sent, true) && !engine.answers() {
             send_close(engine, state.reason(), cx);
         }
         if state.phase() == Phase::Closing {
@@ -97,11 +96,15 @@ fn send_close<Io>(engine: &mut Engine<Io>, reason: Option<&CloseReason>, cx: &mu
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
-    if let Some((code, text)) = reason.and_then(|it| Some((it.code()?, it.text()))) {
-        let frame = CloseFrame { code: u16::from(code).into(), reason: text.into() };
-        // Buffered even if the socket is full: output keeps room for it.
-        let _ = engine.send(Message::Close(Some(frame)), 4 + text.len(), cx);
-    }
+    let frame = match reason {
+        None | Some(CloseReason::Lost) => return,
+        Some(reason) => reason
+            .code()
+            .map(|code| CloseFrame { code: u16::from(code).into(), reason: reason.text().into() }),
+    };
+    let size = 2 + frame.as_ref().map_or(0, |frame| 2 + frame.reason.len());
+    // Buffered even if the socket is full: output keeps room for it.
+    let _ = engine.send(Message::Close(frame), size, cx);
 }
 
 /// What is read and thrown away while lingering: as much as a kernel may hold for a fast peer.

@@ -26,6 +26,8 @@ pub(crate) struct Engine<Io> {
     config: WebSocketConfig,
     /// Reading ended, in whatever way.
     ended: bool,
+    /// It has read the peer's close frame, and will answer by itself.
+    answers: bool,
     /// Messages and control frames the context has returned, as the scanner counts them.
     returned: u32,
     /// Bytes put into the context's write buffer since it was last empty.
@@ -41,6 +43,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
             context: WebSocketContext::new(Role::Server, Some(config)),
             config,
             ended: false,
+            answers: false,
             returned: 0,
             buffered: 0,
             grown: false,
@@ -79,9 +82,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
                 Ok(message) => {
                     self.returned = self.returned.wrapping_add(1);
                     self.grown |= message.len() > KEPT;
-                    if let Message::Ping(payload) = &message {
+                    match &message {
                         // The answer goes into the write buffer by itself.
-                        self.count(2 + payload.len());
+                        Message::Ping(payload) => self.count(2 + payload.len()),
+                        Message::Close(_) => self.hold_answer(),
+                        _ => {}
                     }
                     return Poll::Ready(Some(Ok(message)));
                 }
@@ -94,6 +99,26 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
                 }
             }
         }
+    }
+
+    /// Keeps the context from answering the peer's close frame before what is queued is out.
+    ///
+    /// tungstenite takes nothing more to send once it has read a close frame. One that has not read
+    /// it does; but only if the old one's write buffer is empty, because that cannot be moved.
+    fn hold_answer(&mut self) {
+        if self.buffered == 0 {
+            self.context = WebSocketContext::new(Role::Server, Some(self.config));
+            self.grown = false;
+            self.answers = false;
+        } else {
+            self.answers = true;
+        }
+        self.ended = true;
+    }
+
+    /// Whether the peer's close frame is answered by the engine itself, at the next flush.
+    pub(crate) fn answers(&self) -> bool {
+        self.answers
     }
 
     /// Whether the context holds no whole frame that nobody has seen, and the wire nothing for it.

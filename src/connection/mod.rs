@@ -27,6 +27,7 @@ pub use self::config::ConnectionConfig;
 
 mod config;
 mod state;
+mod timers;
 pub(crate) mod scanner;
 mod wire;
 mod engine;

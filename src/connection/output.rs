@@ -75,13 +75,13 @@ impl Output {
 
     /// The most the engine's write buffer may ever hold, for its configuration.
     pub(crate) fn write_buffer_bound(max_message_size: usize) -> usize {
-        WRITE_CHUNK + max_message_size + HEADROOM
+        max_message_size.saturating_add(WRITE_CHUNK + HEADROOM)
     }
 
     /// Whether there is room for the frames that reading can cause: a pong for every ping, and then
     /// still a close frame.
     pub(crate) fn has_headroom(&self) -> bool {
-        self.in_flight < WRITE_CHUNK + self.max_message_size + HEADROOM / 2
+        self.in_flight < self.max_message_size.saturating_add(WRITE_CHUNK + HEADROOM / 2)
     }
 
     /// Puts our ping into the engine's buffer.

@@ -26,7 +26,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{close::CloseReason, connection::config::ConnectionConfig};
+use crate::{
+    close::CloseReason,
+    connection::{
+        config::ConnectionConfig,
+        timers::{Timer, Timers},
+    },
+};
 
 /// When a connection must act, and on what.
 #[derive(Debug)]
@@ -36,12 +42,8 @@ pub(crate) struct State {
     /// The first reason given; it never changes.
     reason: Option<CloseReason>,
     authenticated: bool,
-    deadlines: [Option<Instant>; Timer::ALL.len()],
-    /// The first of them that runs; or, if `stale`, no later than it.
-    earliest: Option<Instant>,
-    stale: bool,
-    /// The driver stopped reading at this time.
-    paused: Option<Instant>,
+    /// Paused while the driver does not read.
+    timers: Timers,
     ping: Ping,
     /// The payload of the next ping: counts up, so that a stray pong cannot match by luck.
     next_ping: u64,
@@ -66,20 +68,6 @@ pub(crate) enum Phase {
     Done,
 }
 
-/// A named deadline.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Timer {
-    Auth,
-    Session,
-    Handler,
-    Message,
-    Ping,
-    Pong,
-    Idle,
-    Write,
-    Close,
-}
-
 /// The heartbeat. A ping is measured from when it was flushed: behind a backlog on a slow link it
 /// would be late through no fault of the peer's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,25 +80,6 @@ enum Ping {
     /// On its way, since this time; the pong must come. Without a time, the pong may have been waiting
     /// unread meanwhile.
     Flushed(u64, Option<Instant>),
-}
-
-impl Timer {
-    const ALL: [Self; 9] = [
-        Self::Auth,
-        Self::Session,
-        Self::Handler,
-        Self::Message,
-        Self::Ping,
-        Self::Pong,
-        Self::Idle,
-        Self::Write,
-        Self::Close,
-    ];
-
-    /// Whether the deadline stands still while the driver does not read.
-    fn pauses(self) -> bool {
-        matches!(self, Self::Message | Self::Pong | Self::Idle)
-    }
 }
 
 impl State {
@@ -130,21 +99,18 @@ impl State {
             phase: Phase::Open,
             reason: None,
             authenticated: anonymous,
-            deadlines: [None; Timer::ALL.len()],
-            earliest: None,
-            stale: false,
-            paused: None,
+            timers: Timers::default(),
             ping: Ping::None,
             next_ping: 0,
             partial_message: None,
             refilled: now,
         };
         if !anonymous {
-            state.start(Timer::Auth, now, state.config.auth_timeout);
+            state.timers.start(Timer::Auth, now, state.config.auth_timeout);
         }
-        state.start(Timer::Ping, now, first_ping);
+        state.timers.start(Timer::Ping, now, first_ping);
         if let Some(idle) = state.config.idle_timeout {
-            state.start(Timer::Idle, now, idle);
+            state.timers.start(Timer::Idle, now, idle);
         }
         state
     }
@@ -182,19 +148,13 @@ impl State {
 
     /// Acts on every deadline that has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        // Looked for only when the first one is gone: most turns move none, or a later one.
-        self.earliest = self.poll_timeout();
-        self.stale = false;
-        if self.earliest.is_none_or(|earliest| earliest > now) {
+        if !self.timers.any_is_due(now) {
             return;
         }
         for timer in Timer::ALL {
-            if self.get(timer).is_none_or(|deadline| deadline > now)
-                || (timer.pauses() && self.paused.is_some())
-            {
+            if !self.timers.take_due(timer, now) {
                 continue;
             }
-            self.stop(timer);
             match timer {
                 Timer::Auth => self.close(CloseReason::AuthTimeout, now),
                 Timer::Session => self.close(CloseReason::SessionExpired, now),
@@ -202,7 +162,7 @@ impl State {
                 Timer::Message => self.close(CloseReason::MessageTooSlow, now),
                 // Behind the rest of a message the pong cannot come; that has a deadline of its own.
                 Timer::Pong if self.partial_message.is_some() => {
-                    self.start(Timer::Pong, now, self.config.pong_timeout);
+                    self.timers.start(Timer::Pong, now, self.config.pong_timeout);
                 }
                 Timer::Pong => self.close(CloseReason::DeadPeer, now),
                 Timer::Idle => self.close(CloseReason::Idle, now),
@@ -213,7 +173,7 @@ impl State {
                         self.ping = Ping::Due(self.next_ping);
                         self.next_ping += 1;
                     }
-                    self.start(Timer::Ping, now, self.config.ping_interval);
+                    self.timers.start(Timer::Ping, now, self.config.ping_interval);
                 }
                 Timer::Close => match self.phase {
                     Phase::Open | Phase::Done => {}
@@ -222,16 +182,11 @@ impl State {
                 },
             }
         }
-        self.stale = true;
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if !self.stale {
-            return self.earliest;
-        }
-        let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
-        Timer::ALL.into_iter().filter(runs).filter_map(|timer| self.get(timer)).min()
+        self.timers.first()
     }
 
     /// The payload of a ping to send now.
@@ -246,29 +201,29 @@ impl State {
     /// The peer was authenticated, for a session that ends at `expires`.
     pub(crate) fn handle_authenticated(&mut self, expires: Option<Instant>) {
         self.authenticated = true;
-        self.stop(Timer::Auth);
+        self.timers.stop(Timer::Auth);
         if self.phase == Phase::Open {
-            self.set(Timer::Session, expires);
+            self.timers.set(Timer::Session, expires);
         }
     }
 
     /// A call did not finish in the turn it began, or could not begin.
     pub(crate) fn handle_call_pending(&mut self, now: Instant) {
-        if self.get(Timer::Handler).is_none() && self.phase == Phase::Open {
-            self.start(Timer::Handler, now, self.config.handler_timeout);
+        if !self.timers.is_set(Timer::Handler) && self.phase == Phase::Open {
+            self.timers.start(Timer::Handler, now, self.config.handler_timeout);
         }
     }
 
     /// The call in flight has finished.
     pub(crate) fn handle_call_finished(&mut self) {
-        self.stop(Timer::Handler);
+        self.timers.stop(Timer::Handler);
     }
 
     /// A whole data message came: the peer lives.
     pub(crate) fn handle_message(&mut self, now: Instant) {
-        self.stop(Timer::Pong);
+        self.timers.stop(Timer::Pong);
         if let Some(idle) = self.config.idle_timeout.filter(|_| self.phase == Phase::Open) {
-            self.start(Timer::Idle, now, idle);
+            self.timers.start(Timer::Idle, now, idle);
         }
     }
 
@@ -279,9 +234,9 @@ impl State {
         }
         self.partial_message = partial;
         if partial.is_some() && self.phase == Phase::Open {
-            self.start(Timer::Message, now, self.config.message_timeout);
+            self.timers.start(Timer::Message, now, self.config.message_timeout);
         } else {
-            self.stop(Timer::Message);
+            self.timers.stop(Timer::Message);
         }
     }
 
@@ -298,31 +253,18 @@ impl State {
             return None;
         }
         self.ping = Ping::None;
-        self.stop(Timer::Pong);
+        self.timers.stop(Timer::Pong);
         flushed.map(|flushed| now.saturating_duration_since(flushed))
     }
 
     /// The driver reads, or does not.
     pub(crate) fn handle_reading(&mut self, reads: bool, now: Instant) {
-        match (self.paused, reads) {
-            (None, false) => {
-                self.paused = Some(now);
-                self.stale = true;
-            }
-            (Some(since), true) => {
-                self.paused = None;
-                let stood_still = now.saturating_duration_since(since);
-                if !stood_still.is_zero()
-                    && let Ping::Flushed(_, time) = &mut self.ping
-                {
-                    *time = None;
-                }
-                for timer in Timer::ALL.into_iter().filter(|timer| timer.pauses()) {
-                    let deadline = self.get(timer);
-                    self.set(timer, deadline.and_then(|it| it.checked_add(stood_still)));
-                }
-            }
-            _ => {}
+        if !reads {
+            self.timers.pause(now);
+        } else if !self.timers.resume(now).is_zero()
+            && let Ping::Flushed(_, time) = &mut self.ping
+        {
+            *time = None;
         }
     }
 
@@ -332,17 +274,17 @@ impl State {
             return;
         }
         if !pending {
-            self.stop(Timer::Write);
+            self.timers.stop(Timer::Write);
             if let Ping::Sent(id) = self.ping {
-                let paused = self.paused.is_some();
+                let paused = self.timers.is_paused();
                 // What has stood still so far is paid out first: the pong's time begins only now.
                 self.handle_reading(true, now);
                 self.ping = Ping::Flushed(id, Some(now));
-                self.start(Timer::Pong, now, self.config.pong_timeout);
+                self.timers.start(Timer::Pong, now, self.config.pong_timeout);
                 self.handle_reading(!paused, now);
             }
-        } else if progressed || self.get(Timer::Write).is_none() {
-            self.start(Timer::Write, now, self.config.write_timeout);
+        } else if progressed || !self.timers.is_set(Timer::Write) {
+            self.timers.start(Timer::Write, now, self.config.write_timeout);
         }
     }
 
@@ -377,44 +319,17 @@ impl State {
             Ping::None => false,
             Ping::Due(_) | Ping::Sent(_) => true,
             // Data since the ping has shown that the peer lives: the next ping may go out.
-            Ping::Flushed(..) => self.get(Timer::Pong).is_some(),
+            Ping::Flushed(..) => self.timers.is_set(Timer::Pong),
         }
     }
 
     /// Only the end's own deadline runs from here on.
     fn enter(&mut self, phase: Phase, now: Instant) {
         self.phase = phase;
-        self.deadlines = [None; Timer::ALL.len()];
-        self.earliest = None;
+        self.timers.clear();
         self.ping = Ping::None;
         if phase != Phase::Done {
-            self.start(Timer::Close, now, self.config.close_timeout);
+            self.timers.start(Timer::Close, now, self.config.close_timeout);
         }
-    }
-
-    fn get(&self, timer: Timer) -> Option<Instant> {
-        self.deadlines.get(timer as usize).copied().flatten()
-    }
-
-    /// A time too long for the clock to count is never over.
-    fn start(&mut self, timer: Timer, now: Instant, time: Duration) {
-        self.set(timer, now.checked_add(time));
-    }
-
-    fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
-        let Some(slot) = self.deadlines.get_mut(timer as usize) else { return };
-        let old = std::mem::replace(slot, deadline);
-        if old.is_some() && old == self.earliest {
-            self.stale = true;
-        }
-        if let Some(deadline) = deadline
-            && self.earliest.is_none_or(|earliest| deadline < earliest)
-        {
-            self.earliest = Some(deadline);
-        }
-    }
-
-    fn stop(&mut self, timer: Timer) {
-        self.set(timer, None);
     }
 }

@@ -118,7 +118,13 @@ pub trait OnOpen<U>: Send + Sync + 'static {
 /// # Deployment
 ///
 /// Compare secrets in constant time, never with `==`: how long a refusal takes must not tell how much
-/// of a guess was right.
+/// of a guess was right. The crate `subtle` does it.
+///
+/// Each connection waits for one verdict at most, so there are never more of them than
+/// [`Admission::max_unauthenticated`](crate::Admission::max_unauthenticated). If the backend takes
+/// fewer at once, hold a permit of a `tokio::sync::Semaphore` in [`Authenticate::authenticate`]: the
+/// wait for it counts as time of the verifier's, and who is still waiting at the deadline is closed
+/// with 4401 and waits no longer.
 #[must_use]
 pub struct RequireAuthLayer<A: Authenticate> {
     authenticator: Arc<A>,

@@ -10,9 +10,13 @@ mod origin;
 mod admission;
 mod auth_first;
 mod auth_deadline;
+mod auth_load;
 mod frames;
 mod closing;
 mod messages;
+mod chopping;
+mod extremes;
+mod rooms;
 mod heartbeat;
 mod ghosts;
 

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use tower_websocket::AuditEvent;
+
 use super::{
     support::{TestServer, auth, quiet, say},
     support_client::{BINARY, TEXT, frame, text, wire},
@@ -39,6 +41,13 @@ async fn a_message_has_a_size() {
         assert_eq!(client.assert_closed(1009).await, TOO_LARGE);
     }
     assert_eq!(server.probe.calls(), calls);
+    let size = |it: &AuditEvent| match it {
+        AuditEvent::Refused(it) => Some((it.rule, it.observed, it.limit)),
+        _ => None,
+    };
+    let sizes: Vec<_> = server.audit.events().iter().filter_map(size).collect();
+    let (seen, limit) = (L_MSG as u64 + 1, L_MSG as u64);
+    assert_eq!(sizes, [("message.size", Some(seen), Some(limit)); 4]);
 }
 
 // covers: MS-01, FR-30
@@ -142,4 +151,20 @@ async fn a_text_is_utf8() {
         client.send([frame(TEXT, first), frame(0x80, rest)].concat()).await;
         assert_eq!(client.assert_reply("chat").await["text"], "€ 🦀");
     }
+}
+
+// covers: P2-01
+// The engine looks at a text when its frame is complete, no sooner.
+#[tokio::test(start_paused = true)]
+async fn a_byte_that_is_no_utf8_is_noticed_at_the_end_of_its_frame() {
+    let server = TestServer::echo(quiet()).await;
+    let mut client = server.connect().await;
+    client.send(wire("81 fe 1000 K ff")).await;
+    for _ in 1..16 {
+        client.send([b'a'; 256]).await;
+        client.assert_silent().await;
+    }
+    client.send([b'a'; 255]).await;
+    assert_eq!(client.assert_closed(1007).await, "invalid utf-8");
+    assert_eq!(server.probe.calls(), 0);
 }

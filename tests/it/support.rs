@@ -227,7 +227,7 @@ pub(crate) fn say(room: &str, words: &str) -> Vec<u8> {
 }
 
 /// Who a token of [`Verifier`]'s names.
-pub(crate) struct User(String);
+pub(crate) struct User(pub(crate) String);
 
 impl Principal for User {
     fn id(&self) -> &str {

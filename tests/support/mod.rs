@@ -197,11 +197,29 @@ impl Peer {
 
 /// Sends `bytes` on a new socket and returns what comes until the server hangs up.
 pub(crate) async fn send_bytes(addr: SocketAddr, bytes: &[u8]) -> String {
+    send_chunks(addr, bytes, bytes.len()).await
+}
+
+/// The same with a packet for each byte.
+pub(crate) async fn trickle(addr: SocketAddr, bytes: &[u8]) -> String {
+    send_chunks(addr, bytes, 1).await
+}
+
+async fn send_chunks(addr: SocketAddr, bytes: &[u8], size: usize) -> String {
     let mut socket = TcpStream::connect(addr).await.unwrap();
-    socket.write_all(bytes).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    let (mut reader, mut writer) = socket.split();
+    let write = async {
+        for chunk in bytes.chunks(size.max(1)) {
+            // A server that has heard enough may hang up.
+            if writer.write_all(chunk).await.is_err() {
+                break;
+            }
+        }
+    };
     let mut answer = Vec::new();
-    let read = timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
-    let _ = read.expect("the server does not hang up");
+    let both = async { tokio::join!(write, reader.read_to_end(&mut answer)) };
+    let _ = timeout(PATIENCE, both).await.expect("the server does not hang up");
     String::from_utf8_lossy(&answer).into_owned()
 }
 

@@ -1,7 +1,7 @@
 //! Where deadlines, grace and a slow stack meet.
 use super::{
     state_operation::{Operation::*, Run},
-    support::{Served, echo, quiet, text},
+    support::{Served, echo, frame, quiet, text},
 };
 use crate::{
     close::CloseReason,
@@ -142,4 +142,12 @@ async fn a_message_that_the_stack_would_not_take_has_no_deadline_any_more() {
     served.wait(31_000).await;
     served.send(text("a")).await;
     assert_eq!(served.peer.texts().len(), 2);
+}
+
+// covers: FR-28
+#[tokio::test(start_paused = true)]
+async fn a_reply_to_what_came_before_the_goodbye_is_sent() {
+    let mut served = echo(quiet());
+    served.send([text("a"), frame(0x88, b"\x03\xe8")].concat()).await;
+    assert_eq!(served.peer.texts(), ["a"]);
 }

@@ -39,6 +39,7 @@ enum Difference {
     FirstMessage,
 }
 
+// covers: FR-32
 #[test]
 fn scanner_and_decoder_differ_only_where_it_is_written() {
     let config = Config { source_file: Some(file!()), ..Config::default() };
@@ -77,6 +78,7 @@ fn every_written_difference_is_real() {
 }
 
 proptest! {
+    // covers: FR-32, P2-06
     #[test]
     fn chunking_never_changes_the_outcome(case in case(), noise in vec(any::<u8>(), 0..80)) {
         for bytes in [&case.bytes, &noise] {

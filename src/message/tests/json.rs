@@ -85,7 +85,7 @@ fn plain_messages_are_read() {
     }
 }
 
-/// MS-12.
+// covers: MS-12
 #[test]
 fn text_that_is_not_exactly_one_object_is_refused() {
     for (text, expected) in [
@@ -132,7 +132,7 @@ fn text_that_is_not_exactly_one_object_is_refused() {
     }
 }
 
-/// MS-05, E20.
+// covers: MS-05
 #[test]
 fn arrays_are_no_messages() {
     for (text, expected) in [
@@ -177,7 +177,7 @@ fn arrays_and_maps_in_derived_fields_are_left_to_the_type() {
     }
 }
 
-/// MS-13.
+// covers: MS-13
 #[test]
 fn what_the_schema_does_not_say_is_refused() {
     let long = "x".repeat(5_000);
@@ -211,7 +211,7 @@ fn what_the_schema_does_not_say_is_refused() {
     assert_eq!(read(ids), Ok(Request::Move { seq: 9_007_199_254_740_993, x: 0.0 }));
 }
 
-/// MS-14.
+// covers: MS-14
 #[test]
 fn fields_the_schema_does_not_have_are_refused() {
     for text in [
@@ -296,7 +296,7 @@ fn every_shape_of_enum_is_read_as_by_serde_json() {
     assert_eq!(kind(from_str::<All>(wrong, &JsonLimits::default())), Err(Schema));
 }
 
-/// MS-18.
+// covers: MS-18
 #[test]
 fn an_error_repeats_nothing_that_was_sent() {
     #[derive(Debug)]

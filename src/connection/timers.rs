@@ -1,0 +1,136 @@
+//! Keep a connection's deadlines: a table of named times, the first of which is always known.
+
+use std::time::{Duration, Instant};
+
+/// A named deadline.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Timer {
+    Auth,
+    Session,
+    Handler,
+    Message,
+    Ping,
+    Pong,
+    Idle,
+    Write,
+    Close,
+}
+
+/// The deadlines that are set.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    deadlines: [Option<Instant>; Timer::ALL.len()],
+    /// The first of them that runs; or, if `stale`, no later than it.
+    first: Option<Instant>,
+    stale: bool,
+    /// Those that stand still have done so since this time.
+    paused: Option<Instant>,
+}
+
+impl Timer {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Auth,
+        Self::Session,
+        Self::Handler,
+        Self::Message,
+        Self::Ping,
+        Self::Pong,
+        Self::Idle,
+        Self::Write,
+        Self::Close,
+    ];
+
+    /// Whether the deadline stands still while the driver does not read.
+    fn pauses(self) -> bool {
+        matches!(self, Self::Message | Self::Pong | Self::Idle)
+    }
+}
+
+impl Timers {
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.get(timer).is_some()
+    }
+
+    /// Sets a deadline `time` from `now`. A time too long for the clock to count is never over.
+    pub(crate) fn start(&mut self, timer: Timer, now: Instant, time: Duration) {
+        self.set(timer, now.checked_add(time));
+    }
+
+    pub(crate) fn stop(&mut self, timer: Timer) {
+        self.set(timer, None);
+    }
+
+    pub(crate) fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
+        let Some(slot) = self.deadlines.get_mut(timer as usize) else { return };
+        let old = std::mem::replace(slot, deadline);
+        if old.is_some() && old == self.first {
+            self.stale = true;
+        }
+        if let Some(deadline) = deadline
+            && self.first.is_none_or(|first| deadline < first)
+        {
+            self.first = Some(deadline);
+        }
+    }
+
+    /// Stops them all.
+    pub(crate) fn clear(&mut self) {
+        self.deadlines = Default::default();
+        self.first = None;
+        self.stale = false;
+    }
+
+    /// The first deadline that runs.
+    pub(crate) fn first(&self) -> Option<Instant> {
+        if !self.stale {
+            return self.first;
+        }
+        let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
+        Timer::ALL.into_iter().filter(runs).filter_map(|timer| self.get(timer)).min()
+    }
+
+    /// Whether any deadline has passed. Where nothing has changed, that is one comparison.
+    pub(crate) fn any_is_due(&mut self, now: Instant) -> bool {
+        // Looked for only when the first one is gone: most turns move none, or a later one.
+        self.first = self.first();
+        self.stale = false;
+        self.first.is_some_and(|first| first <= now)
+    }
+
+    /// Stops `timer` if it has passed, and says so.
+    pub(crate) fn take_due(&mut self, timer: Timer, now: Instant) -> bool {
+        let stands_still = timer.pauses() && self.paused.is_some();
+        let due = !stands_still && self.get(timer).is_some_and(|deadline| deadline <= now);
+        if due {
+            self.stop(timer);
+        }
+        due
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Lets those that pause stand still.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        if self.paused.is_none() {
+            self.paused = Some(now);
+            self.stale = true;
+        }
+    }
+
+    /// Lets them run again, later by as much as they stood still; says by how much.
+    pub(crate) fn resume(&mut self, now: Instant) -> Duration {
+        let Some(since) = self.paused.take() else { return Duration::ZERO };
+        let stood_still = now.saturating_duration_since(since);
+        for timer in Timer::ALL.into_iter().filter(|timer| timer.pauses()) {
+            let deadline = self.get(timer);
+            self.set(timer, deadline.and_then(|it| it.checked_add(stood_still)));
+        }
+        stood_still
+    }
+
+    fn get(&self, timer: Timer) -> Option<Instant> {
+        self.deadlines.get(timer as usize).copied().flatten()
+    }
+}
