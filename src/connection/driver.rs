@@ -245,18 +245,12 @@ where
             // Never read: the engine assembles messages.
             Some(Ok(tungstenite::Message::Frame(_))) => {}
             Some(Err(error)) => {
-                let scanner = this.engine.wire().scanner();
-                if scanner.closed() {
+                let wire = this.engine.wire();
+                if wire.scanner().closed() {
                     // The engine refused the reason's text; the code was whole all the same.
-                    this.flight.received_code = scanner.close_code();
+                    this.flight.received_code = wire.scanner().close_code();
                 }
-                // A violation counts when the engine gets there: what it refuses itself stood before.
-                let violation = scanner.violation();
-                let reason = match violation.filter(|_| refusal::is_scanner_verdict(&error)) {
-                    Some(violation) => refusal::of_violation(violation, this.connection),
-                    None if this.engine.wire().is_over_budget() => CloseReason::Overloaded,
-                    None => refusal::of_error(&error),
-                };
+                let reason = refusal::of_read_error(&error, wire, this.connection);
                 this.state.close(reason, now);
             }
             None => this.state.close(CloseReason::Lost, now),

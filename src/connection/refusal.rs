@@ -1,41 +1,52 @@
-//! Name the close reason for what the scanner or the engine refused, and record it.
+//! Name the close reason for what the scanner, the engine or the budget refused, and record it.
 
 use std::io;
 
-use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::{Error, error::ProtocolError::ResetWithoutClosingHandshake};
 
-use crate::{close::CloseReason, connection::scanner::Violation, handle::Connection};
+use crate::{
+    close::CloseReason,
+    connection::{scanner::Violation, wire::Wire},
+    handle::Connection,
+};
 
-/// The scanner's verdict.
-pub(crate) fn of_violation(violation: Violation, connection: &Connection) -> CloseReason {
-    let (reason, observed, limit) = match violation {
-        Violation::Protocol(_) => (CloseReason::ProtocolError, None, None),
-        Violation::TooLarge { size, limit } => {
-            (CloseReason::MessageTooLarge, Some(size), Some(limit))
-        }
-        Violation::TooManyFragments(limit) => (CloseReason::TooManyFragments, None, Some(limit)),
-        Violation::TooManyControlFrames(limit) => {
-            (CloseReason::TooManyControlFrames, None, Some(limit))
-        }
+/// Why reading failed with `error`.
+///
+/// The error's text is never looked at: it may repeat what the peer sent.
+pub(crate) fn of_read_error<Io>(
+    error: &Error,
+    wire: &Wire<Io>,
+    connection: &Connection,
+) -> CloseReason {
+    let judged_by_wire = matches!(error, Error::Io(it) if it.kind() == io::ErrorKind::InvalidData);
+    // A violation counts when the engine gets there: what it refuses itself stood before.
+    let violation = wire.scanner().violation().filter(|_| judged_by_wire);
+    let (reason, observed, limit) = match (violation, error) {
+        (Some(violation), _) => of_violation(violation),
+        (None, _) if wire.is_over_budget() => (CloseReason::Overloaded, None, None),
+        (None, Error::Capacity(_)) => (CloseReason::MessageTooLarge, None, None),
+        (None, Error::Utf8(_)) => (CloseReason::InvalidUtf8, None, None),
+        (None, Error::Protocol(ResetWithoutClosingHandshake)) => return CloseReason::Lost,
+        (None, Error::Protocol(_)) => (CloseReason::ProtocolError, None, None),
+        (None, _) if judged_by_wire => (CloseReason::ProtocolError, None, None),
+        (None, _) => return CloseReason::Lost,
     };
-    connection.refuse("frames", reason.rule(), observed, limit.map(u64::from));
+    connection.refuse("frames", reason.rule(), observed, limit);
     reason
 }
 
-/// Whether the engine failed because the wire handed nothing on, and not by a judgment of its own.
-pub(crate) fn is_scanner_verdict(error: &Error) -> bool {
-    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData)
-}
-
-/// An error of the engine's own. Its text is never looked at: it may repeat what the peer sent.
-pub(crate) fn of_error(error: &Error) -> CloseReason {
-    use tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
-    match error {
-        Error::Capacity(_) => CloseReason::MessageTooLarge,
-        Error::Utf8(_) => CloseReason::InvalidUtf8,
-        Error::Protocol(ResetWithoutClosingHandshake) => CloseReason::Lost,
-        Error::Protocol(_) => CloseReason::ProtocolError,
-        error if is_scanner_verdict(error) => CloseReason::ProtocolError,
-        _ => CloseReason::Lost,
+/// The reason, what was seen, and what is allowed.
+fn of_violation(violation: Violation) -> (CloseReason, Option<u64>, Option<u64>) {
+    match violation {
+        Violation::Protocol(_) => (CloseReason::ProtocolError, None, None),
+        Violation::TooLarge { size, limit } => {
+            (CloseReason::MessageTooLarge, Some(size), Some(limit.into()))
+        }
+        Violation::TooManyFragments(limit) => {
+            (CloseReason::TooManyFragments, None, Some(limit.into()))
+        }
+        Violation::TooManyControlFrames(limit) => {
+            (CloseReason::TooManyControlFrames, None, Some(limit.into()))
+        }
     }
 }

@@ -15,12 +15,8 @@
 //! 4. *Anything behind the close frame*. It is not handed on, but it is no violation either.
 //!
 //! The first violation is the last word. What was handed on before it stands: let the decoder finish
-//! that prefix, then act on [`FrameScanner::violation`].
-//!
-//! # Differences from the decoder
-//!
-//! Every refusal of the scanner is one of tungstenite's too, only earlier, but for these four. The
-//! oracle test holds the list.
+//! that prefix, then act on [`FrameScanner::violation`]. Every refusal is one of tungstenite's too, only
+//! earlier, but for these four; the oracle test holds the list.
 //!
 //! | refused here, accepted by tungstenite | why |
 //! |---|---|
@@ -37,9 +33,8 @@
 pub struct ScannerLimits {
     /// Payload bytes of one message, all its frames together. More than 4 GiB counts as 4 GiB.
     pub max_message: usize,
-    /// The same for the first data message, which nobody has authenticated yet.
-    ///
-    /// For the first only, so that credentials and a larger message may share a segment.
+    /// The same for the first data message, which nobody has authenticated yet. For the first only,
+    /// so that credentials and a larger message may share a segment.
     pub max_first_message: usize,
     /// Frames of one message, empty ones included.
     pub max_fragments: u32,

@@ -66,7 +66,8 @@ impl Timers {
         if old.is_some() && old == self.first {
             self.stale = true;
         }
-        if let Some(deadline) = deadline
+        let runs = self.paused.is_none() || !timer.pauses();
+        if let Some(deadline) = deadline.filter(|_| runs)
             && self.first.is_none_or(|first| deadline < first)
         {
             self.first = Some(deadline);

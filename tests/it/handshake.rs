@@ -223,6 +223,38 @@ async fn no_extension_is_ever_negotiated() {
     }
 }
 
+// covers: HS-18
+#[tokio::test]
+async fn no_subprotocol_is_ever_chosen() {
+    let server = HttpServer::start().await;
+    let spaces = format!("chat{}, chat", " ".repeat(8_000));
+    for offers in
+        [&["chat"][..], &["bearer.SECRET"], &["chat", "chat"], &["a \"b\",,;"], &[&spaces]]
+    {
+        let request = handshake_with("Sec-WebSocket-Protocol", offers);
+        let (head, mut client) = server.send(request).await;
+        assert_eq!(head.status, 101);
+        assert_eq!(head.header("sec-websocket-protocol"), None);
+        client.assert_echo().await;
+    }
+}
+
+// covers: HS-17
+#[tokio::test]
+async fn a_flood_of_headers_ends_before_it_is_a_handshake() {
+    let server = HttpServer::start().await;
+    for _ in 0..2 {
+        let flood = handshake_with("X-Flood", &["x"; 2_000]);
+        let (head, mut client) = server.send(flood).await;
+        assert_eq!(head.status, 431);
+        client.until_eof().await;
+    }
+    assert_eq!(server.audit.connected(), 0);
+    let (head, mut client) = server.send(handshake()).await;
+    assert_eq!(head.status, 101);
+    client.assert_echo().await;
+}
+
 // covers: HS-20
 #[tokio::test]
 async fn a_frame_in_the_segment_of_the_handshake_is_handled_after_a_101_only() {
