@@ -394,5 +394,5 @@ where
     }
 }
 
-/// Frames read in one turn, and reads while lingering. tokio's own budget for a task is 128 operations; a message is several.
+/// Frames read in one turn, or pieces thrown away. tokio's own budget for a task is 128 operations.
 pub(super) const TURN: usize = 32;
