@@ -3,7 +3,7 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::Duration,
 };
@@ -27,7 +27,11 @@ use super::{AuditEvent, AuditSink};
 /// ```
 #[derive(Clone)]
 pub struct TracingSink {
-    /// Dropped with the last clone, which ends the worker.
+    worker: Arc<Worker>,
+}
+
+/// Dropped with the last clone, which ends the worker once everything is written.
+struct Worker {
     queue: Arc<Queue>,
 }
 
@@ -47,6 +51,8 @@ struct Queued {
     lost: u64,
     /// Somebody waits for the queue to be written.
     flush: bool,
+    /// Nobody can record any more.
+    closed: bool,
 }
 
 impl TracingSink {
@@ -64,23 +70,24 @@ impl TracingSink {
     /// Waits until what was recorded is written, at most `limit`. Blocks the thread: for the end of a
     /// process. Says whether everything was written.
     pub fn flush(&self, limit: Duration) -> bool {
-        let mut queued = self.queue.lock();
+        let queue = &self.worker.queue;
+        let mut queued = queue.lock();
         queued.flush = true;
-        self.queue.work.notify_all();
-        let waited = self.queue.idle.wait_timeout_while(queued, limit, |it| it.flush);
+        queue.work.notify_all();
+        let waited = queue.idle.wait_timeout_while(queued, limit, |it| it.flush);
         !waited.unwrap_or_else(PoisonError::into_inner).0.flush
     }
 
     fn with_writer(write: impl Fn(&AuditEvent) + Send + 'static) -> Self {
         let queue =
             Arc::new(Queue { inner: Mutex::default(), work: Condvar::new(), idle: Condvar::new() });
-        let worker = Arc::downgrade(&queue);
+        let worker = Worker { queue: Arc::clone(&queue) };
         // Without a thread the queue fills, and every further event is counted as lost, which is
         // what happens to it.
         let _ = thread::Builder::new()
             .name("websocket-audit".into())
-            .spawn(move || work(&worker, write));
-        Self { queue }
+            .spawn(move || work(&queue, write));
+        Self { worker: Arc::new(worker) }
     }
 }
 
@@ -92,7 +99,8 @@ impl Default for TracingSink {
 
 impl AuditSink for TracingSink {
     fn record(&self, event: AuditEvent) {
-        let mut queued = self.queue.lock();
+        let queue = &self.worker.queue;
+        let mut queued = queue.lock();
         if queued.events.len() >= QUEUED_EVENTS {
             queued.lost += 1;
             return;
@@ -101,7 +109,7 @@ impl AuditSink for TracingSink {
         // The worker wakes for the first event of a batch, not for each: waking a thread costs more
         // than all the rest.
         if queued.events.len() == 1 {
-            self.queue.work.notify_one();
+            queue.work.notify_one();
         }
     }
 }
@@ -112,17 +120,18 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for events, then a little for more of them.
-    fn take_batch(&self) -> (Vec<AuditEvent>, u64) {
-        let nothing = |it: &mut Queued| it.events.is_empty() && it.lost == 0 && !it.flush;
-        let waited = self.work.wait_timeout_while(self.lock(), WORKER_PATIENCE, nothing);
-        let (queued, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
-            return (Vec::new(), 0);
-        }
-        let waited = self.work.wait_timeout_while(queued, BATCH, |it| !it.flush);
+    /// Waits for events, then a little for more of them. The last batch says that it is.
+    fn take_batch(&self) -> (Vec<AuditEvent>, u64, bool) {
+        let nothing =
+            |it: &mut Queued| it.events.is_empty() && it.lost == 0 && !it.flush && !it.closed;
+        let queued = self.work.wait_while(self.lock(), nothing);
+        // What can only be reported as lost is in no hurry: a subscriber may panic on that for ever.
+        let may_grow =
+            |it: &mut Queued| !it.closed && (!it.flush || (it.events.is_empty() && it.lost > 0));
+        let queued = queued.unwrap_or_else(PoisonError::into_inner);
+        let waited = self.work.wait_timeout_while(queued, BATCH, may_grow);
         let (mut queued, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut queued.events), std::mem::take(&mut queued.lost))
+        (std::mem::take(&mut queued.events), std::mem::take(&mut queued.lost), queued.closed)
     }
 
     fn batch_written(&self, lost: u64) {
@@ -141,11 +150,22 @@ impl fmt::Debug for TracingSink {
     }
 }
 
-/// Writes until the last sink is dropped.
-fn work(queue: &Weak<Queue>, write: impl Fn(&AuditEvent)) {
-    while let Some(queue) = queue.upgrade() {
-        let (events, lost) = queue.take_batch();
-        queue.batch_written(write_batch(&events, lost, &write));
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.work.notify_all();
+    }
+}
+
+/// Writes until the last sink is dropped, and then what is left.
+fn work(queue: &Queue, write: impl Fn(&AuditEvent)) {
+    loop {
+        let (events, lost, last) = queue.take_batch();
+        let lost = write_batch(&events, lost, &write);
+        if last {
+            return;
+        }
+        queue.batch_written(lost);
     }
 }
 
@@ -168,16 +188,16 @@ fn write(event: &AuditEvent) {
             tracing::info!(target: TARGET, event = "connected", %connection, peer = peer.map(tracing::field::display));
         }
         AuditEvent::Authenticated { connection, user } => {
-            tracing::info!(target: TARGET, event = "authenticated", %connection, user = user.escape_debug().to_string());
+            tracing::info!(target: TARGET, event = "authenticated", %connection, user = spelled(user));
         }
         AuditEvent::AuthFailed { connection, rule } => {
             tracing::info!(target: TARGET, event = "auth.failed", %connection, rule);
         }
         AuditEvent::Joined { connection, user, room } => {
-            tracing::info!(target: TARGET, event = "joined", %connection, user = user.escape_debug().to_string(), room = &**room);
+            tracing::info!(target: TARGET, event = "joined", %connection, user = spelled(user), room = &**room);
         }
         AuditEvent::Left { connection, user, room } => {
-            tracing::info!(target: TARGET, event = "left", %connection, user = user.escape_debug().to_string(), room = &**room);
+            tracing::info!(target: TARGET, event = "left", %connection, user = spelled(user), room = &**room);
         }
         AuditEvent::Published { connection, room, bytes, members } => {
             tracing::info!(target: TARGET, event = "published", connection = connection.map(tracing::field::display), room = &**room, bytes, members);
@@ -187,7 +207,7 @@ fn write(event: &AuditEvent) {
                 target: TARGET,
                 event = "refused",
                 connection = %refusal.connection,
-                user = refusal.user.as_deref(),
+                user = refusal.user.as_deref().map(spelled),
                 layer = refusal.layer,
                 rule = refusal.rule,
                 observed = refusal.observed,
@@ -201,7 +221,7 @@ fn write(event: &AuditEvent) {
                 event = "closed",
                 connection = %closed.connection,
                 peer = closed.peer.map(tracing::field::display),
-                user = closed.user.as_deref(),
+                user = closed.user.as_deref().map(spelled),
                 rule = closed.rule,
                 intended_code = closed.intended_code,
                 flushed = closed.flushed,
@@ -220,6 +240,11 @@ fn write(event: &AuditEvent) {
     }
 }
 
+/// A user's id, which may be anything that the verifier lets pass, on one line.
+fn spelled(user: &str) -> String {
+    user.escape_debug().to_string()
+}
+
 /// The `tracing` target of every audit event.
 const TARGET: &str = "tower_websocket::audit";
 
@@ -228,9 +253,6 @@ const QUEUED_EVENTS: usize = 8192;
 
 /// How long the worker lets a batch grow.
 const BATCH: Duration = Duration::from_millis(20);
-
-/// How often an idle worker looks whether its sink still exists.
-const WORKER_PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 #[path = "tests/tracing_sink.rs"]

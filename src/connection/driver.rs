@@ -15,7 +15,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -66,8 +66,6 @@ pin_project! {
         ending: Ending,
         #[pin]
         timer: Sleep,
-        // Whom the timer wakes.
-        waker: Option<Waker>,
         permit: P,
     }
 }
@@ -103,7 +101,6 @@ where
             blocked: false,
             ending: Ending::default(),
             timer,
-            waker: None,
             permit,
         }
     }
@@ -144,7 +141,6 @@ where
         this.engine.wire_mut().settle();
     }
 
-    /// Polls the call in flight.
     fn poll_call(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -195,7 +191,10 @@ where
         let this = self.as_mut().project();
         match this.calls.poll_slot(cx, this.connection) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(failure)) => self.answer(Err(failure), now),
+            Poll::Ready(Err(failure)) => {
+                this.state.handle_call_finished();
+                self.answer(Err(failure), now);
+            }
             Poll::Pending => {
                 this.state.handle_call_pending(now);
                 return Poll::Pending;
@@ -395,5 +394,5 @@ where
     }
 }
 
-/// Frames read in one turn, and reads while lingering. tokio's own budget for a task is 128 operations; a message is several.
+/// Frames read in one turn, or pieces thrown away. tokio's own budget for a task is 128 operations.
 pub(super) const TURN: usize = 32;

@@ -140,6 +140,9 @@ impl<K, C, E> RateLimitLayer<K, C, E> {
     }
 
     /// Slows the peer down instead of closing.
+    ///
+    /// The time that the next message waits counts as its handler's: a debt that takes longer than
+    /// [`handler_timeout`](crate::ConnectionConfig::handler_timeout) to pay closes with 1011.
     pub fn wait(self) -> RateLimitLayer<K, C, WaitOnExcess> {
         let Self { key, cost, table, quota, .. } = self;
         RateLimitLayer { key, cost, excess: WaitOnExcess, table, quota }

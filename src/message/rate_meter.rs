@@ -125,12 +125,16 @@ impl Quota {
     }
 
     fn meter(self) -> Meter {
-        let interval = self.per / self.rate.get();
-        let quota = governor::Quota::with_period(interval.max(Duration::from_nanos(1)))
+        let interval = (self.per / self.rate.get()).max(Duration::from_nanos(1));
+        // governor counts a whole burst in nanoseconds: one that takes a century never ends anyway.
+        let longest = CENTURY.as_nanos() / interval.as_nanos();
+        let burst =
+            u32::try_from(longest).map_or(self.burst, |it| self.burst.min(at_least_one(it)));
+        let quota = governor::Quota::with_period(interval)
             .unwrap_or(governor::Quota::per_second(self.rate))
-            .allow_burst(self.burst);
+            .allow_burst(burst);
         let limiter = RateLimiter::direct_with_clock(quota, TokioClock);
-        Meter { limiter: Arc::new(limiter), burst: self.burst }
+        Meter { limiter: Arc::new(limiter), burst }
     }
 }
 
@@ -246,6 +250,8 @@ const fn at_least_one(count: u32) -> NonZeroU32 {
     }
 }
 
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +277,17 @@ mod tests {
         assert_eq!(within, 999 + 1);
         let again = table.meter(Some(RateKeyValue::of(0)));
         assert!(matches!(again.take(NonZeroU32::MIN), Measured::Exceeded(Some(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_largest_quotas_are_quotas_too() {
+        for quota in [Quota::per_minute(1), Quota::per_second(1), Quota::per_second(u32::MAX)] {
+            let meter = quota.burst(u32::MAX).meter();
+            // A clock that has counted some years has room for as many more.
+            for _ in 0..1_000 {
+                assert_eq!(meter.take(NonZeroU32::MIN), Measured::Within, "{quota:?}");
+            }
+        }
     }
 
     // covers: MS-21

@@ -53,7 +53,7 @@ async fn a_writer_that_stalls_holds_nobody_up_and_losses_are_counted() {
     for _ in 0..QUEUED_EVENTS + 10 {
         sink.record(joined("more"));
     }
-    assert_eq!(sink.queue.lock().lost, 10);
+    assert_eq!(sink.worker.queue.lock().lost, 10);
     drop(go);
     for _ in 0..QUEUED_EVENTS {
         has_begun.recv().unwrap();
@@ -133,6 +133,25 @@ async fn the_worker_ends_with_the_last_clone() {
 }
 
 // covers: LG-02
+#[test]
+fn what_was_recorded_before_the_last_clone_went_is_written() {
+    let (begun, has_begun) = channel();
+    let (go, wait) = channel::<()>();
+    let sink = TracingSink::with_writer(move |event| {
+        begun.send(room(event)).unwrap();
+        let _ = wait.recv();
+    });
+    sink.record(joined("first"));
+    assert_eq!(has_begun.recv().unwrap(), "first");
+    // The worker is busy; when it comes back the sink is gone.
+    sink.record(joined("second"));
+    drop(sink);
+    drop(go);
+    assert_eq!(has_begun.recv().as_deref(), Ok("second"));
+    assert!(has_begun.recv().is_err());
+}
+
+// covers: LG-02
 #[tokio::test]
 async fn flush_waits_until_everything_is_written() {
     let written = Arc::new(AtomicUsize::new(0));
@@ -198,6 +217,9 @@ async fn every_event_is_one_line_with_its_name() {
         assert!(lines[0].contains(&format!(r#""event":"{name}""#)), "{name}: {}", lines[0]);
         assert!(lines[0].contains(r#""target":"tower_websocket::audit""#), "{name}");
         assert!(!lines[0].contains('\u{1b}'), "{name}");
+        // One spelling in all events, and one that no subscriber has to escape.
+        let spelled = lines[0].contains(r#""user":"al\\nice\\u{1b}[31m""#);
+        assert_eq!(spelled, lines[0].contains(r#""user""#), "{name}: {}", lines[0]);
     }
 }
 

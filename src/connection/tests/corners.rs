@@ -113,6 +113,37 @@ async fn a_kept_slice_of_a_peers_buffer_is_copied_when_the_buffer_has_moved_on()
     assert_ne!(Message::Binary(kept).detached().as_bytes().as_ptr(), at);
 }
 
+/// Says no, after a while.
+#[derive(Default)]
+struct NoAfterAll(u32);
+
+impl Service<Inbound<Message, Anonymous>> for NoAfterAll {
+    type Response = Reply<Message>;
+    type Error = Failure<Message>;
+    type Future = std::future::Ready<Answer>;
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0 += 1;
+        if self.0 % 2 == 1 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(Failure::Reply(Message::text("no"))))
+    }
+    fn call(&mut self, _: Inbound<Message, Anonymous>) -> Self::Future {
+        ready(Ok(Reply::none()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_the_stack_would_not_take_has_no_deadline_any_more() {
+    let mut served = Served::new(quiet(), NoAfterAll::default());
+    served.send(text("a")).await;
+    assert_eq!(served.peer.texts(), ["no"]);
+    served.wait(31_000).await;
+    served.send(text("a")).await;
+    assert_eq!(served.peer.texts().len(), 2);
+}
+
 // covers: FR-28
 #[tokio::test(start_paused = true)]
 async fn a_reply_to_what_came_before_the_goodbye_is_sent() {
