@@ -92,11 +92,16 @@ struct Inner {
     meters: HashMap<RateKeyValue, Meter>,
     /// For keys that find the table full.
     overflow: Meter,
+    /// How many entries there may be before it is worth looking for idle ones again.
+    sweep_at: usize,
     swept: Option<Instant>,
 }
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<StdInstant>>;
 type StdInstant = std::time::Instant;
+
+/// A table this small is not worth a look.
+const FEW: usize = 1024;
 
 /// tokio's clock, which tests can pause.
 #[derive(Clone, Copy, Debug, Default)]
@@ -163,7 +168,8 @@ impl Meter {
 impl MeterTable {
     pub(crate) fn new(quota: Quota, max_entries: usize) -> Self {
         let overflow = quota.meter();
-        let inner = Inner { meters: HashMap::new(), overflow, swept: None };
+        let sweep_at = max_entries.min(FEW);
+        let inner = Inner { meters: HashMap::new(), overflow, sweep_at, swept: None };
         Self { quota, max_entries, inner: Mutex::new(inner) }
     }
 
@@ -177,17 +183,29 @@ impl MeterTable {
         if let Some(meter) = inner.meters.get(&key) {
             return meter.clone();
         }
+        if inner.meters.len() >= inner.sweep_at {
+            inner.sweep(self.max_entries);
+        }
         if inner.meters.len() >= self.max_entries {
-            let now = Instant::now();
-            if inner.swept.is_none_or(|at| now.duration_since(at) >= Duration::from_secs(1)) {
-                inner.swept = Some(now);
-                inner.meters.retain(|_, meter| !meter.is_idle());
-            }
-            if inner.meters.len() >= self.max_entries {
-                return inner.overflow.clone();
-            }
+            return inner.overflow.clone();
         }
         inner.meters.entry(key).or_insert_with(|| self.quota.meter()).clone()
+    }
+}
+
+impl Inner {
+    /// Forgets who is gone, at most once a second. The next look is due when there are twice as many
+    /// as are left, so that looking costs each newcomer a constant.
+    fn sweep(&mut self, max_entries: usize) {
+        let now = Instant::now();
+        if self.swept.is_some_and(|at| now.duration_since(at) < Duration::from_secs(1)) {
+            return;
+        }
+        self.swept = Some(now);
+        self.meters.retain(|_, meter| !meter.is_idle());
+        let left = self.meters.len();
+        self.meters.shrink_to(2 * left);
+        self.sweep_at = (2 * left).clamp(max_entries.min(FEW), max_entries);
     }
 }
 
@@ -311,5 +329,23 @@ mod tests {
         assert_eq!(a.take(NonZeroU32::MIN), Measured::Within);
         assert!(matches!(b.take(NonZeroU32::MIN), Measured::Exceeded(Some(_))));
         drop(in_use);
+    }
+
+    // covers: MS-21
+    #[tokio::test(start_paused = true)]
+    async fn those_who_come_and_go_leave_nothing_behind() {
+        let table = MeterTable::new(Quota::per_second(1), 100_000);
+        let mut most = 0;
+        for key in 0..50_000 {
+            assert_eq!(
+                table.meter(Some(RateKeyValue::of(key))).take(NonZeroU32::MIN),
+                Measured::Within
+            );
+            most = most.max(entries(&table));
+            if key % 100 == 0 {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+        }
+        assert!(most <= 2 * FEW, "{most}");
     }
 }
