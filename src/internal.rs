@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::{HeaderValue, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
@@ -10,6 +11,7 @@ use crate::{
     connection::{self, ConnectionConfig},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
+    upgrade::{self, OriginPolicy, UpgradeRejectionKind},
 };
 pub use crate::{
     close::FIXED_CLOSE_REASONS,
@@ -35,4 +37,22 @@ pub async fn serve<Io, S>(
     S::Error: Into<Failure<Message>>,
 {
     connection::serve(io, connection, Arc::new(config), anonymous, stack, ()).await;
+}
+
+/// Bytes held for the peer of `connection`.
+pub fn held(connection: &Connection) -> usize {
+    connection.outbound().held()
+}
+
+/// What `policy` and the rules of the handshake say to `request`: the `Sec-WebSocket-Accept` to answer
+/// with, or nothing for what does not try to upgrade.
+///
+/// # Errors
+///
+/// The kind of the refusal.
+pub fn handshake<B>(
+    request: &Request<B>,
+    policy: &OriginPolicy,
+) -> Result<Option<HeaderValue>, UpgradeRejectionKind> {
+    upgrade::verify(request, policy)
 }

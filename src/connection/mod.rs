@@ -81,7 +81,8 @@ pub(crate) async fn serve<Io, S, P>(
         .write_buffer_size(Output::write_buffer_bound(config.max_outbound_message_size) - 1)
         .max_write_buffer_size(Output::write_buffer_bound(config.max_outbound_message_size))
         .max_message_size(Some(config.max_message_size))
-        .max_frame_size(Some(config.max_message_size))
+        // A ping may be longer than a message may be.
+        .max_frame_size(Some(config.max_message_size.max(MAX_CONTROL)))
         .accept_unmasked_frames(false);
     let engine = Engine::new(Wire::new(io, scanner, connection.input_charge()), protocol);
     let output = Output::new(config.max_outbound_message_size);
@@ -94,3 +95,6 @@ pub(crate) async fn serve<Io, S, P>(
 
 /// What the engine reads at a time, and keeps for good. It zero-fills it at every read.
 const ENGINE_READ_SIZE: usize = 1024;
+
+/// The most payload of a control frame (RFC 6455 §5.5).
+const MAX_CONTROL: usize = 125;

@@ -53,5 +53,16 @@ mod endpoint;
 mod rejection;
 mod body;
 
+/// The first two steps alone: they need no socket, so the fuzz target can take them.
+pub(crate) fn verify<B>(
+    request: &http::Request<B>,
+    policy: &OriginPolicy,
+) -> Result<Option<http::HeaderValue>, UpgradeRejectionKind> {
+    let Some(attempt) = request::UpgradeRequest::parse(request)? else {
+        return Ok(None);
+    };
+    policy.verify(attempt).map(|trusted| Some(trusted.accept))
+}
+
 #[cfg(test)]
 mod tests;
