@@ -113,6 +113,61 @@ async fn the_terminal_client_stops_where_the_token_is_refused() {
 }
 
 #[tokio::test]
+async fn the_reference_server_logs_on_a_signal_what_is_open() {
+    let (mut server, addr) = reference_server(0).await;
+    let ada = Peer::join(addr, "dev-token:ada", "den").await;
+    let mut grace = Peer::join(addr, "dev-token:grace", "den").await;
+    grace.say(json!({ "type": "join", "roomId": "attic" })).await;
+    grace.hear().await;
+    server.signal("USR1").await;
+    let line = server.line_with("\"status\"").await;
+    let status: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(status["connections"], 2, "{line}");
+    assert_eq!(status["rooms"], 2, "{line}");
+    assert_eq!(status["members"], 3, "{line}");
+    // Of the connections, and the one that logs this.
+    assert_eq!(status["tasks"], 3, "{line}");
+    assert_eq!(status["charged"], 0, "{line}");
+
+    drop((ada, grace));
+    for _ in 0..1000 {
+        server.signal("USR1").await;
+        let line = server.line_with("\"status\"").await;
+        if line.contains(r#""connections":0,"rooms":0,"members":0,"tasks":1"#) {
+            return;
+        }
+    }
+    panic!("something of them remains");
+}
+
+#[tokio::test]
+async fn the_reference_server_has_a_memory_budget_unless_told_otherwise() {
+    for (args, limit) in [
+        (&["--port", "0", "--memory-budget-mb", "64"][..], Some(64 * 1024 * 1024)),
+        (&["--port", "0", "--memory-budget-mb", "0"], None),
+        (&["--port", "0"], Some(memory_of_this_machine() / 4)),
+    ] {
+        let mut server = Program::example("reference-server", args, &[]);
+        let line = server.line_with("memory budget").await;
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let logged = line["bytes"].as_u64();
+        if args.len() > 2 {
+            assert_eq!(logged, limit, "{args:?}: {line}");
+        } else {
+            // It may run in a group of processes that has less than the machine.
+            assert!(logged.is_some() && logged <= limit, "{line}");
+        }
+    }
+}
+
+fn memory_of_this_machine() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find(|line| line.starts_with("MemTotal:"));
+    let kib = total.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    kib.map_or(u64::MAX, |kib: u64| kib * 1024)
+}
+
+#[tokio::test]
 async fn the_readme_names_every_option_of_the_reference_server() {
     let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
     let help = run(&example("reference-server"), &["--help"], &[]).await;

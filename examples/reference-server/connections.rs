@@ -43,6 +43,10 @@ impl Connections {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.open().len()
+    }
+
     /// Closes all with 1001 and waits until they have ended, at most `limit`.
     pub(crate) async fn close_all(&self, limit: Duration) {
         let ended = self.shared.empty.notified();

@@ -14,14 +14,16 @@ use tower_websocket::{
     room::service::{self, ClientMessage},
 };
 
-use crate::{auth::DevTokens, connections::Connections, options::Options};
+use crate::{auth::DevTokens, connections::Connections, options::Options, status::Census};
 
 mod accept;
 mod auth;
 mod connections;
 mod logs;
+mod memory;
 mod options;
 mod page;
+mod status;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -43,20 +45,29 @@ async fn main() -> Result<(), Error> {
 /// The page, and the endpoint in front of it at `/ws` and at `/`.
 fn app(options: &Options, connections: &Connections) -> Result<Router, Error> {
     let rooms = Rooms::new();
+    let census = Census::new();
+    let budget = options.memory_budget();
+    let status =
+        status::log_on_signal(census.clone(), connections.clone(), rooms.clone(), budget.clone());
+    tokio::spawn(status);
     let messages = ServiceBuilder::new()
         .layer(RateLimitLayer::per_connection(options.message_quota()))
         .layer(RequireAuthLayer::new(DevTokens::new(&options.dev_token)))
         .layer(RateLimitLayer::per_user(options.user_quota()))
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(rooms, OpenRooms).publish_quota(options.publish_quota()));
-    let endpoint = WebSocketLayer::new(messages, tower::service_fn(service::handle))
+    let mut endpoint = WebSocketLayer::new(messages, tower::service_fn(service::handle))
         .path("/ws")
         .path("/")
         .origin(options.origin()?)
         .admission(options.admission())
         .connection(options.connection())
         .on_connect(connections.opened())
-        .on_close(connections.closed());
+        .on_close(connections.closed())
+        .audit(census);
+    if let Some(budget) = budget {
+        endpoint = endpoint.memory_budget(budget);
+    }
     Ok(Router::new()
         .route("/", get(page::index))
         .route("/{file}", get(page::file))

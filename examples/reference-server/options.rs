@@ -8,11 +8,19 @@ use std::{
 };
 
 use clap::Parser;
-use tower_websocket::{Admission, ConnectionConfig, OriginPolicy, Quota, upgrade::ConfigError};
+use tower_websocket::{
+    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, upgrade::ConfigError,
+};
+
+use crate::memory;
 
 /// A hardened WebSocket chat server with rooms.
 #[derive(Parser)]
-#[command(name = "reference-server")]
+#[command(
+    name = "reference-server",
+    after_help = "On SIGUSR1 it logs how many connections, rooms, members and tasks there are, and \
+                  how much of the memory budget is charged."
+)]
 pub(crate) struct Options {
     /// Address to listen on.
     #[arg(long, env = "HOST", default_value_t = Ipv4Addr::LOCALHOST.into())]
@@ -63,6 +71,11 @@ pub(crate) struct Options {
     /// Bytes held for a client that reads slowly; more closes it with 1013.
     #[arg(long, env = "MAX_OUTBOUND_BYTES", default_value = "1048576")]
     max_outbound_bytes: NonZeroUsize,
+    /// MiB that all connections together may make the server hold: above three quarters of it those
+    /// that hold most are closed with 1013. 0 is no limit. A quarter of the memory of the machine or
+    /// the cgroup unless set.
+    #[arg(long, env = "MEMORY_BUDGET_MB")]
+    memory_budget_mb: Option<usize>,
     /// Connections in all.
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "10000")]
     max_connections: NonZeroUsize,
@@ -111,6 +124,13 @@ impl Options {
             .max_connections_per_peer(self.max_connections_per_peer)
             .handshakes_per_second(self.handshake_rate)
             .handshake_burst(self.handshake_rate)
+    }
+
+    pub(crate) fn memory_budget(&self) -> Option<MemoryBudget> {
+        let set = self.memory_budget_mb.map(|mib| mib.saturating_mul(1024 * 1024));
+        let bytes = NonZeroUsize::new(set.unwrap_or_else(memory::quarter));
+        tracing::info!(bytes, "memory budget");
+        bytes.map(MemoryBudget::new)
     }
 
     pub(crate) fn connection(&self) -> ConnectionConfig {

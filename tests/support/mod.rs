@@ -99,9 +99,14 @@ impl Program {
         self.child.kill().await.unwrap();
     }
 
-    /// Asks it to end: SIGTERM, which needs a shell because the standard library cannot send it.
+    /// Asks it to end.
     pub(crate) async fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id().unwrap());
+        self.signal("TERM").await;
+    }
+
+    /// Needs a shell, because the standard library cannot send signals.
+    pub(crate) async fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id().unwrap());
         assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
     }
 
