@@ -211,7 +211,8 @@ impl Message {
         Self::Text(text.into())
     }
 
-    /// A binary message.
+    /// A binary message. A `Vec` should have no more capacity than it needs: what is queued is charged
+    /// by its length.
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
         Self::Binary(bytes.into())
     }
@@ -303,7 +304,9 @@ impl Deref for Utf8Bytes {
 }
 
 impl From<String> for Utf8Bytes {
-    fn from(text: String) -> Self {
+    fn from(mut text: String) -> Self {
+        // What is queued is charged by its length; what it holds must not be twice that.
+        text.shrink_to_fit();
         Self(text.into())
     }
 }
