@@ -35,6 +35,8 @@ enum Kind {
     EndlessFrame,
     DeafInOneRoom,
     DeafInRoomsOfTheirOwn,
+    /// So many of each, at once.
+    Everything,
 }
 
 const KINDS: &[(Kind, &str)] = &[
@@ -45,6 +47,7 @@ const KINDS: &[(Kind, &str)] = &[
     (Kind::EndlessFrame, "64 KiB frame, all but a few bytes at once"),
     (Kind::DeafInOneRoom, "never reads, all in one room flooded with 1 KiB messages"),
     (Kind::DeafInRoomsOfTheirOwn, "never reads, each in a flooded room of its own"),
+    (Kind::Everything, "all of these at once, so many of each"),
 ];
 
 /// KiB; and how many connections the peers made.
@@ -94,7 +97,13 @@ async fn one(
     let mut rounds = [(0, 0); 2];
     for round in &mut rounds {
         server.reset_peak()?;
-        everybody(kind, peers, Duration::from_secs(options.seconds), &world, &made).await;
+        let mut kinds = JoinSet::new();
+        for (each, _) in KINDS.iter().filter(|(each, _)| includes(kind, *each)) {
+            let (world, made) = (Arc::clone(&world), Arc::clone(&made));
+            let (each, time) = (*each, Duration::from_secs(options.seconds));
+            kinds.spawn(async move { everybody(each, peers, time, &world, &made).await });
+        }
+        while kinds.join_next().await.is_some() {}
         let peak = server.peak_rss()?;
         let after = server.empty().await?;
         if after.status.connections + after.status.members + after.status.rooms > 0 {
@@ -106,6 +115,10 @@ async fn one(
         return Err("the server failed".into());
     }
     Ok(Measured { before, rounds, connections: made.load(Ordering::Relaxed) })
+}
+
+fn includes(kind: Kind, each: Kind) -> bool {
+    kind == each || kind == Kind::Everything && each != Kind::Everything
 }
 
 /// Returns when all are gone.
@@ -151,7 +164,7 @@ async fn attack(kind: Kind, number: usize, world: &World, made: &AtomicU64) {
 /// Returns when the server has had enough.
 async fn act(kind: Kind, peer: &mut Peer) -> io::Result<()> {
     match kind {
-        Kind::Idle => peer.hear("nothing that is ever said").await,
+        Kind::Idle | Kind::Everything => peer.hear("nothing that is ever said").await,
         Kind::PingFlood => flood(peer, &frame(PING, &[b'p'; 125])).await,
         Kind::EmptyFragments => {
             peer.send(&fragments(b"", 1)).await?;
