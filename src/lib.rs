@@ -170,3 +170,6 @@ mod outbound;
 
 #[doc(hidden)]
 pub mod internal;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
