@@ -45,6 +45,16 @@ impl Request {
     }
 }
 
+impl fmt::Display for Request {
+    /// As it goes over the wire, escaped and shortened.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.bytes();
+        let shown = bytes.get(..SHOWN).unwrap_or(&bytes);
+        let more = if shown.len() < bytes.len() { "…" } else { "" };
+        write!(f, "\"{}{more}\"", shown.escape_ascii())
+    }
+}
+
 /// The head of an answer. Without one, the status is 0.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
@@ -80,3 +90,6 @@ impl fmt::Display for Head {
         }
     }
 }
+
+/// Bytes of a request that a report shows.
+const SHOWN: usize = 300;

@@ -231,8 +231,7 @@ impl<'a> Peer<'a> {
         match length {
             0 => "nothing".to_owned(),
             _ => {
-                let readable: String =
-                    bytes.iter().take(READABLE).map(|it| it.escape_ascii().to_string()).collect();
+                let readable = bytes.get(..READABLE).unwrap_or(bytes).escape_ascii();
                 format!("{length} bytes: {}  \"{readable}\"", wire::as_hex(bytes))
             }
         }

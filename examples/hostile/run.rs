@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
-use tokio::time::{Instant, timeout};
+use futures_util::future::join_all;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use crate::{
     catalogue::{self, Attack},
@@ -48,11 +51,24 @@ pub(crate) async fn all(
     let end = Instant::now() + target.bounds.total_timeout;
     let (alone, shared): (Vec<_>, Vec<_>) = attacks.into_iter().partition(|it| it.alone);
     let run = |attack| async move { (attack, one(target, attack, end).await) };
-    let mut results: Vec<_> = stream::iter(shared).map(run).buffered(AT_ONCE).collect().await;
+    let mut results = some_at_a_time(AT_ONCE, shared.into_iter().map(run)).await;
     for attack in alone {
         results.push(run(attack).await);
     }
     results
+}
+
+/// What comes of all `work`, in its order, of which no more than `limit` is done at a time.
+pub(crate) async fn some_at_a_time<W: Future>(
+    limit: usize,
+    work: impl IntoIterator<Item = W>,
+) -> Vec<W::Output> {
+    let places = &Semaphore::new(limit);
+    let placed = work.into_iter().map(|work| async move {
+        let _place = places.acquire().await;
+        work.await
+    });
+    join_all(placed).await
 }
 
 async fn one(target: &Target, attack: &Attack, end: Instant) -> Verdict {

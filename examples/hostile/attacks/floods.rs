@@ -19,7 +19,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         row: "FR-03",
         severity: P0,
         name: "a flood of pings from a peer that never reads",
-        test: "pongs that nobody reads stop the reading",
+        test: "a ping flood is over at the control budget",
         alone: false,
         run: |target| Box::pin(unread_pongs(target)),
     },

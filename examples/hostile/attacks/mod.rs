@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::{
     http::Request,
     peer::{End, Peer},
+    run::some_at_a_time,
     target::Target,
     verdict::{Trouble, Verdict, Weight, found, together},
     wire::text,
@@ -34,8 +34,7 @@ async fn each<T, F>(cases: impl IntoIterator<Item = T>, run: impl Fn(T) -> F) ->
 where
     F: Future<Output = Verdict>,
 {
-    let verdicts: Vec<_> = stream::iter(cases).map(run).buffered(CASES_AT_ONCE).collect().await;
-    together(verdicts)
+    together(some_at_a_time(CASES_AT_ONCE, cases.into_iter().map(run)).await)
 }
 
 /// Each request must be answered with its status.
@@ -50,12 +49,8 @@ async fn each_answered(
             101 => Weight::Broken,
             _ => Weight::WrongAnswer,
         };
-        found(
-            weight,
-            format!("a handshake with {}", name.into()),
-            head.to_string(),
-            status.to_string(),
-        )
+        let sent = format!("a handshake with {}: {request}", name.into());
+        found(weight, sent, head.to_string(), status.to_string())
     })
     .await
 }
