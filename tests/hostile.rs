@@ -4,6 +4,8 @@
 mod support;
 #[path = "hostile/plain.rs"]
 mod plain;
+#[path = "hostile/rogue.rs"]
+mod rogue;
 
 use std::{collections::BTreeSet, net::SocketAddr, process::Output, time::Duration};
 
@@ -85,7 +87,7 @@ async fn an_address_that_a_peer_only_claims_counts_for_nothing() {
     assert!(report.contains("rows: 2 tried, 2 passed"), "{report}");
 }
 
-/// Every row of the list, and no other. None depends on the machine's speed: what is found stays so
+/// Exactly the rows of the list. None depends on the machine's speed: what is found stays so
 /// however long one waits for the server, and what passes is an answer that the server gives at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_on_the_defaults_of_a_library_withstands_little() {
@@ -102,9 +104,7 @@ async fn a_server_on_the_defaults_of_a_library_withstands_little() {
     ];
     let (code, report) = hostile(&url(addr), args.as_flattened()).await;
     assert_eq!(code, Some(1), "{report}");
-    let finding = |line: &str| matches!(line.as_bytes(), [b'P', b'0'..=b'2', b' ', ..]);
-    let head = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    let found: Vec<_> = report.lines().filter(|it| finding(it)).map(head).collect();
+    let found: Vec<_> = findings(&report).collect();
     let expected: Vec<_> = EXPECTED
         .iter()
         .flat_map(|(severity, rows)| {
@@ -127,6 +127,30 @@ async fn a_server_on_the_defaults_of_a_library_withstands_little() {
     ] {
         assert!(first.contains(part), "{part}: {first}");
     }
+}
+
+/// The rest: with the plain server's, each row has been seen to find something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_a_library_falls_to_the_rest() {
+    let rest = "AU-14,DL-04,DL-13,FR-28,FR-32,HS-01,HS-18,HS-19,P2-02,P2-07,P2-10";
+    for (cap, rows, with) in [
+        (usize::MAX, rest, ["--close-timeout", "500"]),
+        (20, "HS-23", ["--max-connections-per-peer", "20"]),
+        // Nobody gets in a second time.
+        (1, "XX-01", ["--max-rooms", "1"]),
+    ] {
+        let url = url(rogue::listen(cap).await);
+        let args = [["--only", rows], ["--patience", "1000"], with];
+        let (code, report) = hostile(&url, args.as_flattened()).await;
+        assert_eq!(code, Some(1), "{report}");
+        let mut found: Vec<_> = findings(&report).map(|it| it[3..].to_owned()).collect();
+        found.sort_unstable();
+        assert_eq!(found.join(","), rows, "{report}");
+    }
+    let by_plain = EXPECTED.iter().flat_map(|(_, rows)| rows.split_whitespace());
+    let found: BTreeSet<_> = by_plain.chain(rest.split(',')).chain(["HS-23", "XX-01"]).collect();
+    let rows = rows_that_can_be_tried().await;
+    assert_eq!(found, rows.iter().map(|(row, ..)| row.as_str()).collect());
 }
 
 #[tokio::test]
@@ -195,6 +219,12 @@ async fn every_row_of_the_catalogue_is_tried_or_left_out_for_a_reason() {
             "{row} {severity} {test}"
         );
     }
+}
+
+/// Severity and row of each, in the order of the report.
+fn findings(report: &str) -> impl Iterator<Item = String> {
+    let finding = |line: &&str| matches!(line.as_bytes(), [b'P', b'0'..=b'2', b' ', ..]);
+    report.lines().filter(finding).map(|it| it.split(' ').take(2).collect::<Vec<_>>().join(" "))
 }
 
 /// Row, severity and test.

@@ -95,7 +95,7 @@ impl<'a> Peer<'a> {
         self.note(bytes);
         let mut taken = 0;
         for _ in 0..times {
-            let write = timeout(self.target.patience(), self.stream.write_all(bytes));
+            let write = timeout(STALL, self.stream.write_all(bytes));
             if self.target.is_spent() || !matches!(write.await, Ok(Ok(()))) {
                 break;
             }
@@ -321,6 +321,10 @@ fn code_and_reason(payload: &[u8]) -> (u16, String) {
 /// For what a working server answers at once, on a machine that may be busy.
 const HEAR_TIMEOUT: Duration = Duration::from_secs(10);
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a server may take nothing before it counts as having stopped. A kernel says that there is
+/// room again only when there is much of it, which a busy server takes a while to make.
+const STALL: Duration = Duration::from_secs(10);
 
 /// Bytes of what was sent that are kept, and of those that a report shows as text.
 const KEPT: usize = 4096;

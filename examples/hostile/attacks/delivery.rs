@@ -132,9 +132,16 @@ async fn reads_again(target: &Target) -> Verdict {
 }
 
 async fn gaps(target: &Target) -> Verdict {
-    let Flood { mut stalled, count, .. } = flood(target).await?;
-    let got = marks(&stalled.end().await);
-    let gap = got.iter().enumerate().find(|(nth, mark)| *nth != **mark);
+    let Flood { mut stalled, room, count, .. } = flood(target).await?;
+    let end = stalled.end().await;
+    let mut got = marks(&end);
+    if !end.over && end.closes.is_empty() {
+        // What comes next shows whether it has missed anything.
+        let mut sender = target.member(&room).await?;
+        sender.send(&numbered(target, &room, count)).await;
+        got.extend(marks(&stalled.end().await));
+    }
+    let gap = got.iter().enumerate().find(|(nth, mark)| nth != *mark);
     let Some((nth, mark)) = gap else { return Ok(()) };
     let sent = format!("{count} messages to a room with a member that reads only afterwards");
     found(Weight::Broken, sent, format!("number {mark} in place of {nth}"), "no gap before the end")
@@ -143,6 +150,7 @@ async fn gaps(target: &Target) -> Verdict {
 /// A member that has not read for longer than the server can hold things for it.
 struct Flood<'a> {
     stalled: Peer<'a>,
+    room: String,
     /// Messages that a member got that did read.
     heard: usize,
     count: usize,
@@ -163,10 +171,9 @@ async fn flood(target: &Target) -> Result<Flood<'_>, Trouble> {
     let mut reader = target.member(&room).await?;
     let count = senders.len() * each;
     let read = async {
-        let deadline = Instant::now() + target.bounds.row_timeout / 2;
         let mut heard = 0;
         while heard < count
-            && let Some(frame) = reader.next(deadline).await
+            && let Some(frame) = reader.next(Instant::now() + 2 * target.patience()).await
         {
             let is_one =
                 frame.first == TEXT && mark(&String::from_utf8_lossy(&frame.payload)).is_some();
@@ -177,10 +184,7 @@ async fn flood(target: &Target) -> Result<Flood<'_>, Trouble> {
     let write = async {
         for (nth, mut sender) in senders.into_iter().enumerate() {
             sender.join(&room).await?;
-            let chats = (nth * each..(nth + 1) * each).map(|number| {
-                let said = format!("{MARK}{number}.{}", FILLING.repeat(REPEATED));
-                text(target.protocol.chat(&room, &said))
-            });
+            let chats = (nth * each..(nth + 1) * each).map(|it| numbered(target, &room, it));
             sender.send(&chats.collect::<Vec<_>>().concat()).await;
             sender.hear(&format!("{MARK}{}.", (nth + 1) * each - 1)).await?;
         }
@@ -188,7 +192,12 @@ async fn flood(target: &Target) -> Result<Flood<'_>, Trouble> {
     };
     let (heard, written) = tokio::join!(read, write);
     written?;
-    Ok(Flood { stalled, heard, count })
+    Ok(Flood { stalled, room, heard, count })
+}
+
+fn numbered(target: &Target, room: &str, number: usize) -> Vec<u8> {
+    let said = format!("{MARK}{number}.{}", FILLING.repeat(REPEATED));
+    text(target.protocol.chat(room, &said))
 }
 
 fn marks(end: &End) -> Vec<usize> {

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     catalogue::Attack,
+    protocol::padded,
     target::Target,
     verdict::{Severity::*, Trouble, Verdict, Weight, found, together},
     wire::{PING, PONG, frame, hex, text},
@@ -70,7 +71,9 @@ async fn unread_pongs(target: &Target) -> Verdict {
 }
 
 async fn unread_replies(target: &Target) -> Verdict {
-    unread(target, &text(target.protocol.join("hostile-unread"))).await
+    // As long as an honest message, or it would be the parser that is measured.
+    let join = target.protocol.join(&target.name());
+    unread(target, &text(padded(&join, 500))).await
 }
 
 /// Somewhere the server stops taking `message` from a peer that reads nothing.
