@@ -49,5 +49,5 @@ async fn attack(options: &Options) -> Result<u8, String> {
     let target = Target::new(options).await?;
     run::probe(&target).await?;
     let results = run::all(&target, attacks).await;
-    Ok(report::print(&options.url, &target, &results, options.only.is_empty()))
+    Ok(report::print(&target, &results, options.only.is_empty()))
 }

@@ -1,6 +1,6 @@
 //! Say what was found, the worst first.
 
-use std::fmt::Write as _;
+use std::{env, fmt::Write as _};
 
 use crate::{
     catalogue::{Attack, NOT_FROM_OUTSIDE, attacks},
@@ -19,12 +19,7 @@ pub(crate) fn list() {
 }
 
 /// Prints everything. The exit code.
-pub(crate) fn print(
-    url: &str,
-    target: &Target,
-    results: &[(&Attack, Verdict)],
-    everything: bool,
-) -> u8 {
+pub(crate) fn print(target: &Target, results: &[(&Attack, Verdict)], everything: bool) -> u8 {
     let mut findings = Vec::new();
     let mut not_tried = Vec::new();
     for (attack, verdict) in results {
@@ -39,7 +34,7 @@ pub(crate) fn print(
     }
     findings.sort_by_key(|(severity, attack, _)| (*severity, attack.row));
     for (severity, attack, evidence) in &findings {
-        println!("{}", finding(url, *severity, attack, evidence));
+        println!("{}", finding(*severity, attack, evidence));
     }
     for (row, why) in &not_tried {
         println!("could not try {row}: {why}");
@@ -73,7 +68,7 @@ pub(crate) fn print(
     }
 }
 
-fn finding(url: &str, severity: Severity, attack: &Attack, evidence: &[Evidence]) -> String {
+fn finding(severity: Severity, attack: &Attack, evidence: &[Evidence]) -> String {
     let Attack { row, name, test, .. } = attack;
     let mut text = format!("{severity} {row} {name}\n");
     for Evidence { sent, came, expected, .. } in evidence.iter().take(SHOWN) {
@@ -84,9 +79,27 @@ fn finding(url: &str, severity: Severity, attack: &Attack, evidence: &[Evidence]
     if let Some(more @ 1..) = evidence.len().checked_sub(SHOWN) {
         let _ = writeln!(text, "  and {more} more like these");
     }
-    let _ = writeln!(text, "  again     hostile {url} --only {row}");
+    let _ = writeln!(text, "  again     {} --only {row}", command());
     let _ = writeln!(text, "  missing   a test that says: {test}");
     text
+}
+
+/// How this program was called, for a shell, up to the rows to try.
+fn command() -> String {
+    let mut command = "hostile".to_owned();
+    let mut args = env::args().skip(1);
+    while let Some(arg) = args.next() {
+        if arg == "--only" {
+            args.next();
+        } else if !arg.starts_with("--only=") {
+            let plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=,".contains(it);
+            match arg.chars().all(plain) {
+                true => command = command + " " + &arg,
+                false => command = command + " '" + &arg.replace('\'', r"'\''") + "'",
+            }
+        }
+    }
+    command
 }
 
 /// Exit codes.

@@ -28,9 +28,11 @@ pub(crate) fn chosen(rows: &[String]) -> Result<Vec<&'static Attack>, String> {
 /// Whether the target is there and speaks the protocol that the options say. Without this, every
 /// attack would fail to begin.
 pub(crate) async fn probe(target: &Target) -> Result<(), String> {
+    if let Err(error) = target.socket().await {
+        return Err(format!("nothing answers at {}: {error}", target.authority));
+    }
     let (room, text) = (target.name(), target.name());
     let heard = async {
-        target.socket().await?;
         let mut peer = target.member(&room).await?;
         peer.say(&target.protocol.chat(&room, &text)).await;
         peer.hear(&text).await?;

@@ -120,6 +120,7 @@ async fn subprotocol(target: &Target) -> Verdict {
         &["a \"b\",,;"],
         &[&spaces],
     ];
+    // To refuse them is as good as to choose none.
     each(offers, async |values| {
         let request = target.handshake().set("Sec-WebSocket-Protocol", values);
         let (head, _peer) = target.ask(&request).await?;
