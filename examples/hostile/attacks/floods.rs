@@ -80,7 +80,7 @@ async fn unread_replies(target: &Target) -> Verdict {
 async fn unread(target: &Target, message: &[u8]) -> Verdict {
     const PIECE: usize = 32 * 1024;
     let mut peer = target.narrow_member(&target.name()).await?;
-    let piece = message.repeat(PIECE / message.len());
+    let piece = message.repeat((PIECE / message.len()).max(1));
     let times = UNREAD / piece.len();
     let taken = peer.send_blindly(&piece, times).await;
     if taken < times * piece.len() {
@@ -133,8 +133,9 @@ async fn burst(target: &Target) -> Verdict {
 }
 
 async fn malformed(target: &Target) -> Verdict {
-    let message = text(format!("{{\"hostile\":\"{}", "x".repeat(target.limits.max_message - 20)));
-    let count = (UNDRAINED / message.len()).min(1000);
+    let filling = "x".repeat(target.limits.max_message.saturating_sub(20));
+    let message = text(format!("{{\"hostile\":\"{filling}"));
+    let count = (UNDRAINED / message.len()).clamp(1, 1000);
     each_ends(target, By::User, [message.repeat(count)], &[1008]).await
 }
 

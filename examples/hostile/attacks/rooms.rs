@@ -124,7 +124,7 @@ async fn two_readings(target: &Target) -> Verdict {
         ));
     }
     // The key as it is, and with its first letter as an escape.
-    let (first, rest) = key.split_at(1);
+    let (first, rest) = key.split_at_checked(1).unwrap_or((key, ""));
     let escaped: String = first.chars().map(|it| format!("\\u{:04x}", u32::from(it))).collect();
     let rooms = [key.to_owned(), escaped + rest]
         .map(|again| chat.replace(&room, &format!("{room},\"{again}\":\"{{other}}\"")));
