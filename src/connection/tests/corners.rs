@@ -156,7 +156,7 @@ async fn a_reply_to_what_came_before_the_goodbye_is_sent() {
 async fn a_ping_may_be_longer_than_a_message() {
     let limit = std::num::NonZeroUsize::MIN;
     let mut served = echo(quiet().max_message_size(limit));
-    served.send(frame(0x89, &[b'p'; 125])).await;
+    served.send(frame(0x89, [b'p'; 125])).await;
     assert_eq!(served.peer.frames(), [(0x0a, vec![b'p'; 125])]);
     served.send(text("ab")).await;
     assert_eq!(served.peer.close_code(), Some(1009));

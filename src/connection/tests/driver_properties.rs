@@ -6,7 +6,7 @@ use proptest::{
     collection::vec, option, prelude::*, test_runner::TestCaseError, test_runner::TestCaseResult,
 };
 
-use super::operation::{Operation, Outcome, Run, Sent};
+use crate::testing::driven::operation::{Operation, Outcome, Run, Sent};
 use crate::{close::CloseReason, connection::ConnectionConfig};
 
 fn sent() -> impl Strategy<Value = Sent> {

@@ -176,7 +176,7 @@ async fn a_peers_close_is_answered_once_and_nothing_behind_it_is_handled() {
 async fn a_close_code_that_may_not_be_sent_is_answered_with_a_protocol_error() {
     for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
         let mut served = echo(quiet());
-        served.send(frame(0x88, &code.to_be_bytes())).await;
+        served.send(frame(0x88, code.to_be_bytes())).await;
         assert_eq!(served.peer.close_code(), Some(1002), "{code}");
         assert_eq!(served.records.closed().received_code, Some(code));
     }

@@ -5,7 +5,6 @@ mod state;
 mod state_stages;
 mod state_edges;
 mod state_properties;
-mod operation;
 mod support;
 mod turns;
 mod backpressure;

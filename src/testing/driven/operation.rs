@@ -11,16 +11,17 @@ use std::{
 use tokio::sync::oneshot;
 use tower_service::Service;
 
-use super::support::{Served, frame, ping, text};
+use super::served::Served;
 use crate::{
     close::CloseReason,
     connection::ConnectionConfig,
     message::{Anonymous, Failure, Inbound, Message, Reply},
+    testing::wire::frame,
 };
 
 /// One thing that happens from outside the driver.
 #[derive(Clone, Debug)]
-pub(super) enum Operation {
+pub enum Operation {
     /// The peer sends frames, cut into chunks of so many bytes.
     Send(Vec<Sent>, usize),
     /// From now on the socket takes so many bytes more.
@@ -43,7 +44,7 @@ pub(super) enum Operation {
 
 /// What a peer may send.
 #[derive(Clone, Debug)]
-pub(super) enum Sent {
+pub enum Sent {
     Text(usize),
     First(usize),
     Middle,
@@ -56,7 +57,7 @@ pub(super) enum Sent {
 
 /// What a handler does with its message.
 #[derive(Clone, Debug)]
-pub(super) enum Outcome {
+pub enum Outcome {
     /// So many replies.
     Replies(usize),
     Waits,
@@ -66,14 +67,14 @@ pub(super) enum Outcome {
 
 /// The stack's side, and what was put in the peer's queue.
 #[derive(Default)]
-pub(super) struct Plan {
+pub struct Plan {
     outcomes: VecDeque<Outcome>,
     waiting: Option<oneshot::Sender<()>>,
     /// A close reason was given: nothing may be handed to the stack any more.
-    pub(super) ended: bool,
-    pub(super) handed_after_the_end: usize,
+    pub ended: bool,
+    pub handed_after_the_end: usize,
     /// Every message that was accepted for the peer, in order.
-    pub(super) accepted: Vec<String>,
+    pub accepted: Vec<String>,
 }
 
 impl Plan {
@@ -126,19 +127,19 @@ impl Service<Inbound<Message, Anonymous>> for Planned {
 }
 
 /// A connection, and what it is put through.
-pub(super) struct Run {
-    pub(super) served: Served,
-    pub(super) plan: Arc<Mutex<Plan>>,
+pub struct Run {
+    pub served: Served,
+    pub plan: Arc<Mutex<Plan>>,
 }
 
 impl Run {
-    pub(super) fn new(config: ConnectionConfig) -> Self {
+    pub fn new(config: ConnectionConfig) -> Self {
         let plan = Arc::new(Mutex::new(Plan::default()));
         let served = Served::new(config, Planned(Arc::clone(&plan)));
         Self { served, plan }
     }
 
-    pub(super) async fn apply(&mut self, operation: &Operation) {
+    pub async fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::Send(sent, size) => {
                 let bytes: Vec<u8> = sent.iter().flat_map(Sent::bytes).collect();
@@ -177,12 +178,12 @@ impl Run {
 impl Sent {
     fn bytes(&self) -> Vec<u8> {
         match self {
-            Self::Text(size) => text(&"t".repeat(*size)),
-            Self::First(size) => frame(0x01, &vec![b'f'; *size]),
+            Self::Text(size) => frame(0x81, "t".repeat(*size)),
+            Self::First(size) => frame(0x01, vec![b'f'; *size]),
             Self::Middle => frame(0x00, b""),
             Self::Last => frame(0x80, b"l"),
-            Self::Ping => ping(b"ping"),
-            Self::Pong => frame(0x8a, &0u64.to_be_bytes()),
+            Self::Ping => frame(0x89, b"ping"),
+            Self::Pong => frame(0x8a, 0u64.to_be_bytes()),
             Self::Close => frame(0x88, b"\x03\xe8"),
             Self::Raw(bytes) => bytes.clone(),
         }

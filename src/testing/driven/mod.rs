@@ -1,0 +1,11 @@
+//! Drive the crate operation by operation: what its own properties and fuzz targets share.
+//! No promises.
+
+#![allow(
+    clippy::exhaustive_enums,
+    missing_debug_implementations,
+    reason = "only this repository's tests see it"
+)]
+
+pub mod served;
+pub mod operation;

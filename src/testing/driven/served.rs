@@ -1,0 +1,109 @@
+//! A connection served in memory turn by turn, so that a test sees each.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
+
+use tower_service::Service;
+
+use crate::{
+    connection::{self, ConnectionConfig},
+    handle::Connection,
+    message::{Anonymous, Failure, Inbound, Message, Reply},
+    testing::{records::Records, socket::Peer},
+};
+
+/// A connection that is served, as long as the test lets it.
+pub struct Served {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    woken: Arc<Woken>,
+    pub peer: Peer,
+    pub connection: Connection,
+    pub records: Records,
+    pub done: bool,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Served {
+    /// Anonymous, so that nothing ends it by itself; the first ping comes within its interval.
+    pub fn new<S>(config: ConnectionConfig, stack: S) -> Self
+    where
+        S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + 'static,
+        S::Error: Into<Failure<Message>>,
+    {
+        Self::with(config, true, stack)
+    }
+
+    pub fn with<S>(config: ConnectionConfig, anonymous: bool, stack: S) -> Self
+    where
+        S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + 'static,
+        S::Error: Into<Failure<Message>>,
+    {
+        let (peer, records) = (Peer::default(), Records::default());
+        let audit = Arc::new(records.clone());
+        let connection = Connection::new(None, config.outbound_limits(), None, audit);
+        let (io, handle) = (peer.server(), connection.clone());
+        let future =
+            Box::pin(connection::serve(io, handle, Arc::new(config), anonymous, stack, ()));
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        Self { future, woken, peer, connection, records, done: false }
+    }
+
+    /// One turn, whether something woke it or not.
+    pub async fn turn(&mut self) {
+        // Gives the timers of this test a budget of their own, and a look at the clock.
+        tokio::task::yield_now().await;
+        self.woken.0.store(false, Ordering::SeqCst);
+        let waker = Waker::from(Arc::clone(&self.woken));
+        if !self.done {
+            self.done = self.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        }
+    }
+
+    /// Turns until nothing wakes it any more; says how many there were.
+    pub async fn settle(&mut self) -> usize {
+        for turns in 0..SETTLES {
+            if self.done || !self.woken.0.load(Ordering::SeqCst) {
+                return turns;
+            }
+            self.turn().await;
+        }
+        panic!("wakes itself for ever");
+    }
+
+    /// So many milliseconds pass, one by one where anything happens in them.
+    pub async fn wait(&mut self, millis: u64) {
+        for _ in 0..millis {
+            self.settle().await;
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        self.settle().await;
+    }
+
+    pub async fn send(&mut self, bytes: impl Into<Vec<u8>>) {
+        self.peer.send(bytes);
+        self.settle().await;
+    }
+
+    /// The task is dropped, as at the end of a runtime.
+    pub fn abort(self) -> (Peer, Records) {
+        (self.peer, self.records)
+    }
+}
+
+/// More turns than anything here can use, with everything ready.
+const SETTLES: usize = 2000;

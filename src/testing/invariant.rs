@@ -1,0 +1,79 @@
+//! What holds for every endpoint, whatever its peers do.
+
+use std::fmt;
+
+/// One of the eight properties that this crate promises.
+///
+/// A test that shows one is marked `// holds: I4`. SECURITY.md lists them, in the same words and with
+/// the tests that show them.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Invariant {
+    /// I1: authentication comes first.
+    AuthFirst,
+    /// I2: rooms are apart from each other.
+    RoomsApart,
+    /// I3: what is held is bounded.
+    Bounded,
+    /// I4: a connection ends once.
+    OneEnd,
+    /// I5: closes are documented.
+    KnownCloses,
+    /// I6: secrets stay secret.
+    NoSecrets,
+    /// I7: nobody waits for a slow peer.
+    NoWaiting,
+    /// I8: nothing leaks.
+    AllReturned,
+}
+
+impl Invariant {
+    /// All of them, in order.
+    pub const ALL: [Self; 8] = [
+        Self::AuthFirst,
+        Self::RoomsApart,
+        Self::Bounded,
+        Self::OneEnd,
+        Self::KnownCloses,
+        Self::NoSecrets,
+        Self::NoWaiting,
+        Self::AllReturned,
+    ];
+
+    /// Its name: `I1` to `I8`.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::AuthFirst => "I1",
+            Self::RoomsApart => "I2",
+            Self::Bounded => "I3",
+            Self::OneEnd => "I4",
+            Self::KnownCloses => "I5",
+            Self::NoSecrets => "I6",
+            Self::NoWaiting => "I7",
+            Self::AllReturned => "I8",
+        }
+    }
+
+    /// What it says.
+    pub const fn statement(self) -> &'static str {
+        match self {
+            Self::AuthFirst => "nothing of the application runs before authentication",
+            Self::RoomsApart => "no frame leaves a room except to its members, in one order",
+            Self::Bounded => "what one peer can make the server hold is bounded",
+            Self::OneEnd => {
+                "after a close reason is set nothing is handed up, and exactly one close event is \
+                 recorded"
+            }
+            Self::KnownCloses => "every close on the wire is in the table",
+            Self::NoSecrets => "no secret in any log, reason or error",
+            Self::NoWaiting => "a slow or dead member never delays another",
+            Self::AllReturned => "all tasks, permits, memberships and descriptors come back",
+        }
+    }
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.id(), self.statement())
+    }
+}

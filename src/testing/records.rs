@@ -1,0 +1,54 @@
+//! Audit records that a test can look at.
+
+use std::sync::{Arc, Mutex};
+
+use crate::audit::{AuditEvent, AuditSink, Closed};
+
+/// An [`AuditSink`] that keeps what it gets. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Records(Arc<Mutex<Vec<AuditEvent>>>);
+
+impl AuditSink for Records {
+    fn record(&self, event: AuditEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Records {
+    /// No records yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All there are, in order.
+    pub fn events(&self) -> Vec<AuditEvent> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// How many connections there have been.
+    pub fn connected(&self) -> usize {
+        let records = self.0.lock().unwrap();
+        records.iter().filter(|it| matches!(it, AuditEvent::Connected { .. })).count()
+    }
+
+    /// How each connection that is over ended.
+    pub fn all_closed(&self) -> Vec<Closed> {
+        let records = self.0.lock().unwrap();
+        let closed = records.iter().filter_map(|it| match it {
+            AuditEvent::Closed(closed) => Some(closed.clone()),
+            _ => None,
+        });
+        closed.collect()
+    }
+
+    /// How the only connection ended.
+    ///
+    /// # Panics
+    ///
+    /// If there was more than one, or if it is not over.
+    pub fn closed(&self) -> Closed {
+        assert_eq!(self.connected(), 1);
+        let [closed] = <[Closed; 1]>::try_from(self.all_closed()).unwrap();
+        closed
+    }
+}
