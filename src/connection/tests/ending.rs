@@ -132,6 +132,7 @@ async fn a_fault_drops_call_stack_and_queue_at_once_and_jumps_ahead() {
 }
 
 // covers: AU-05, AU-06, MS-02
+// holds: I4
 #[tokio::test(start_paused = true)]
 async fn after_the_end_began_nothing_is_handed_to_the_stack() {
     let called = Arc::new(AtomicUsize::new(0));
