@@ -5,23 +5,30 @@
 //! authentication, no decoding. Conformance is tested with it as well (`tests/conformance/run`): there
 //! the peer has nothing to say but what the protocol has in it, so a login would only be in the way.
 
+mod chopped;
+
 use std::{
     net::Ipv4Addr,
-    num::{NonZeroU32, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     time::Duration,
 };
 
+use chopped::Chopped;
 use clap::Parser;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
 use tower::ServiceBuilder;
 use tower_websocket::{
     Admission, Anonymous, CloseReason, ConnectionConfig, Inbound, Message, Quota, RateLimitLayer,
     Reply, WebSocketLayer,
+    upgrade::{WebSocket, WebSocketOnly},
 };
 
 #[derive(Parser)]
@@ -38,6 +45,9 @@ struct Options {
     /// Seconds between pings; without it, the crate's default.
     #[arg(long)]
     ping_interval: Option<u64>,
+    /// Bytes to take from the socket at once; without it, as many as there is room for.
+    #[arg(long)]
+    read_size: Option<NonZeroU64>,
 }
 
 impl Options {
@@ -74,6 +84,17 @@ fn unlimited_admission() -> Admission {
         .handshake_burst(NonZeroU32::MAX)
 }
 
+async fn serve<S>(socket: S, endpoint: WebSocket<WebSocketOnly>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(endpoint))
+        .with_upgrades()
+        .await;
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
@@ -90,13 +111,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
-        let service = TowerToHyperService::new(endpoint.clone());
-        tokio::spawn(async move {
-            let _ = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(socket), service)
-                .with_upgrades()
-                .await;
-        });
+        let endpoint = endpoint.clone();
+        match options.read_size {
+            None => tokio::spawn(serve(socket, endpoint)),
+            Some(size) => tokio::spawn(serve(Chopped::new(socket, size), endpoint)),
+        };
     }
 }
