@@ -172,6 +172,23 @@ async fn a_peers_close_is_answered_once_and_nothing_behind_it_is_handled() {
     assert_eq!(served.peer.frames(), [(8, Vec::new())]);
 }
 
+// covers: FR-28, FR-30
+#[tokio::test(start_paused = true)]
+async fn what_has_come_behind_the_peers_close_does_not_reset_the_connection() {
+    for behind in [1, 100] {
+        let mut served = echo(quiet());
+        served.peer.send([text("a"), frame(0x88, b"\x03\xe8")].concat());
+        for _ in 0..behind {
+            served.peer.send(ping(b""));
+        }
+        served.settle().await;
+        assert_eq!((served.peer.close_code(), served.done), (Some(1000), true));
+        // A socket that is dropped with something unread is reset, and the answer is lost.
+        assert_eq!(served.peer.unread(), 0);
+        assert_eq!(served.records.closed().rule, "peer_closed");
+    }
+}
+
 // covers: FR-25
 #[tokio::test(start_paused = true)]
 async fn a_close_code_that_may_not_be_sent_is_answered_with_a_protocol_error() {
