@@ -7,7 +7,10 @@ use proptest::{
 };
 
 use crate::testing::driven::operation::{Operation, Outcome, Run, Sent};
-use crate::{close::CloseReason, connection::ConnectionConfig};
+use crate::{
+    close::{CloseReason, FIXED_CLOSE_REASONS},
+    connection::ConnectionConfig,
+};
 
 fn sent() -> impl Strategy<Value = Sent> {
     prop_oneof![
@@ -83,6 +86,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     // covers: FR-32, LG-12, DL-01, DL-04, AU-06
+    // holds: I3, I4, I5
     #[test]
     fn a_connection_is_bounded_and_ends_once(operations in vec(anything(), 1..60)) {
         run(async {
@@ -104,8 +108,12 @@ proptest! {
             let closed = run.served.records.closed();
             prop_assert!(closed.queued_peak <= bound);
             prop_assert_eq!(closed.bytes_out, run.served.peer.socket().written.len() as u64);
-            // A close frame is the last there is.
-            let _ = run.served.peer.close_code();
+            // A close frame is the last there is, and its code one of the table or the peer's own.
+            let known = |code| {
+                let listed = FIXED_CLOSE_REASONS.iter().filter_map(CloseReason::code);
+                listed.map(u16::from).any(|it| it == code) || closed.received_code == Some(code)
+            };
+            prop_assert!(run.served.peer.close_code().is_none_or(known));
             Ok(())
         })?;
     }

@@ -175,6 +175,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     // covers: RM-01, RM-06, RM-10, RM-12
+    // holds: I2
     #[test]
     fn no_message_leaves_a_room_except_to_its_members(
         operations in proptest::collection::vec(operation(), 0..120),
