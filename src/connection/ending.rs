@@ -45,7 +45,7 @@ impl Ending {
         Io: AsyncRead + AsyncWrite + Unpin,
     {
         let by_peer = matches!(state.reason(), Some(CloseReason::PeerClosed(_)));
-        if !std::mem::replace(&mut self.close_sent, true) && !engine.answers() {
+        if !std::mem::replace(&mut self.close_sent, true) {
             send_close(engine, state.reason(), cx);
         }
         if state.phase() == Phase::Closing {
