@@ -9,3 +9,5 @@
 
 pub mod served;
 pub mod operation;
+pub mod bytes;
+mod checks;
