@@ -11,3 +11,4 @@ pub mod served;
 pub mod operation;
 pub mod bytes;
 mod checks;
+pub mod rooms;
