@@ -29,7 +29,7 @@ pub(super) struct Expected {
     /// It waits for the policy.
     asks: Option<Ask>,
     /// What it said since.
-    said: VecDeque<(Saying, String)>,
+    pub(super) said: VecDeque<(Saying, String)>,
 }
 
 enum Ask {
@@ -101,6 +101,17 @@ impl Model {
         peer.said.clear();
     }
 
+    /// The connection breaks. While the peer waits for the policy nobody reads, so that it is not
+    /// noticed at once.
+    pub(super) fn cut(&mut self, at: usize) {
+        if self.is_asking(at) {
+            self.peers[at].weak = true;
+            self.peers[at].said.clear();
+        } else {
+            self.end(at, None);
+        }
+    }
+
     /// The rooms the peer is in, as audit records have them: sorted.
     pub(super) fn rooms(&self, at: usize) -> Vec<String> {
         let theirs = self.members.iter().filter(|(_, members)| members.contains(&at));
@@ -134,6 +145,8 @@ impl Model {
                     self.publish((PEERS[at].0, room), &line);
                 }
                 Saying::Chat(..) => self.end(at, CloseReason::NotAMember.code()),
+                // It leaves when it has got everything, or nobody waits for that any longer.
+                Saying::Bye if self.peers[at].weak => return self.peers[at].said.clear(),
                 Saying::Bye => self.end(at, Some(CloseCode::NORMAL)),
             }
         }
