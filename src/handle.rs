@@ -15,9 +15,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    audit::{AuditEvent, AuditSink, Refusal},
+    audit::{AuditEvent, AuditSink, Refusal, thinner::Thinner},
     budget::{Charge, MemoryBudget},
-    clock,
     close::CloseReason,
     message::Message,
     outbound::{OutboundLimits, OutboundQueue, OutboundSender, SendError},
@@ -47,7 +46,7 @@ struct Shared {
     signalled: AtomicBool,
     signals: Mutex<Signals>,
     /// What was refused lately, so that a flood of refusals is not a flood of records.
-    refused: Mutex<Vec<Refused>>,
+    refused: Thinner<1>,
 }
 
 /// What layers and the application ask of the driver. It looks after each turn.
@@ -59,12 +58,6 @@ pub(crate) struct Signals {
     pub(crate) cut_short: bool,
     /// The peer was authenticated; the inner value is when its session expires.
     pub(crate) authenticated: Option<Option<Instant>>,
-}
-
-struct Refused {
-    rule: &'static str,
-    recorded: Instant,
-    suppressed: u64,
 }
 
 impl Connection {
@@ -88,7 +81,7 @@ impl Connection {
                 rtt: AtomicU64::new(0),
                 signalled: AtomicBool::new(false),
                 signals: Mutex::default(),
-                refused: Mutex::default(),
+                refused: Thinner::default(),
             }),
         }
     }
@@ -204,24 +197,8 @@ impl Connection {
         observed: Option<u64>,
         limit: Option<u64>,
     ) {
-        let now = clock::now();
-        let suppressed = {
-            let mut refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            match refused.iter_mut().find(|it| it.rule == rule) {
-                Some(it) if now.duration_since(it.recorded) < Duration::from_secs(1) => {
-                    it.suppressed += 1;
-                    return;
-                }
-                Some(it) => {
-                    it.recorded = now;
-                    std::mem::take(&mut it.suppressed)
-                }
-                None => {
-                    // Rules are constants of this crate, so the list has a few entries at most.
-                    refused.push(Refused { rule, recorded: now, suppressed: 0 });
-                    0
-                }
-            }
+        let Some(suppressed) = self.shared.refused.pass(rule) else {
+            return;
         };
         self.record(AuditEvent::Refused(Refusal {
             connection: self.id(),

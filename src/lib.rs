@@ -128,12 +128,20 @@
 //!
 //! The folder `examples` has one program for each common case: `minimal` (the server above),
 //! `axum_service` and `hyper_service` (around what is there already), `client` (a client that comes
-//! back), and `reference-server` (rooms, a page, every limit as an option).
+//! back), `testing` (a handler's tests), and `reference-server` (rooms, a page, every limit as an
+//! option).
 //!
 //! # Features
 //!
-//! None so far: every layer is always there. A feature will add a dependency; it will never change what
-//! existing code does.
+//! Every layer is always there. A feature adds something; it never changes what existing code does.
+//!
+//! | feature | adds |
+//! |---|---|
+#![cfg_attr(
+    feature = "testing",
+    doc = "| `testing` | [`testing`]: peers, servers and properties in memory, for your tests |"
+)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use self::{
     audit::{AuditEvent, AuditSink, Closed, Refusal, TracingSink},
@@ -172,4 +180,5 @@ mod outbound;
 pub mod internal;
 
 #[cfg(any(test, feature = "testing"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;

@@ -168,6 +168,12 @@ fn memory_of_this_machine() -> u64 {
 }
 
 #[tokio::test]
+async fn testing_tests_its_handler() {
+    let said = run(&example("testing"), &[], &[]).await;
+    assert_eq!(said, "the handler does what it should\n");
+}
+
+#[tokio::test]
 async fn the_readme_names_every_option_of_the_reference_server() {
     let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
     let help = run(&example("reference-server"), &["--help"], &[]).await;

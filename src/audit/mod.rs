@@ -6,6 +6,7 @@ use crate::handle::ConnectionId;
 
 pub use self::tracing_sink::TracingSink;
 
+pub(crate) mod thinner;
 mod tracing_sink;
 
 /// Takes audit events.
@@ -61,6 +62,9 @@ pub enum AuditEvent {
         rule: &'static str,
         /// The HTTP status of the answer.
         status: u16,
+        /// How many refusals by this rule were not recorded since its last record: there are at most
+        /// 100 records for an endpoint and rule each second.
+        suppressed: u64,
     },
     /// A connection is open; nothing is known of its peer yet.
     Connected {

@@ -181,8 +181,8 @@ fn write_batch(events: &[AuditEvent], lost: u64, write: impl Fn(&AuditEvent)) ->
 
 fn write(event: &AuditEvent) {
     match event {
-        AuditEvent::UpgradeRefused { peer, rule, status } => {
-            tracing::info!(target: TARGET, event = "handshake.rejected", peer = peer.map(tracing::field::display), rule, status);
+        AuditEvent::UpgradeRefused { peer, rule, status, suppressed } => {
+            tracing::info!(target: TARGET, event = "handshake.rejected", peer = peer.map(tracing::field::display), rule, status, suppressed);
         }
         AuditEvent::Connected { connection, peer } => {
             tracing::info!(target: TARGET, event = "connected", %connection, peer = peer.map(tracing::field::display));

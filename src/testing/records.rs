@@ -7,7 +7,7 @@ use std::{
 
 use crate::audit::{AuditEvent, AuditSink, Closed};
 
-/// Audit records, kept.
+/// An [`AuditSink`] that keeps what it gets. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Records(Arc<Mutex<Vec<AuditEvent>>>);
 
@@ -18,11 +18,23 @@ impl AuditSink for Records {
 }
 
 impl Records {
+    /// No records yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All there are, in order.
+    pub fn events(&self) -> Vec<AuditEvent> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// How many connections there have been.
     pub fn connected(&self) -> usize {
         let records = self.0.lock().unwrap();
         records.iter().filter(|it| matches!(it, AuditEvent::Connected { .. })).count()
     }
 
+    /// How each connection that is over ended.
     pub fn all_closed(&self) -> Vec<Closed> {
         let records = self.0.lock().unwrap();
         let closed = records.iter().filter_map(|it| match it {
@@ -33,7 +45,7 @@ impl Records {
     }
 
     /// How often each room was joined more than it was left.
-    pub fn memberships(&self) -> BTreeMap<String, i32> {
+    pub(crate) fn memberships(&self) -> BTreeMap<String, i32> {
         let mut rooms = BTreeMap::new();
         for record in &*self.0.lock().unwrap() {
             let (room, times) = match record {
@@ -46,7 +58,11 @@ impl Records {
         rooms
     }
 
-    /// The one record of the end.
+    /// How the only connection ended.
+    ///
+    /// # Panics
+    ///
+    /// If there was more than one, or if it is not over.
     pub fn closed(&self) -> Closed {
         assert_eq!(self.connected(), 1);
         let [closed] = <[Closed; 1]>::try_from(self.all_closed()).unwrap();

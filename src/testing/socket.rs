@@ -27,6 +27,8 @@ pub struct Socket {
     incoming: VecDeque<Vec<u8>>,
     ended: bool,
     pub broken: bool,
+    /// The peer has closed its socket.
+    deaf: bool,
     /// Bytes that the server has read.
     pub read: usize,
     /// Bytes that the socket takes before it is full; `None` is no end of them.
@@ -71,6 +73,14 @@ impl Peer {
 
     pub fn end(&self) {
         self.change(|socket| socket.ended = true);
+    }
+
+    /// It closes its socket: there is nothing more to read, and nobody to write to.
+    pub fn hang_up(&self) {
+        self.change(|socket| {
+            socket.ended = true;
+            socket.deaf = true;
+        });
     }
 
     pub fn break_down(&self) {
@@ -139,7 +149,7 @@ impl Peer {
 impl Socket {
     fn take(&mut self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.writes += 1;
-        if self.broken {
+        if self.broken || self.deaf {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let most = self.room.unwrap_or(usize::MAX).min(self.piece.unwrap_or(usize::MAX));

@@ -28,7 +28,7 @@ use super::{
     serve::{Endpoint, OnClose, OnConnect, Settings, switch_protocols, take_upgrade},
 };
 use crate::{
-    audit::{AuditEvent, AuditSink, TracingSink},
+    audit::{AuditEvent, AuditSink, TracingSink, thinner::Thinner},
     budget::MemoryBudget,
     connection::ConnectionConfig,
     handle::Connection,
@@ -70,6 +70,8 @@ struct Shared {
     /// Clones made before a setter was called still count together, unless it is
     /// [`admission`](WebSocketLayer::admission).
     gate: Arc<Gate>,
+    /// Thins the records of refused handshakes.
+    refused: Arc<Thinner<REFUSALS_EACH_SECOND>>,
     settings: Settings,
 }
 
@@ -125,6 +127,7 @@ impl WebSocketLayer {
                 paths: Vec::new(),
                 origin: OriginPolicy::new(),
                 gate: Arc::new(Gate::new(Admission::new())),
+                refused: Arc::default(),
                 settings: Settings {
                     connection: Arc::default(),
                     anonymous: false,
@@ -253,7 +256,10 @@ impl Shared {
         let (rule, status) = (kind.rule(), kind.status().as_u16());
         tracing::debug!(rule, status, "handshake refused");
         let peer = PeerAddr::read(request.extensions());
-        self.settings.audit.record(AuditEvent::UpgradeRefused { peer, rule, status });
+        if let Some(suppressed) = self.refused.pass(rule) {
+            let event = AuditEvent::UpgradeRefused { peer, rule, status, suppressed };
+            self.settings.audit.record(event);
+        }
         UpgradeRejection::new(kind).into_response(request.version())
     }
 }
@@ -381,3 +387,7 @@ impl<F, B> fmt::Debug for ResponseFuture<F, B> {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
+
+/// Records of refused handshakes for each rule: enough to see whose they are, and about 1 MB a minute
+/// of a flood.
+const REFUSALS_EACH_SECOND: u32 = 100;

@@ -201,7 +201,10 @@ async fn every_event_is_one_line_with_its_name() {
     };
     let (joined, left) = ((user.clone(), room.clone()), (user.clone(), room.clone()));
     let events = [
-        ("handshake.rejected", AuditEvent::UpgradeRefused { peer, rule: "origin", status: 403 }),
+        (
+            "handshake.rejected",
+            AuditEvent::UpgradeRefused { peer, rule: "origin", status: 403, suppressed: 1 },
+        ),
         ("connected", AuditEvent::Connected { connection: id, peer: None }),
         ("authenticated", AuditEvent::Authenticated { connection: id, user }),
         ("auth.failed", AuditEvent::AuthFailed { connection: id, rule: "auth.failed" }),

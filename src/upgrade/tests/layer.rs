@@ -4,6 +4,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
@@ -163,11 +164,31 @@ async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
     assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
 
     let records = records.0.lock().unwrap();
-    let [AuditEvent::UpgradeRefused { peer, rule, status }] = &records[..] else {
+    let [AuditEvent::UpgradeRefused { peer, rule, status, suppressed: 0 }] = &records[..] else {
         panic!("{records:?}");
     };
     assert_eq!(peer.unwrap().to_string(), "192.0.2.1:5");
     assert_eq!((*rule, *status), ("origin.not_trusted", 403));
+}
+
+// covers: LG-11
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_refused_handshakes_is_a_hundred_records_a_second_and_a_count() {
+    let records = Arc::new(Records::default());
+    let (layer, _) = layer();
+    let layer = layer.audit(Arc::<Records>::clone(&records));
+    let refused = || offered(handshake_with("Origin", &["https://evil.example"]));
+    for _ in 0..10_000 {
+        assert_eq!(send(&layer, refused()).await.status(), StatusCode::FORBIDDEN);
+    }
+    assert_eq!(records.0.lock().unwrap().len(), 100);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    // Clones are the same endpoint.
+    send(&layer.clone(), refused()).await;
+    let records = records.0.lock().unwrap();
+    let Some(AuditEvent::UpgradeRefused { suppressed: 9_900, .. }) = records.last() else {
+        panic!("{:?}", records.last());
+    };
 }
 
 // covers: P2-10

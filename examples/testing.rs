@@ -1,0 +1,80 @@
+//! Tests a handler of yours: called directly, and behind its whole stack.
+//!
+//! Run with `cargo run --example testing --features testing`. In a project of yours, what is in `main`
+//! here would be in two tests.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tower::{ServiceBuilder, service_fn};
+use tower_websocket::{
+    AuthFailure, Authenticate, Authenticated, CloseCode, CloseReason, Connection, DecodeLayer,
+    Inbound, Message, Principal, Reply, RequireAuthLayer, Session, WebSocketLayer,
+    testing::{TestConnection, TestServer, assert_reply},
+};
+
+struct Bidder(String);
+
+impl Principal for Bidder {
+    fn id(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Takes anybody at their word.
+struct Names;
+
+impl Authenticate for Names {
+    type User = Bidder;
+
+    async fn authenticate(
+        &self,
+        message: &Message,
+        _: &Connection,
+    ) -> Result<Session<Bidder>, AuthFailure> {
+        let name = message.as_text().ok_or(AuthFailure::Rejected)?;
+        Ok(Session::new(Bidder(name.to_owned())))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bid {
+    cents: u64,
+}
+
+#[derive(Serialize)]
+struct Taken {
+    bidder: String,
+    cents: u64,
+}
+
+/// What is tested.
+async fn bid(bid: Inbound<Bid, Authenticated<Bidder>>) -> Result<Reply<Taken>, CloseReason> {
+    match bid.message.cents {
+        0 => Err(CloseReason::InvalidMessage),
+        cents => Ok(Reply::one(Taken { bidder: bid.proof().id().to_owned(), cents })),
+    }
+}
+
+#[tokio::main(flavor = "current_thread", start_paused = true)]
+async fn main() {
+    // The handler alone.
+    let ada = TestConnection::new();
+    let proof = ada.authenticated(Bidder("ada".into()));
+    let answer = bid(ada.inbound(Bid { cents: 250 }, proof.clone())).await;
+    assert_reply(answer, json!({ "bidder": "ada", "cents": 250 }));
+    let answer = bid(ada.inbound(Bid { cents: 0 }, proof)).await;
+    assert_eq!(answer.err(), Some(CloseReason::InvalidMessage));
+
+    // The handler behind its stack, as its peers see it.
+    let messages =
+        ServiceBuilder::new().layer(RequireAuthLayer::new(Names)).layer(DecodeLayer::json());
+    let server = TestServer::endpoint(WebSocketLayer::new(messages, service_fn(bid)));
+    let mut bob = server.connect("/").await;
+    bob.send("bob");
+    bob.assert_reply(json!({ "cents": 300 }), json!({ "bidder": "bob", "cents": 300 })).await;
+    bob.send(json!({ "cents": -1 }));
+    bob.assert_closed(CloseCode::POLICY).await;
+
+    println!("the handler does what it should");
+}

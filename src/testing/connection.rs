@@ -1,0 +1,233 @@
+//! A connection without a socket, to call a handler directly.
+
+use std::{
+    any::Any,
+    collections::VecDeque,
+    fmt,
+    future::{Ready, ready},
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::Records;
+use crate::{
+    close::CloseReason,
+    connection::ConnectionConfig,
+    handle::Connection,
+    message::{Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply},
+    room::{
+        JoinDenied, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
+        RoomsLayer, Scope,
+    },
+};
+
+/// A connection that nobody serves: what is sent to its peer stays in its queue, to be looked at.
+///
+/// With it a handler is called as the function that it is. It makes the proofs that the layers would
+/// have made, which nothing else can.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use tower_websocket::{
+///     Authenticated, CloseReason, Inbound, Principal, Reply, testing::{TestConnection, assert_reply},
+/// };
+/// # struct User(&'static str);
+/// # impl Principal for User { fn id(&self) -> &str { self.0 } }
+///
+/// async fn add(
+///     numbers: Inbound<Vec<u32>, Authenticated<User>>,
+/// ) -> Result<Reply<u32>, CloseReason> {
+///     Ok(Reply::one(numbers.message.iter().sum()))
+/// }
+///
+/// let ada = TestConnection::new();
+/// let proof = ada.authenticated(User("ada"));
+/// assert_reply(add(ada.inbound(vec![1, 2], proof)).await, 3);
+/// # }
+/// ```
+pub struct TestConnection {
+    connection: Connection,
+    records: Records,
+    /// Taken from the connection's queue, and not looked at yet.
+    pushed: VecDeque<Message>,
+    closed: Option<CloseReason>,
+    /// What holds its memberships.
+    rooms: Vec<Box<dyn Any + Send>>,
+}
+
+impl TestConnection {
+    /// A connection within the default bounds, whose peer is nobody yet.
+    pub fn new() -> Self {
+        Self::with_config(&ConnectionConfig::new())
+    }
+
+    /// A connection within other bounds.
+    pub fn with_config(config: &ConnectionConfig) -> Self {
+        let records = Records::default();
+        let limits = config.outbound_limits();
+        let connection = Connection::new(None, limits, None, Arc::new(records.clone()));
+        let (pushed, rooms) = Default::default();
+        Self { connection, records, pushed, closed: None, rooms }
+    }
+
+    /// The handle that a handler gets.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// What was recorded of it.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// The proof of somebody who has shown nothing.
+    pub fn anonymous(&self) -> Anonymous {
+        Anonymous::claim()
+    }
+
+    /// The proof that the peer is `user`. The connection has the user's id from now on.
+    pub fn authenticated<U: Principal>(&self, user: U) -> Authenticated<U> {
+        self.connection.authenticated(user.id(), None);
+        Authenticated::claim(user)
+    }
+
+    /// Makes `user` a member of the room `name` of `rooms`, as `role`, and returns the proof. It stays
+    /// one until it is removed, or this connection is dropped. The notice that it joined is taken out
+    /// of the queue.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is no room's name, or the room is full.
+    pub async fn join<U, Role, R>(
+        &mut self,
+        rooms: &Rooms<R>,
+        user: &Authenticated<U>,
+        name: &str,
+        role: Role,
+    ) -> Member<U, Role, R>
+    where
+        U: Principal,
+        Role: Clone + Send + Sync + 'static,
+        R: From<RoomNotice> + Send + 'static,
+    {
+        let name: RoomName = name.parse().expect("a room's name");
+        let kept = Keep::default();
+        let mut stack = RoomsLayer::new(rooms.clone(), As(role)).layer(kept.clone());
+        for ask in [Ask::Join(name.clone()), Ask::Within(name)] {
+            // A refusal shows below: the handler is not reached.
+            let _ = stack.call(self.inbound(ask, user.clone())).await;
+        }
+        self.take();
+        self.pushed.pop_back();
+        self.rooms.push(Box::new(stack));
+        let member = kept.0.lock().unwrap().take();
+        member.expect("the room refuses the user")
+    }
+
+    /// `message` as it would come from this connection.
+    pub fn inbound<M, P>(&self, message: M, proof: P) -> Inbound<M, P> {
+        Inbound::new(message, proof, self.connection.clone())
+    }
+
+    /// The next message that was pushed to the peer, or published to a room it is in.
+    pub fn pushed(&mut self) -> Option<Message> {
+        self.take();
+        self.pushed.pop_front()
+    }
+
+    /// Why it was told to close.
+    pub fn close_reason(&mut self) -> Option<CloseReason> {
+        if self.closed.is_none() {
+            self.closed = self.connection.take_signals().and_then(|it| it.close);
+        }
+        self.closed.clone()
+    }
+
+    /// Expects that it was told to close, and why.
+    #[track_caller]
+    pub fn assert_closed(&mut self, reason: CloseReason) {
+        assert_eq!(self.close_reason(), Some(reason));
+    }
+
+    fn take(&mut self) {
+        let mut taken = VecDeque::new();
+        self.connection.outbound().take(&Context::from_waker(Waker::noop()), &mut taken);
+        self.pushed.extend(taken.into_iter().map(|it| it.message));
+    }
+}
+
+impl Default for TestConnection {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for TestConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestConnection")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a connection asks of the layer, to get at a member's proof.
+enum Ask {
+    Join(RoomName),
+    Within(RoomName),
+}
+
+impl RoomScoped for Ask {
+    fn scope(&self) -> Scope<'_> {
+        match self {
+            Self::Join(name) => Scope::Join(name),
+            Self::Within(name) => Scope::Within(name),
+        }
+    }
+}
+
+/// Lets everybody in, as this.
+struct As<Role>(Role);
+
+impl<U: Principal, Role: Clone + Send + Sync + 'static> RoomPolicy<U> for As<Role> {
+    type Role = Role;
+
+    async fn join(&self, _: &U, _: &RoomKey) -> Result<Role, JoinDenied> {
+        Ok(self.0.clone())
+    }
+}
+
+/// A handler that keeps its sender's proof.
+struct Keep<P>(Arc<Mutex<Option<P>>>);
+
+impl<P> Clone for Keep<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<P> Default for Keep<P> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<U, Role: Clone, R> Service<Inbound<Ask, Member<U, Role, R>>> for Keep<Member<U, Role, R>> {
+    type Response = Reply<R>;
+    type Error = Failure<R>;
+    type Future = Ready<Result<Reply<R>, Failure<R>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure<R>>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, inbound: Inbound<Ask, Member<U, Role, R>>) -> Self::Future {
+        *self.0.lock().unwrap() = Some(inbound.proof().clone());
+        ready(Ok(Reply::none()))
+    }
+}

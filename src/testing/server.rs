@@ -1,0 +1,206 @@
+//! A server in memory: an HTTP service behind hyper, and no TCP.
+
+use std::{
+    error::Error,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tower_service::Service;
+
+use super::{
+    TestPeer,
+    socket::{Peer, Server},
+};
+use crate::upgrade::{PeerAddr, WebSocketLayer};
+
+/// An HTTP service with your endpoint in it, served to peers in memory.
+///
+/// Each peer has a connection of its own, with hyper on the server's side: what is tested is the
+/// whole way from the handshake to your handler.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// use tower::{layer::util::Identity, service_fn};
+/// use tower_websocket::{
+///     Anonymous, CloseReason, Inbound, Message, Reply, WebSocketLayer, testing::TestServer,
+/// };
+///
+/// async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, CloseReason> {
+///     Ok(Reply::one(m.message))
+/// }
+///
+/// let endpoint = WebSocketLayer::new(Identity::new(), service_fn(echo)).allow_anonymous();
+/// let mut peer = TestServer::endpoint(endpoint).connect("/").await;
+/// peer.assert_reply("hello", "hello").await;
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TestServer {
+    serve: Arc<dyn Fn(Server, Option<PeerAddr>) + Send + Sync>,
+}
+
+/// The body of a request, as hyper reads it.
+#[derive(Debug)]
+pub struct RequestBody(Incoming);
+
+impl TestServer {
+    /// Serves `service`: your application with its endpoint, an axum router for example.
+    pub fn new<S, B>(service: S) -> Self
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let serve = move |socket, from| {
+            let service = service.clone();
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let mut request = request.map(RequestBody);
+                if let Some(from) = from {
+                    request.extensions_mut().insert::<PeerAddr>(from);
+                }
+                let mut service = service.clone();
+                async move {
+                    poll_fn(|cx| service.poll_ready(cx)).await?;
+                    service.call(request).await
+                }
+            });
+            let connection = http1::Builder::new()
+                .serve_connection(TokioIo::new(socket), answer)
+                .with_upgrades();
+            tokio::spawn(async move {
+                // What a peer gets of an error is what the test looks at.
+                let _ = connection.await;
+            });
+        };
+        Self { serve: Arc::new(serve) }
+    }
+
+    /// Serves nothing but an endpoint.
+    pub fn endpoint(endpoint: WebSocketLayer) -> Self {
+        Self::new(endpoint.into_service())
+    }
+
+    /// A peer that has connected to `path`, with [`handshake`]'s headers.
+    ///
+    /// # Panics
+    ///
+    /// If the handshake is refused.
+    pub async fn connect(&self, path: &str) -> TestPeer {
+        let request = handshake(path).body(()).expect("a path");
+        match self.request(request).await {
+            Ok(peer) => peer,
+            Err(response) => panic!("the handshake was refused: {response:?}"),
+        }
+    }
+
+    /// Sends `request` on a connection of its own. A [`PeerAddr`] among its extensions is the
+    /// address the server sees.
+    ///
+    /// # Errors
+    ///
+    /// The answer, if it is not 101. Its body is there as far as `content-length` says.
+    ///
+    /// # Panics
+    ///
+    /// If the server answers with something that is not HTTP, or not at all.
+    pub async fn request(&self, request: Request<()>) -> Result<TestPeer, Response<Bytes>> {
+        let socket = Peer::default();
+        (self.serve)(socket.server(), request.extensions().get().copied());
+        socket.send(head(&request));
+        let (response, taken) = poll_fn(|cx| {
+            socket.poll_heard(cx, |heard| {
+                let response = response(&heard.written);
+                assert!(response.is_some() || !heard.gone, "the server hung up without an answer");
+                response
+            })
+        })
+        .await;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            Ok(TestPeer::new(socket, taken))
+        } else {
+            socket.hang_up();
+            Err(response)
+        }
+    }
+}
+
+impl fmt::Debug for TestServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestServer").finish_non_exhaustive()
+    }
+}
+
+/// The handshake of a client that is no browser, to be changed as a test needs it (RFC 6455 §4.1).
+pub fn handshake(path: &str) -> request::Builder {
+    Request::get(path)
+        .header(header::HOST, "localhost")
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        // The key of RFC 6455 §1.3.
+        .header(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+fn head(request: &Request<()>) -> Vec<u8> {
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();
+    for (name, value) in request.headers() {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    head
+}
+
+/// The answer in `written`, once it is there whole, and its length.
+fn response(written: &[u8]) -> Option<(Response<Bytes>, usize)> {
+    let end = written.windows(4).position(|it| it == b"\r\n\r\n")?;
+    let head = str::from_utf8(&written[..end]).expect("a head of ASCII");
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line");
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status.parse().expect("a status");
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let name: HeaderName = name.parse().expect("a header's name");
+        let value = HeaderValue::from_str(value.trim()).expect("a header's value");
+        response.headers_mut().append(name, value);
+    }
+    let length = response.headers().get(header::CONTENT_LENGTH);
+    let length = length.map_or(0, |it| it.to_str().ok().and_then(|it| it.parse().ok()).unwrap());
+    let body = written[end + 4..].get(..length)?;
+    *response.body_mut() = Bytes::copy_from_slice(body);
+    Some((response, end + 4 + length))
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
