@@ -12,3 +12,4 @@ pub mod operation;
 pub mod bytes;
 mod checks;
 pub mod rooms;
+pub mod pieces;
