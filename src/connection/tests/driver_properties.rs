@@ -1,13 +1,24 @@
 //! What holds for a connection whatever its peer, its application and its socket do.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    io::{self, Write},
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use proptest::{
     collection::vec, option, prelude::*, test_runner::TestCaseError, test_runner::TestCaseResult,
 };
 
-use crate::testing::driven::operation::{Operation, Outcome, Run, Sent};
-use crate::{close::CloseReason, connection::ConnectionConfig};
+use crate::{
+    close::CloseReason,
+    connection::ConnectionConfig,
+    testing::{
+        Invariant,
+        driven::operation::{Operation, Outcome, Run, SECRET, Sent},
+    },
+};
 
 fn sent() -> impl Strategy<Value = Sent> {
     prop_oneof![
@@ -78,12 +89,34 @@ fn run<F: Future<Output = TestCaseResult>>(test: F) -> TestCaseResult {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|error| TestCaseError::fail(error.to_string()))?;
-    runtime.block_on(test)
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+    let result = tracing::subscriber::with_default(subscriber, || runtime.block_on(test));
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    Invariant::NoSecrets.assert(!log.contains(SECRET), || log);
+    result
+}
+
+/// What was logged, at any level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
+    // holds: I3, I4, I5, I6, I8
     // covers: FR-32, LG-12, DL-01, DL-04, AU-06
     #[test]
     fn a_connection_is_bounded_and_ends_once(operations in vec(anything(), 1..60)) {

@@ -181,7 +181,7 @@ impl Run {
 }
 
 impl Sent {
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Text(size) => frame(0x81, secret(*size)),
             Self::First(size) => frame(0x01, secret(*size)),
