@@ -1,18 +1,19 @@
 //! Whatever a peer does before it is authenticated, nothing of the application runs.
 
 use std::{
-    future::pending,
+    future::{Ready, pending, ready},
     num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use proptest::{collection::vec, prelude::*};
 use tokio::sync::Notify;
-use tower::{Layer, service_fn};
+use tower::{Layer, Service};
 
 use super::support::Served;
 use crate::{
@@ -81,6 +82,25 @@ impl Authenticate for Verifier {
     }
 }
 
+/// Counts how often any of it runs.
+struct Application(Arc<AtomicUsize>);
+
+impl Service<Inbound<Message, Authenticated<User>>> for Application {
+    type Response = Reply<Message>;
+    type Error = Failure<Message>;
+    type Future = Ready<Result<Reply<Message>, Failure<Message>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Inbound<Message, Authenticated<User>>) -> Self::Future {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        ready(Ok(Reply::one(Message::text("handled"))))
+    }
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     let sent = prop_oneof![
         6 => (0usize..300).prop_map(Sent::Text),
@@ -107,11 +127,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 
 async fn run(verdict: Verdict, operations: &[Operation]) {
     let (decided, calls) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
-    let counted = Arc::clone(&calls);
-    let application = service_fn(move |_: Inbound<Message, Authenticated<User>>| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(Ok::<_, Failure<Message>>(Reply::one(Message::text("handled"))))
-    });
+    let application = Application(Arc::clone(&calls));
     let layer = RequireAuthLayer::new(Verifier(verdict, Arc::clone(&decided)));
     let mut served = Served::with(config(), false, layer.layer(application));
     for operation in operations {
