@@ -284,9 +284,8 @@ impl CloseCode {
     /// 4403: authentication or authorization failed.
     pub const FORBIDDEN: Self = Self(4403);
 
-    /// What is answered to `code`: the same, if an endpoint may send it (RFC 6455 §7.4). For the engine
-    /// that does not include 1014, which is in the IANA registry; it answers when something was still
-    /// being written, and both answers must be the same.
+    /// What is answered to `code`: the same, if an endpoint may send it (RFC 6455 §7.4). 1014, which is
+    /// in the IANA registry only, is a gateway's to send.
     fn in_answer_to(code: u16) -> Self {
         match code {
             1000..=1003 | 1007..=1013 | 3000..=4999 => Self(code),

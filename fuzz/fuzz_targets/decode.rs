@@ -1,13 +1,19 @@
-//! Any text, decoded as types that an application may have.
+//! Any text, decoded as types that an application may have: what is accepted, what that costs, and that
+//! it does not depend on the pieces in which it comes.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use peak_alloc::PeakAlloc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tower_websocket::{
     Json, JsonLimits, Message, internal, message::Decode, room::service::ClientMessage,
+    testing::driven::pieces,
 };
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// The kind of type that serde buffers its input for.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -31,9 +37,10 @@ fuzz_target!(|text: &str| {
     if let Ok(value) = &value {
         assert!(value.is_object());
         assert_eq!(*value, serde_json::from_str::<Value>(text).unwrap());
+        assert_same_in_pieces(text, value);
     }
 
-    let plain = internal::from_str::<Plain>(text, &limits);
+    let plain = bounded(text, || internal::from_str::<Plain>(text, &limits));
     if let Ok(plain) = &plain {
         assert!(value.is_ok(), "one walk for all types");
         assert_eq!(*plain, serde_json::from_str::<Plain>(text).unwrap());
@@ -42,7 +49,8 @@ fuzz_target!(|text: &str| {
         internal::from_str::<Plain>(&again, &limits).unwrap();
     }
 
-    let message: Result<ClientMessage, _> = Json::default().decode(&Message::text(text.to_owned()));
+    let message = Message::text(text.to_owned());
+    let message: Result<ClientMessage, _> = bounded(text, || Json::default().decode(&message));
     if let Ok(message) = message {
         let Ok(Value::Object(fields)) = value else { panic!("one walk for all types") };
         let named = |names: &[&str]| fields.keys().all(|it| names.contains(&it.as_str()));
@@ -56,3 +64,33 @@ fuzz_target!(|text: &str| {
         assert!(fields["type"] == kind && named(allowed), "{fields:?}");
     }
 });
+
+/// Decodes with so much memory at most; `tests/json_memory.rs` says why.
+fn bounded<T>(text: &str, decode: impl FnOnce() -> T) -> T {
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let decoded = decode();
+    let peak = ALLOCATOR.peak_usage().saturating_sub(before);
+    assert!(peak <= 3 * text.len() + 96 * 1024, "{peak} bytes for {}", text.len());
+    decoded
+}
+
+/// A whole connection decodes it as the same, in whatever fragments and chunks it comes.
+fn assert_same_in_pieces(text: &str, value: &Value) {
+    if text.len() > LARGEST {
+        return;
+    }
+    let seed = text.bytes().map(usize::from).sum::<usize>();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        for fragment in [text.len(), text.len().div_ceil(1 + seed % FRAGMENTS)] {
+            let decoded = pieces::decode(text, fragment, 1 + seed % 100).await;
+            assert_eq!(decoded.as_ref(), Some(value), "in fragments of {fragment}");
+        }
+    });
+}
+
+/// What a connection takes as one message, and in how many fragments.
+const LARGEST: usize = 64 * 1024;
+const FRAGMENTS: usize = 64;

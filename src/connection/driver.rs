@@ -237,10 +237,6 @@ where
                 let code = this.engine.wire().scanner().close_code();
                 this.flight.received_code = code;
                 this.state.close(CloseReason::PeerClosed(code), now);
-                if this.engine.answers() {
-                    // Nothing more can be sent: what is queued is lost.
-                    this.state.cut_short(now);
-                }
             }
             // Never read: the engine assembles messages.
             Some(Ok(tungstenite::Message::Frame(_))) => {}

@@ -10,7 +10,10 @@ use std::{
     time::Instant,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::coop::has_budget_remaining,
+};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::CloseFrame};
 
 use crate::{
@@ -45,7 +48,7 @@ impl Ending {
         Io: AsyncRead + AsyncWrite + Unpin,
     {
         let by_peer = matches!(state.reason(), Some(CloseReason::PeerClosed(_)));
-        if !std::mem::replace(&mut self.close_sent, true) && !engine.answers() {
+        if !std::mem::replace(&mut self.close_sent, true) {
             send_close(engine, state.reason(), cx);
         }
         if state.phase() == Phase::Closing {
@@ -84,8 +87,8 @@ impl Ending {
                 Poll::Ready(Err(_)) => return state.handle_transport_end(now),
                 Poll::Pending => {
                     // A peer that has closed sends nothing more: but for what has come already, there
-                    // is nobody to hear out.
-                    if by_peer && self.shut_down {
+                    // is nobody to hear out. Without budget left, tokio says nothing has come.
+                    if by_peer && self.shut_down && has_budget_remaining() {
                         state.handle_transport_end(now);
                     }
                     return;

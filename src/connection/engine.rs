@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::{
     Error, Message,
@@ -26,8 +27,8 @@ pub(crate) struct Engine<Io> {
     config: WebSocketConfig,
     /// Reading ended, in whatever way.
     ended: bool,
-    /// It has read the peer's close frame, and will answer by itself.
-    answers: bool,
+    /// What a former context had not written yet.
+    left: Bytes,
     /// Messages and control frames the context has returned, as the scanner counts them.
     returned: u32,
     /// Bytes put into the context's write buffer since it was last empty.
@@ -43,7 +44,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
             context: WebSocketContext::new(Role::Server, Some(config)),
             config,
             ended: false,
-            answers: false,
+            left: Bytes::new(),
             returned: 0,
             buffered: 0,
             grown: false,
@@ -78,14 +79,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
                     }
                 }
             }
-            match self.context.read(&mut Lent { wire: &mut self.wire, cx }) {
+            match self.context.read(&mut lend(&mut self.wire, &mut self.left, cx)) {
                 Ok(message) => {
                     self.returned = self.returned.wrapping_add(1);
                     self.grown |= message.len() > KEPT;
                     match &message {
                         // The answer goes into the write buffer by itself.
                         Message::Ping(payload) => self.count(2 + payload.len()),
-                        Message::Close(_) => self.hold_answer(),
+                        Message::Close(frame) => {
+                            let answer = frame.as_ref().map_or(2, |frame| 4 + frame.reason.len());
+                            self.withdraw_answer(answer);
+                        }
                         _ => {}
                     }
                     return Poll::Ready(Some(Ok(message)));
@@ -101,24 +105,23 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
         }
     }
 
-    /// Keeps the context from answering the peer's close frame before what is queued is out.
+    /// Takes back the context's answer to the peer's close frame, which is of `answer` bytes.
     ///
-    /// tungstenite takes nothing more to send once it has read a close frame. One that has not read
-    /// it does; but only if the old one's write buffer is empty, because that cannot be moved.
-    fn hold_answer(&mut self) {
-        if self.buffered == 0 {
-            self.context = WebSocketContext::new(Role::Server, Some(self.config));
-            self.grown = false;
-            self.answers = false;
-        } else {
-            self.answers = true;
+    /// tungstenite answers by itself, with the words of the peer, and then takes nothing more to send.
+    /// One that has not read a close frame does; what the old one was still to write is kept apart.
+    fn withdraw_answer(&mut self, answer: usize) {
+        let mut unwritten = Unwritten::default();
+        // Memory takes everything: what this returns is that the connection is closed.
+        let _ = self.context.flush(&mut unwritten);
+        let Unwritten(mut left) = unwritten;
+        let before = left.len().saturating_sub(answer);
+        if left.get(before) == Some(&CLOSE_FRAME) {
+            left.truncate(before);
         }
+        self.left = left.into();
+        self.context = WebSocketContext::new(Role::Server, Some(self.config));
+        self.grown = false;
         self.ended = true;
-    }
-
-    /// Whether the peer's close frame is answered by the engine itself, at the next flush.
-    pub(crate) fn answers(&self) -> bool {
-        self.answers
     }
 
     /// Whether the context holds no whole frame that nobody has seen, and the wire nothing for it.
@@ -134,7 +137,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
         cx: &mut Context<'_>,
     ) -> Result<(), Error> {
         self.count(size);
-        match self.context.write(&mut Lent { wire: &mut self.wire, cx }, message) {
+        match self.context.write(&mut lend(&mut self.wire, &mut self.left, cx), message) {
             // It is in the buffer; a pong that was due before it is not with the socket yet.
             Err(error) if would_block(&error) => Ok(()),
             sent => sent,
@@ -143,10 +146,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
 
     /// Writes everything out.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.context.flush(&mut Lent { wire: &mut self.wire, cx }) {
+        match self.context.flush(&mut lend(&mut self.wire, &mut self.left, cx)) {
             Err(error) if would_block(&error) => Poll::Pending,
-            // The answer to the peer's close frame was the last thing there was to write.
-            Ok(()) | Err(Error::ConnectionClosed) => {
+            Ok(()) => {
                 self.buffered = 0;
                 Poll::Ready(Ok(()))
             }
@@ -175,7 +177,29 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
 /// The socket, as tungstenite wants it: what is not ready is an error of its own kind.
 struct Lent<'a, 'cx, Io> {
     wire: &'a mut Wire<Io>,
+    /// Goes before anything else that is written.
+    left: &'a mut Bytes,
     cx: &'a mut Context<'cx>,
+}
+
+fn lend<'a, 'cx, Io>(
+    wire: &'a mut Wire<Io>,
+    left: &'a mut Bytes,
+    cx: &'a mut Context<'cx>,
+) -> Lent<'a, 'cx, Io> {
+    Lent { wire, left, cx }
+}
+
+impl<Io: AsyncWrite + Unpin> Lent<'_, '_, Io> {
+    fn write_left(&mut self) -> io::Result<()> {
+        while !self.left.is_empty() {
+            match or_would_block(Pin::new(&mut *self.wire).poll_write(self.cx, self.left))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => self.left.advance(written),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<Io: AsyncRead + Unpin> io::Read for Lent<'_, '_, Io> {
@@ -188,11 +212,33 @@ impl<Io: AsyncRead + Unpin> io::Read for Lent<'_, '_, Io> {
 
 impl<Io: AsyncWrite + Unpin> io::Write for Lent<'_, '_, Io> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_left()?;
         or_would_block(Pin::new(&mut *self.wire).poll_write(self.cx, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.write_left()?;
         or_would_block(Pin::new(&mut *self.wire).poll_flush(self.cx))
+    }
+}
+
+/// A stream that takes everything and has nothing.
+#[derive(Default)]
+struct Unwritten(Vec<u8>);
+
+impl io::Read for Unwritten {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl io::Write for Unwritten {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -206,6 +252,9 @@ fn or_would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
 fn would_block(error: &Error) -> bool {
     matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
+
+/// The first byte of every close frame.
+const CLOSE_FRAME: u8 = 0x88;
 
 /// Buffers up to this size are kept: most messages fit, and growing again costs more than it saves.
 const KEPT: usize = 2 * 1024;

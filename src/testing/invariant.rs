@@ -70,6 +70,12 @@ impl Invariant {
             Self::AllReturned => "all tasks, permits, memberships and descriptors come back",
         }
     }
+
+    /// Panics with its name, its words and what was `seen`, unless it `holds`.
+    #[track_caller]
+    pub(crate) fn assert(self, holds: bool, seen: impl FnOnce() -> String) {
+        assert!(holds, "{self}: {}", seen());
+    }
 }
 
 impl fmt::Display for Invariant {

@@ -1,6 +1,9 @@
 //! Audit records that a test can look at.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use crate::audit::{AuditEvent, AuditSink, Closed};
 
@@ -39,6 +42,20 @@ impl Records {
             _ => None,
         });
         closed.collect()
+    }
+
+    /// How often each room was joined more than it was left.
+    pub(crate) fn memberships(&self) -> BTreeMap<String, i32> {
+        let mut rooms = BTreeMap::new();
+        for record in &*self.0.lock().unwrap() {
+            let (room, times) = match record {
+                AuditEvent::Joined { room, .. } => (room, 1),
+                AuditEvent::Left { room, .. } => (room, -1),
+                _ => continue,
+            };
+            *rooms.entry(room.to_string()).or_default() += times;
+        }
+        rooms
     }
 
     /// How the only connection ended.

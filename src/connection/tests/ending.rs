@@ -189,6 +189,24 @@ async fn what_has_come_behind_the_peers_close_does_not_reset_the_connection() {
     }
 }
 
+// covers: FR-28, P2-07
+#[tokio::test(start_paused = true)]
+async fn a_close_that_finds_something_unwritten_is_answered_in_our_words_behind_it() {
+    for room in [None, Some(0)] {
+        let mut served = echo(quiet());
+        served.peer.room(room);
+        served.send([text("a"), ping(b"ping"), frame(0x88, b"\x03\xe8bye")].concat()).await;
+        served.peer.room(None);
+        served.settle().await;
+        let [data, pong] = [(1, b"a".to_vec()), (10, b"ping".to_vec())];
+        let mut frames = served.peer.frames();
+        assert_eq!(frames.pop(), Some((8, b"\x03\xe8".to_vec())));
+        frames.sort();
+        assert_eq!(frames, [data, pong]);
+        assert!(served.done && served.records.closed().flushed);
+    }
+}
+
 // covers: FR-25
 #[tokio::test(start_paused = true)]
 async fn a_close_code_that_may_not_be_sent_is_answered_with_a_protocol_error() {

@@ -11,6 +11,7 @@ mod backpressure;
 mod ending;
 mod faults;
 mod driver_properties;
+mod auth_properties;
 mod corners;
 mod output;
 mod scanner;

@@ -9,3 +9,7 @@
 
 pub mod served;
 pub mod operation;
+pub mod bytes;
+mod checks;
+pub mod rooms;
+pub mod pieces;

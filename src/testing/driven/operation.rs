@@ -30,6 +30,8 @@ pub enum Operation {
     Piece(Option<usize>),
     /// So many milliseconds pass.
     Wait(u64),
+    /// So many milliseconds pass before the task is run again.
+    Late(u64),
     /// What handlers will do.
     Plan(Outcome),
     /// The handler that waits is done.
@@ -53,6 +55,8 @@ pub enum Sent {
     Pong,
     Close,
     Raw(Vec<u8>),
+    /// A frame with this first byte, and so many bytes of payload.
+    Frame(u8, usize),
 }
 
 /// What a handler does with its message.
@@ -150,6 +154,7 @@ impl Run {
             Operation::Room(room) => self.served.peer.room(*room),
             Operation::Piece(piece) => self.served.peer.piece(*piece),
             Operation::Wait(millis) => self.served.wait(*millis).await,
+            Operation::Late(millis) => self.served.sleep(*millis).await,
             Operation::Plan(outcome) => {
                 self.plan.lock().unwrap().outcomes.push_back(outcome.clone());
             }
@@ -176,16 +181,24 @@ impl Run {
 }
 
 impl Sent {
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         match self {
-            Self::Text(size) => frame(0x81, "t".repeat(*size)),
-            Self::First(size) => frame(0x01, vec![b'f'; *size]),
+            Self::Text(size) => frame(0x81, secret(*size)),
+            Self::First(size) => frame(0x01, secret(*size)),
             Self::Middle => frame(0x00, b""),
-            Self::Last => frame(0x80, b"l"),
-            Self::Ping => frame(0x89, b"ping"),
+            Self::Last => frame(0x80, secret(1)),
+            Self::Ping => frame(0x89, secret(4)),
             Self::Pong => frame(0x8a, 0u64.to_be_bytes()),
-            Self::Close => frame(0x88, b"\x03\xe8"),
+            Self::Close => frame(0x88, [&1000u16.to_be_bytes(), &*secret(40)].concat()),
             Self::Raw(bytes) => bytes.clone(),
+            Self::Frame(first, size) => frame(*first, secret(*size)),
         }
     }
+}
+
+/// What every peer sends, so that it can be looked for where it must not be.
+pub const SECRET: &str = "s3cret";
+
+fn secret(size: usize) -> Vec<u8> {
+    SECRET.bytes().cycle().take(size).collect()
 }

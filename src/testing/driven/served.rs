@@ -2,9 +2,10 @@
 
 use std::{
     future::Future,
+    num::NonZeroUsize,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Wake, Waker},
@@ -14,7 +15,8 @@ use std::{
 use tower_service::Service;
 
 use crate::{
-    connection::{self, ConnectionConfig},
+    budget::MemoryBudget,
+    connection::{self, ConnectionConfig, Permit},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
     testing::{records::Records, socket::Peer},
@@ -27,7 +29,24 @@ pub struct Served {
     pub peer: Peer,
     pub connection: Connection,
     pub records: Records,
+    pub config: Arc<ConnectionConfig>,
+    /// The connection's own: what is charged to it is what the connection holds.
+    pub budget: MemoryBudget,
+    permit: Weak<()>,
     pub done: bool,
+}
+
+/// Gives back what the handle would keep, as the task of an upgraded connection does.
+struct End(Connection);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.outbound().end();
+    }
+}
+
+impl Permit for Arc<()> {
+    fn authenticated(&mut self) {}
 }
 
 struct Woken(AtomicBool);
@@ -54,13 +73,25 @@ impl Served {
         S::Error: Into<Failure<Message>>,
     {
         let (peer, records) = (Peer::default(), Records::default());
+        let (config, budget) = (Arc::new(config), MemoryBudget::new(NonZeroUsize::MAX));
         let audit = Arc::new(records.clone());
-        let connection = Connection::new(None, config.outbound_limits(), None, audit);
-        let (io, handle) = (peer.server(), connection.clone());
-        let future =
-            Box::pin(connection::serve(io, handle, Arc::new(config), anonymous, stack, ()));
+        let limits = config.outbound_limits();
+        let connection = Connection::new(None, limits, Some(&budget), audit);
+        let held = Arc::new(());
+        let permit = Arc::downgrade(&held);
+        let (io, handle, settings) = (peer.server(), connection.clone(), Arc::clone(&config));
+        let end = End(connection.clone());
+        let future = Box::pin(async move {
+            let _end = end;
+            connection::serve(io, handle, settings, anonymous, stack, held).await;
+        });
         let woken = Arc::new(Woken(AtomicBool::new(true)));
-        Self { future, woken, peer, connection, records, done: false }
+        Self { future, woken, peer, connection, records, config, budget, permit, done: false }
+    }
+
+    /// Whether the place under the caps on connections is free again.
+    pub fn permit_is_back(&self) -> bool {
+        self.permit.strong_count() == 0
     }
 
     /// One turn, whether something woke it or not.
@@ -91,6 +122,13 @@ impl Served {
             self.settle().await;
             tokio::time::advance(Duration::from_millis(1)).await;
         }
+        self.settle().await;
+    }
+
+    /// So many milliseconds pass at once: for as long, the task was not run.
+    pub async fn sleep(&mut self, millis: u64) {
+        self.settle().await;
+        tokio::time::advance(Duration::from_millis(millis)).await;
         self.settle().await;
     }
 
