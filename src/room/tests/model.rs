@@ -6,8 +6,9 @@ use crate::testing::driven::rooms::{Operation, PEERS, ROOMS, Run, Saying, Verdic
 
 fn operation() -> impl Strategy<Value = Operation> {
     let peer = || 0..PEERS.len();
-    let room = || 0..ROOMS.len();
-    let size = || 0usize..765;
+    // Much in one room, so that queues fill up.
+    let room = || prop_oneof![3 => Just(0), 2 => 0..ROOMS.len()];
+    let size = || prop_oneof![1 => 0usize..765, 1 => Just(764)];
     let verdict =
         prop_oneof![4 => Just(Verdict::Yes), 1 => Just(Verdict::No), 1 => Just(Verdict::Panics)];
     let saying = prop_oneof![
@@ -24,8 +25,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (peer(), room()).prop_map(|(peer, room)| Operation::Remove(peer, room)),
         1 => peer().prop_map(Operation::Close),
         1 => peer().prop_map(Operation::Cut),
-        2 => (peer(), 0usize..4000).prop_map(|(peer, room)| Operation::Slow(peer, room)),
-        2 => peer().prop_map(Operation::Fast),
+        3 => (peer(), 0usize..1000).prop_map(|(peer, room)| Operation::Slow(peer, room)),
+        1 => peer().prop_map(Operation::Fast),
         2 => peer().prop_map(Operation::Return),
         1 => (0u64..150).prop_map(Operation::Late),
     ]
