@@ -63,6 +63,8 @@ fn anything() -> impl Strategy<Value = Operation> {
     ];
     prop_oneof![
         30 => peaceful(),
+        3 => Just(Operation::Room(Some(0))),
+        10 => (1000usize..3000).prop_map(Operation::Push),
         10 => (vec(hostile(), 1..40), 1usize..5000)
             .prop_map(|(sent, size)| Operation::Send(sent, size)),
         1 => Just(Operation::Plan(Outcome::Fails)),
