@@ -348,6 +348,7 @@ const MAX_REASON: usize = 123;
 mod tests {
     use super::*;
 
+    // holds: I5
     #[test]
     fn codes_that_must_not_be_on_the_wire_are_refused() {
         for code in [0, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 3999, 4401, 4403, 5000] {

@@ -128,8 +128,8 @@
 //!
 //! The folder `examples` has one program for each common case: `minimal` (the server above),
 //! `axum_service` and `hyper_service` (around what is there already), `client` (a client that comes
-//! back), `testing` (a handler's tests), and `reference-server` (rooms, a page, every limit as an
-//! option).
+//! back), `testing` (a handler's tests), `reference-server` (rooms, a page, every limit as an option),
+//! and `hostile` (attacks a room server from outside and says what it did not withstand).
 //!
 //! # Features
 //!

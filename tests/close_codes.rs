@@ -55,6 +55,7 @@ fn each_special_reason_of_the_page_is_one_the_server_sends() {
     }
 }
 
+// holds: I5
 #[test]
 fn the_list_of_reasons_is_whole() {
     let source = read("src/close.rs");

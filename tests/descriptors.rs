@@ -46,6 +46,7 @@ async fn assert_open(expected: usize, name: &str) {
 }
 
 // covers: DL-04, P2-18
+// holds: I8
 #[tokio::test(start_paused = true)]
 async fn however_a_connection_ends_its_descriptor_is_closed() {
     const EACH: usize = 50;

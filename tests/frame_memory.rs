@@ -52,6 +52,7 @@ async fn connect() -> DuplexStream {
 }
 
 // covers: FR-02
+// holds: I3
 #[tokio::test(start_paused = true)]
 async fn a_header_allocates_nothing_for_what_it_announces() {
     let _turn = TURN.lock().await;

@@ -140,6 +140,7 @@ fn other_hostile_messages_stay_below_twice_their_size() {
 }
 
 /// Few bytes of text, and as much structure as the limits allow.
+// holds: I3
 #[test]
 fn structure_costs_at_most_96_kib() {
     let _turn = turn();

@@ -180,6 +180,7 @@ fn endpoint(audit: &Arc<support_slow::Audit>) -> WebSocketLayer {
 }
 
 // covers: LG-01
+// holds: I6
 #[tokio::test]
 async fn no_secret_is_ever_logged() {
     let _turn = turn().await;

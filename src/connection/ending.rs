@@ -10,7 +10,10 @@ use std::{
     time::Instant,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::coop::has_budget_remaining,
+};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::CloseFrame};
 
 use crate::{
@@ -60,8 +63,6 @@ impl Ending {
         }
         if state.phase() == Phase::Lingering && !self.shut_down {
             match Pin::new(engine.wire_mut()).poll_shutdown(cx) {
-                // A peer that has closed sends nothing more: there is nobody to hear out.
-                Poll::Ready(Ok(())) if by_peer => return state.handle_transport_end(now),
                 Poll::Ready(Ok(())) => self.shut_down = true,
                 Poll::Ready(Err(_)) => return state.handle_transport_end(now),
                 Poll::Pending => {}
@@ -84,7 +85,14 @@ impl Ending {
                     }
                 }
                 Poll::Ready(Err(_)) => return state.handle_transport_end(now),
-                Poll::Pending => return,
+                Poll::Pending => {
+                    // A peer that has closed sends nothing more: but for what has come already, there
+                    // is nobody to hear out. Without budget left, tokio says nothing has come.
+                    if by_peer && self.shut_down && has_budget_remaining() {
+                        state.handle_transport_end(now);
+                    }
+                    return;
+                }
             }
         }
         cx.waker().wake_by_ref();

@@ -253,6 +253,11 @@ impl<U> Session<U> {
         Self { user, expires: None, reply: None }
     }
 
+    /// Whose session it is.
+    pub fn user(&self) -> &U {
+        &self.user
+    }
+
     /// Ends the session `time` from now: the connection then closes with 4401.
     pub fn expires_in(mut self, time: Duration) -> Self {
         self.expires = Instant::now().checked_add(time);

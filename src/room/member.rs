@@ -19,7 +19,7 @@ pub struct Member<U, Role, R> {
 
 impl<U, Role, R> Member<U, Role, R> {
     /// Claims that the connection's peer is in the room of `place`, as what stands there.
-    pub(super) fn claim(user: Authenticated<U>, place: Option<(Room<R>, Role)>) -> Self {
+    pub(crate) fn claim(user: Authenticated<U>, place: Option<(Room<R>, Role)>) -> Self {
         Self { user, place }
     }
 

@@ -3,12 +3,12 @@
 use std::{convert::Infallible, future::Future, panic::Location};
 
 use super::{
-    TestConnection, TestPeer,
-    content::{Content, matches, shown},
+    Heard, TestConnection, TestPeer,
+    content::{Content, shown},
 };
 use crate::{
     close::CloseReason,
-    message::{Failure, Message, Reply},
+    message::{Failure, Reply},
 };
 
 /// The messages that a handler answered with, an error reply included.
@@ -40,15 +40,26 @@ pub fn assert_reply<R: Content, E: Into<Failure<R>>>(
     answer: Result<Reply<R>, E>,
     expected: impl Content,
 ) {
-    let expected = expected.message();
+    let expected = expected.expected();
     match replies(answer).as_deref() {
-        Ok([actual]) if matches(&expected, &actual.message()) => {}
+        Ok([actual]) if expected.matches(&actual.message()) => {}
         Ok(actual) => {
             let actual: Vec<_> = actual.iter().map(|it| shown(&it.message())).collect();
-            panic!("expected the reply {}, not {actual:?}", shown(&expected));
+            panic!("expected the reply {}, not {actual:?}", expected.shown());
         }
-        Err(reason) => panic!("expected the reply {}, not {reason:?}", shown(&expected)),
+        Err(reason) => panic!("expected the reply {}, not {reason:?}", expected.shown()),
     }
+}
+
+/// Expects a handler to have closed the connection for this reason.
+///
+/// # Panics
+///
+/// If it did not.
+#[track_caller]
+pub fn assert_closed<R, E: Into<Failure<R>>>(answer: Result<Reply<R>, E>, expected: CloseReason) {
+    let closed = replies(answer).map(|replies| replies.len());
+    assert_eq!(closed, Err(expected), "how many replies there were, or why it closed");
 }
 
 /// Expects the next message that was pushed to a [`TestConnection`] to be `expected`.
@@ -58,10 +69,10 @@ pub fn assert_reply<R: Content, E: Into<Failure<R>>>(
 /// If it is not.
 #[track_caller]
 pub fn assert_push(connection: &mut TestConnection, expected: impl Content) {
-    let (expected, actual) = (expected.message(), connection.pushed());
-    if !actual.as_ref().is_some_and(|actual| matches(&expected, actual)) {
+    let (expected, actual) = (expected.expected(), connection.pushed());
+    if !actual.as_ref().is_some_and(|actual| expected.matches(actual)) {
         let actual = actual.as_ref().map(shown);
-        panic!("expected the push {}, not {actual:?}", shown(&expected));
+        panic!("expected the push {}, not {actual:?}", expected.shown());
     }
 }
 
@@ -76,10 +87,15 @@ pub fn assert_broadcast<'a, P: Listener + 'a>(
     peers: impl IntoIterator<Item = &'a mut P>,
     expected: impl Content,
 ) -> impl Future<Output = ()> {
-    let (at, expected) = (Location::caller(), expected.message());
+    let (at, expected) = (Location::caller(), expected.expected());
     async move {
-        for peer in peers {
-            peer.assert_hears(at, &expected).await;
+        for (nth, peer) in peers.into_iter().enumerate() {
+            let heard = peer.next_heard().await;
+            let Some(Heard::Message(actual)) = &heard else {
+                panic!("{at}: peer {nth}: expected {}, not {heard:?}", expected.shown());
+            };
+            let (wanted, actual) = (expected.shown(), (expected.matches(actual), shown(actual)));
+            assert!(actual.0, "{at}: peer {nth}: expected {wanted}, not {}", actual.1);
         }
     }
 }
@@ -95,25 +111,19 @@ mod sealed {
 
     #[expect(unnameable_types, reason = "which seals it")]
     pub trait Listener {
-        fn assert_hears(
-            &mut self,
-            at: &'static Location<'static>,
-            expected: &Message,
-        ) -> impl Future<Output = ()>;
+        /// What it hears next, if anything.
+        fn next_heard(&mut self) -> impl Future<Output = Option<Heard>>;
     }
 
     impl Listener for TestPeer {
-        async fn assert_hears(&mut self, at: &'static Location<'static>, expected: &Message) {
-            self.expect(at, "the broadcast", expected.clone()).await;
+        async fn next_heard(&mut self) -> Option<Heard> {
+            self.next().await
         }
     }
 
     impl Listener for TestConnection {
-        async fn assert_hears(&mut self, at: &'static Location<'static>, expected: &Message) {
-            let actual = self.pushed();
-            let heard = actual.as_ref().is_some_and(|actual| matches(expected, actual));
-            let actual = actual.as_ref().map(shown);
-            assert!(heard, "{at}: expected the broadcast {}, not {actual:?}", shown(expected));
+        async fn next_heard(&mut self) -> Option<Heard> {
+            self.pushed().map(Heard::Message)
         }
     }
 }

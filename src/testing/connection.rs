@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::{Ready, ready},
+    net::SocketAddr,
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
 };
@@ -18,6 +19,7 @@ use crate::{
     connection::ConnectionConfig,
     handle::Connection,
     message::{Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply},
+    outbound::{Encoded, Taken},
     room::{
         JoinDenied, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
         RoomsLayer, Scope,
@@ -57,21 +59,21 @@ pub struct TestConnection {
     /// Taken from the connection's queue, and not looked at yet.
     pushed: VecDeque<Message>,
     closed: Option<CloseReason>,
-    /// What holds its memberships.
-    rooms: Vec<Box<dyn Any + Send>>,
+    /// What holds its memberships, by the room's name.
+    rooms: Vec<(RoomName, Box<dyn Any + Send>)>,
 }
 
 impl TestConnection {
     /// A connection within the default bounds, whose peer is nobody yet.
     pub fn new() -> Self {
-        Self::with_config(&ConnectionConfig::new())
+        Self::with(&ConnectionConfig::new(), None)
     }
 
-    /// A connection within other bounds.
-    pub fn with_config(config: &ConnectionConfig) -> Self {
+    /// A connection within other bounds, from an address.
+    pub fn with(config: &ConnectionConfig, peer: Option<SocketAddr>) -> Self {
         let records = Records::default();
         let limits = config.outbound_limits();
-        let connection = Connection::new(None, limits, None, Arc::new(records.clone()));
+        let connection = Connection::new(peer, limits, None, Arc::new(records.clone()));
         let (pushed, rooms) = Default::default();
         Self { connection, records, pushed, closed: None, rooms }
     }
@@ -92,18 +94,25 @@ impl TestConnection {
     }
 
     /// The proof that the peer is `user`. The connection has the user's id from now on.
-    pub fn authenticated<U: Principal>(&self, user: U) -> Authenticated<U> {
-        self.connection.authenticated(user.id(), None);
-        Authenticated::claim(user)
-    }
-
-    /// Makes `user` a member of the room `name` of `rooms`, as `role`, and returns the proof. It stays
-    /// one until it is removed, or this connection is dropped. The notice that it joined is taken out
-    /// of the queue.
     ///
     /// # Panics
     ///
-    /// If `name` is no room's name, or the room is full.
+    /// If it has somebody else's: a connection is one user's for good.
+    #[track_caller]
+    pub fn authenticated<U: Principal>(&self, user: U) -> Authenticated<U> {
+        self.connection.authenticated(user.id(), None);
+        let known = self.connection.user_id().map(|it| &**it);
+        assert_eq!(known, Some(user.id()), "whose connection it is");
+        Authenticated::claim(user)
+    }
+
+    /// Makes `user` a member of the room `name` of its tenant, as `role`, and returns the proof. It
+    /// stays one until it [leaves](Self::leave) or is removed, or until this connection is dropped.
+    /// The notice that it joined is taken out of the queue.
+    ///
+    /// # Panics
+    ///
+    /// If `name` is no room's name, if it is a member already, or if the room is full.
     pub async fn join<U, Role, R>(
         &mut self,
         rooms: &Rooms<R>,
@@ -117,17 +126,25 @@ impl TestConnection {
         R: From<RoomNotice> + Send + 'static,
     {
         let name: RoomName = name.parse().expect("a room's name");
-        let kept = Keep::default();
-        let mut stack = RoomsLayer::new(rooms.clone(), As(role)).layer(kept.clone());
-        for ask in [Ask::Join(name.clone()), Ask::Within(name)] {
-            // A refusal shows below: the handler is not reached.
-            let _ = stack.call(self.inbound(ask, user.clone())).await;
-        }
+        let there = rooms.at(&RoomKey::new(user.tenant(), name.clone())).members();
+        let already = there.iter().any(|it| it.connection.id() == self.connection.id());
+        assert!(!already, "{:?} is in {name} already", user.id());
+        let asks = [Ask::Join(name.clone()), Ask::Within(name.clone())];
+        let (member, stack) = self.ask(rooms, user, role, asks).await;
         self.take();
         self.pushed.pop_back();
-        self.rooms.push(Box::new(stack));
-        let member = kept.0.lock().unwrap().take();
+        self.rooms.push((name, stack));
         member.expect("the room refuses the user")
+    }
+
+    /// Leaves the rooms of this name.
+    pub fn leave(&mut self, name: &str) {
+        self.rooms.retain(|(it, _)| it.as_str() != name);
+    }
+
+    /// The proof of a member whose message is about no room.
+    pub fn in_no_room<U, Role, R>(&self, user: &Authenticated<U>) -> Member<U, Role, R> {
+        Member::claim(user.clone(), None)
     }
 
     /// `message` as it would come from this connection.
@@ -141,24 +158,54 @@ impl TestConnection {
         self.pushed.pop_front()
     }
 
-    /// Why it was told to close.
+    /// Why it was told to close, or would be closed by now. It takes no messages any more then.
     pub fn close_reason(&mut self) -> Option<CloseReason> {
-        if self.closed.is_none() {
-            self.closed = self.connection.take_signals().and_then(|it| it.close);
-        }
+        self.take();
         self.closed.clone()
     }
 
-    /// Expects that it was told to close, and why.
-    #[track_caller]
-    pub fn assert_closed(&mut self, reason: CloseReason) {
-        assert_eq!(self.close_reason(), Some(reason));
+    /// Asks the room layer; what it lets through gives the proof, and the layer keeps the membership.
+    async fn ask<U, Role, R>(
+        &self,
+        rooms: &Rooms<R>,
+        user: &Authenticated<U>,
+        role: Role,
+        asks: [Ask; 2],
+    ) -> (Option<Member<U, Role, R>>, Box<dyn Any + Send>)
+    where
+        U: Principal,
+        Role: Clone + Send + Sync + 'static,
+        R: From<RoomNotice> + Send + 'static,
+    {
+        let kept = Keep::default();
+        let mut stack = RoomsLayer::new(rooms.clone(), As(role)).layer(kept.clone());
+        for ask in asks {
+            // A refusal shows: the handler is not reached.
+            let _ = stack.call(self.inbound(ask, user.clone())).await;
+        }
+        let member = kept.0.lock().unwrap().take();
+        (member, Box::new(stack))
     }
 
+    /// Takes what is queued, as the driver of a peer that reads at once does.
     fn take(&mut self) {
-        let mut taken = VecDeque::new();
-        self.connection.outbound().take(&Context::from_waker(Waker::noop()), &mut taken);
+        let (queue, mut taken) = (self.connection.outbound(), VecDeque::new());
+        let state = queue.take(&Context::from_waker(Waker::noop()), &mut taken);
+        let mut written = Encoded::default();
+        taken.iter().for_each(|it| written.add(&it.message));
+        queue.settle(written, 0);
         self.pushed.extend(taken.into_iter().map(|it| it.message));
+        if self.closed.is_none() {
+            let asked = self.connection.take_signals().and_then(|it| it.close);
+            self.closed = asked.or(match state {
+                Taken::All => None,
+                Taken::Overflowed => Some(CloseReason::SlowConsumer),
+                Taken::Evicted => Some(CloseReason::Overloaded),
+            });
+        }
+        if self.closed.is_some() {
+            self.connection.outbound().close();
+        }
     }
 }
 

@@ -3,21 +3,28 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::message::Message;
+use crate::message::{Message, Utf8Bytes};
 
 /// Something to send, or to expect.
 ///
-/// * A string is a text message.
+/// * A string is a text message, as it is.
 /// * A [`Message`] is itself.
 /// * Anything else that serializes is JSON text: `serde_json::json!({ "type": "ping" })`, or a
-///   message type of your own.
+///   message type of your own. Bytes are not: they serialize as a list of numbers; say
+///   [`Message::binary`].
 ///
-/// An expected JSON object is a pattern: what it names has to be there, and there may be more, so
-/// that a test need not know ids and times. Arrays have to be as long. Everything else is compared
-/// as it is.
+/// JSON is a pattern when it is expected: what an object names has to be there, and there may be more,
+/// so that a test need not know ids and times. Arrays have to be as long.
 pub trait Content: sealed::Content {}
 
 impl<T: sealed::Content> Content for T {}
+
+/// What is expected.
+#[derive(Clone, Debug)]
+pub(super) enum Expected {
+    Exactly(Message),
+    Json(Value),
+}
 
 pub(super) mod sealed {
     use super::*;
@@ -26,6 +33,12 @@ pub(super) mod sealed {
     pub trait Content {
         /// Content as a message.
         fn message(&self) -> Message;
+
+        /// Content as a pattern.
+        #[expect(private_interfaces, reason = "which seals it")]
+        fn expected(&self) -> Expected {
+            Expected::Exactly(self.message())
+        }
     }
 
     impl<T: Serialize> Content for T {
@@ -36,6 +49,14 @@ pub(super) mod sealed {
                 _ => Message::text(json),
             }
         }
+
+        #[expect(private_interfaces, reason = "which seals it")]
+        fn expected(&self) -> Expected {
+            match serde_json::to_value(self).expect("a message that can be written as JSON") {
+                Value::String(text) => Expected::Exactly(Message::text(text)),
+                json => Expected::Json(json),
+            }
+        }
     }
 
     impl Content for Message {
@@ -43,14 +64,38 @@ pub(super) mod sealed {
             self.clone()
         }
     }
+
+    impl Content for &Message {
+        fn message(&self) -> Message {
+            (*self).clone()
+        }
+    }
+
+    impl Content for Utf8Bytes {
+        fn message(&self) -> Message {
+            Message::Text(self.clone())
+        }
+    }
 }
 
-/// Whether `actual` is what was expected.
-pub(super) fn matches(expected: &Message, actual: &Message) -> bool {
-    let json = |it: &Message| serde_json::from_str::<Value>(it.as_text()?).ok();
-    match (json(expected), json(actual)) {
-        (Some(expected), Some(actual)) => within(&expected, &actual),
-        _ => expected == actual,
+impl Expected {
+    /// Whether `actual` is what was expected.
+    pub(super) fn matches(&self, actual: &Message) -> bool {
+        match self {
+            Self::Exactly(expected) => expected == actual,
+            Self::Json(expected) => {
+                let actual = actual.as_text().and_then(|it| serde_json::from_str(it).ok());
+                actual.is_some_and(|actual| within(expected, &actual))
+            }
+        }
+    }
+
+    /// What was expected, as a failed test shows it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Exactly(message) => shown(message),
+            Self::Json(json) => json.to_string(),
+        }
     }
 }
 
@@ -71,7 +116,7 @@ fn within(expected: &Value, actual: &Value) -> bool {
 pub(super) fn shown(message: &Message) -> String {
     match message.as_text() {
         Some(text) => text.to_owned(),
-        None => format!("binary {:02x?}", message.as_bytes()),
+        None => format!("binary {:?}", String::from_utf8_lossy(message.as_bytes())),
     }
 }
 
@@ -79,7 +124,7 @@ pub(super) fn shown(message: &Message) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{sealed::Content as _, *};
+    use super::{sealed::Content, *};
 
     #[test]
     fn an_object_matches_what_has_more_fields_and_nothing_that_has_less() {
@@ -93,7 +138,7 @@ mod tests {
             (json!("a"), json!("a"), true),
             (json!("a"), json!("b"), false),
         ] {
-            let matched = matches(&expected.message(), &actual.message());
+            let matched = expected.expected().matches(&actual.message());
             assert_eq!(matched, matching, "{expected} {actual}");
         }
     }
@@ -102,7 +147,14 @@ mod tests {
     fn a_string_is_text_and_a_message_is_itself() {
         assert_eq!("open sesame".message(), Message::text("open sesame"));
         assert_eq!(String::from("{}").message(), Message::text("{}"));
-        assert_eq!(Message::binary(&b"{}"[..]).message(), Message::binary(&b"{}"[..]));
-        assert!(!matches(&Message::text("{}"), &Message::binary(&b"{}"[..])));
+        let binary = Message::binary(&b"{}"[..]);
+        assert_eq!(
+            (Content::message(&&binary), binary.message()),
+            (binary.clone(), binary.clone())
+        );
+        assert!(!json!({}).expected().matches(&binary));
+        // Only what is written as JSON is a pattern.
+        let more = Message::text(r#"{"a":1}"#);
+        assert!(json!({}).expected().matches(&more) && !"{}".expected().matches(&more));
     }
 }

@@ -29,7 +29,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: &'static [Self] = &[
         Self::AuthFirst,
         Self::RoomsApart,
         Self::Bounded,

@@ -6,18 +6,24 @@
 //! [dev-dependencies]
 //! tower-websocket = { version = "0.1", features = ["testing"] }
 //! tokio = { version = "1", features = ["macros", "rt", "test-util"] }
+//! serde_json = "1"
 //! ```
+//!
+//! **Not for anything but tests.** It makes proofs of what nobody has shown: with it, code anywhere in the
+//! program can claim to be authenticated. Cargo adds up features, so look whether a dependency turns
+//! it on: `cargo tree -e features,normal -i tower-websocket`.
 //!
 //! | to test | use |
 //! |---|---|
-//! | a handler, called as a function | [`TestConnection`], which makes proofs; [`assert_reply`], [`assert_push`], [`assert_broadcast`] |
+//! | a handler, called as a function | [`TestConnection`], which makes proofs; [`assert_reply`], [`assert_push`], [`assert_broadcast`], [`assert_closed`] |
 //! | a whole application, from the handshake on | [`TestServer`] and its [`TestPeer`]s: they send and expect, read slowly, fragment, half-close, vanish |
 //! | what should hold of every endpoint | [`Properties`] |
 //! | the type you decode | [`fuzz_message`] |
 //! | what is recorded | [`Records`] |
 //!
 //! Everything is in memory, and the only clock is tokio's: with `#[tokio::test(start_paused = true)]`
-//! a test of a deadline takes no time, and none depends on how busy the machine is.
+//! a test of a deadline takes no time, and none depends on how busy the machine is. A paused clock does
+//! not wait for other threads, though: a handler that asks a real database needs the real one.
 //!
 //! # Example
 //!
@@ -29,7 +35,7 @@
 //!     Json, Message, Principal, Rooms,
 //!     message::Decode,
 //!     room::service::{self, ClientMessage, ServerMessage},
-//!     testing::{TestConnection, assert_broadcast, assert_reply},
+//!     testing::{TestConnection, assert_broadcast, assert_reply, replies},
 //! };
 //!
 //! struct User(&'static str);
@@ -51,7 +57,8 @@
 //!
 //! let chat = Message::text(r#"{"type":"chat","roomId":"lobby","text":"hello"}"#);
 //! let chat: ClientMessage = Json::default().decode(&chat).unwrap();
-//! service::handle(ada.inbound(chat, member)).await.unwrap();
+//! let answer = service::handle(ada.inbound(chat, member)).await;
+//! assert_eq!(replies(answer).map(|it| it.len()), Ok(0));
 //! let expected = json!({ "type": "chat", "userId": "ada", "text": "hello" });
 //! assert_broadcast([&mut ada, &mut bob], expected).await;
 //! # }
@@ -66,10 +73,11 @@
 )]
 
 pub use self::{
-    assertions::{Listener, assert_broadcast, assert_push, assert_reply, replies},
+    assertions::{Listener, assert_broadcast, assert_closed, assert_push, assert_reply, replies},
+    closing::Closing,
     connection::TestConnection,
     content::Content,
-    fuzzing::fuzz_message,
+    fuzzing::{fuzz_message, fuzz_message_with},
     invariant::Invariant,
     peer::{Heard, TestPeer},
     properties::Properties,
@@ -80,7 +88,9 @@ pub use self::{
 mod server;
 mod peer;
 mod connection;
+mod reflexes;
 mod content;
+mod closing;
 mod assertions;
 mod properties;
 mod crowd;

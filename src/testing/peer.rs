@@ -7,24 +7,31 @@ use std::{
     time::Duration,
 };
 
+use http::Response;
+use serde::de::DeserializeOwned;
+
 use super::{
-    content::{Content, matches, shown},
+    closing::Closing,
+    content::{Content, Expected, shown},
+    reflexes::Reflexes,
     socket::Peer,
-    wire::{frame, parse},
+    wire::{masked, parse},
 };
 use crate::message::Message;
 
 /// A peer of a [`TestServer`](super::TestServer), in memory.
 ///
-/// It answers pings and the server's close frame by itself while one of its methods waits, as clients
-/// do. Everything it was sent is kept until it is received: it reads at once, unless
-/// [`stop_reading`](Self::stop_reading) says otherwise. Dropping it closes its socket.
+/// It answers pings and the server's close frame at once, as clients do. Everything it was sent is kept
+/// until it is received: it reads at once, unless [`stop_reading`](Self::stop_reading) says otherwise.
+/// Dropping it closes its socket.
 ///
 /// What is waited for has to come within a [minute](Self::patience) of tokio's clock; with the
 /// clock paused (`#[tokio::test(start_paused = true)]`) that minute passes as soon as nothing else
 /// can happen.
 pub struct TestPeer {
     socket: Peer,
+    response: Response<()>,
+    reflexes: Reflexes,
     /// How much of what was written has been looked at.
     seen: usize,
     patience: Duration,
@@ -48,9 +55,11 @@ pub enum Heard {
 }
 
 impl TestPeer {
-    /// A peer whose handshake is over and took `seen` bytes of what the server wrote.
-    pub(super) fn new(socket: Peer, seen: usize) -> Self {
-        Self { socket, seen, patience: Duration::from_secs(60) }
+    /// A peer whose handshake was answered with `response`, up to `seen` of what the server wrote.
+    pub(super) fn new(socket: Peer, response: Response<()>, seen: usize) -> Self {
+        let reflexes = Reflexes::default();
+        socket.set_reflex(reflexes.of(seen));
+        Self { socket, response, reflexes, seen, patience: PATIENCE }
     }
 
     /// How long to wait for what should come. The default is a minute.
@@ -60,33 +69,34 @@ impl TestPeer {
         self
     }
 
-    /// Sends a message in one frame.
-    pub fn send(&self, content: impl Content) {
-        self.send_bytes(frame(first_byte(&content.message()), content.message().as_bytes()));
+    /// The server's answer to the handshake, and its headers.
+    pub fn response(&self) -> &Response<()> {
+        &self.response
     }
 
-    /// Sends a message in so many frames.
+    /// Sends a message in one frame.
+    pub fn send(&self, content: impl Content) {
+        let message = content.message();
+        self.send_bytes(masked(0x80 | opcode(&message), MASK, message.as_bytes()));
+    }
+
+    /// Sends a message in so many frames; some are empty if it has fewer bytes.
     pub fn send_in_fragments(&self, content: impl Content, fragments: usize) {
         let message = content.message();
-        let size = message.len().div_ceil(fragments.max(1)).max(1);
-        let mut pieces = message.as_bytes().chunks(size).peekable();
-        // Its opcode without the bit that says that the message ends here.
-        let mut first = first_byte(&message) & 0x0f;
-        self.send_bytes(
-            std::iter::from_fn(|| {
-                let piece = pieces.next()?;
-                let last = if pieces.peek().is_none() { 0x80 } else { 0 };
-                Some(frame(std::mem::take(&mut first) | last, piece))
-            })
-            .flatten()
-            .collect::<Vec<_>>(),
-        );
+        let (payload, fragments) = (message.as_bytes(), fragments.max(1));
+        for n in 0..fragments {
+            let cut = |n| payload.len() * n / fragments;
+            let first = if n == 0 { opcode(&message) } else { 0 };
+            let last = if n + 1 == fragments { 0x80 } else { 0 };
+            self.send_bytes(masked(first | last, MASK, &payload[cut(n)..cut(n + 1)]));
+        }
     }
 
     /// Sends a message that arrives in pieces of so many bytes, frame header included.
     pub fn send_in_pieces(&self, content: impl Content, bytes: usize) {
         let message = content.message();
-        for piece in frame(first_byte(&message), message.as_bytes()).chunks(bytes.max(1)) {
+        let frame = masked(0x80 | opcode(&message), MASK, message.as_bytes());
+        for piece in frame.chunks(bytes.max(1)) {
             self.send_bytes(piece);
         }
     }
@@ -96,9 +106,16 @@ impl TestPeer {
         self.socket.send(bytes);
     }
 
-    /// Sends a close frame.
-    pub fn close(&self, code: impl Into<u16>) {
-        self.send_bytes(frame(CLOSE, code.into().to_be_bytes()));
+    /// Sends a close frame with this code: a [`CloseCode`](crate::CloseCode), or a number.
+    pub fn close(&self, code: impl Closing) {
+        let payload = code.code().map_or_else(Vec::new, |code| code.to_be_bytes().to_vec());
+        self.reflexes.close_sent();
+        self.send_bytes(masked(0x88, MASK, payload));
+    }
+
+    /// Answers no pings from now on.
+    pub fn ignore_pings(&self) {
+        self.reflexes.ignore_pings();
     }
 
     /// Takes nothing any more, until told otherwise: what is written waits in the server.
@@ -129,11 +146,13 @@ impl TestPeer {
     /// Is gone without a word, as a phone in a tunnel: answers nothing, never closes its socket, and
     /// what is written goes no further than 64 KiB of buffers on the way.
     pub fn vanish(self) {
-        self.read_only(KERNEL_BUFFERS);
+        self.socket.clear_reflex();
+        self.socket.at_most(KERNEL_BUFFERS);
+        // To drop it would close its socket.
         std::mem::forget(self);
     }
 
-    /// The next thing the server says. Pongs are left out.
+    /// The next thing the server says. Pings and pongs are left out.
     #[track_caller]
     pub fn recv(&mut self) -> impl Future<Output = Heard> + Send + '_ {
         let at = Location::caller();
@@ -141,6 +160,22 @@ impl TestPeer {
             match self.next().await {
                 Some(heard) => heard,
                 None => panic!("{at}: the peer heard nothing for {:?}", self.patience),
+            }
+        }
+    }
+
+    /// The next thing the server says, which has to be JSON of this type.
+    #[track_caller]
+    pub fn recv_json<T: DeserializeOwned>(&mut self) -> impl Future<Output = T> + Send + '_ {
+        let at = Location::caller();
+        async move {
+            let heard = self.next().await;
+            let Some(Heard::Message(message)) = &heard else {
+                panic!("{at}: expected JSON, not {}", said(&heard));
+            };
+            match serde_json::from_slice(message.as_bytes()) {
+                Ok(json) => json,
+                Err(error) => panic!("{at}: {error}: {}", shown(message)),
             }
         }
     }
@@ -153,24 +188,26 @@ impl TestPeer {
         reply: impl Content,
     ) -> impl Future<Output = ()> + Send + '_ {
         self.send(request);
-        self.expect(Location::caller(), "a reply", reply.message())
+        self.expect(Location::caller(), "a reply", reply.expected())
     }
 
     /// Expects the next message to be `message`, without having asked.
     #[track_caller]
     pub fn assert_push(&mut self, message: impl Content) -> impl Future<Output = ()> + Send + '_ {
-        self.expect(Location::caller(), "a push", message.message())
+        self.expect(Location::caller(), "a push", message.expected())
     }
 
-    /// Expects the server to close with this code as the next thing it does, and then to hang up:
-    /// a [`CloseCode`](crate::CloseCode), or a number.
+    /// Expects the server to close as the next thing it does, and then to hang up: with a code, which
+    /// is a number or a [`CloseCode`](crate::CloseCode), or with a [`CloseReason`](crate::CloseReason)'s
+    /// code and text.
     #[track_caller]
-    pub fn assert_closed(&mut self, code: impl Into<u16>) -> impl Future<Output = ()> + Send + '_ {
-        let (at, code) = (Location::caller(), code.into());
+    pub fn assert_closed(&mut self, close: impl Closing) -> impl Future<Output = ()> + Send + '_ {
+        let (at, expected) = (Location::caller(), (close.code(), close.text()));
         async move {
             match self.next().await {
-                Some(Heard::Closed { code: Some(sent), .. }) if sent == code => {}
-                heard => panic!("{at}: expected a close with {code}, not {}", said(&heard)),
+                Some(Heard::Closed { code, reason })
+                    if code == expected.0 && expected.1.is_none_or(|text| text == reason) => {}
+                heard => panic!("{at}: expected a close with {expected:?}, not {}", said(&heard)),
             }
             match self.next().await {
                 Some(Heard::Ended) => {}
@@ -193,12 +230,12 @@ impl TestPeer {
         &mut self,
         at: &'static Location<'static>,
         what: &'static str,
-        expected: Message,
+        expected: Expected,
     ) {
         match self.next().await {
-            Some(Heard::Message(actual)) if matches(&expected, &actual) => {}
+            Some(Heard::Message(actual)) if expected.matches(&actual) => {}
             heard => {
-                panic!("{at}: expected {what}: {}, not {}", shown(&expected), said(&heard));
+                panic!("{at}: expected {what}: {}, not {}", expected.shown(), said(&heard));
             }
         }
     }
@@ -218,16 +255,12 @@ impl TestPeer {
                 }
                 Some((0x2, payload)) => return Heard::Message(Message::binary(payload)),
                 Some((0x8, payload)) => {
-                    self.send_bytes(frame(CLOSE, &payload));
-                    // The server waits for this or for its close timeout before it hangs up.
-                    self.half_close();
                     let (code, reason) = payload.split_first_chunk().unwrap_or((&[0; 2], &[]));
                     let code = Some(u16::from_be_bytes(*code)).filter(|code| *code > 0);
                     let reason = String::from_utf8_lossy(reason).into_owned();
                     return Heard::Closed { code, reason };
                 }
-                Some((0x9, payload)) => self.send_bytes(frame(PONG, &payload)),
-                Some(_pong) => {}
+                Some(_ping_or_pong) => {}
             }
         }
     }
@@ -280,14 +313,18 @@ fn said(heard: &Option<Heard>) -> String {
     heard.as_ref().map_or_else(|| "silence".into(), |heard| format!("{heard:?}"))
 }
 
-fn first_byte(message: &Message) -> u8 {
+fn opcode(message: &Message) -> u8 {
     match message {
-        Message::Text(_) => 0x81,
-        Message::Binary(_) => 0x82,
+        Message::Text(_) => 0x1,
+        Message::Binary(_) => 0x2,
     }
 }
 
+/// The mask of the example in RFC 6455 §5.7.
+pub(super) const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// How long to wait for what should come.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What a kernel takes of a server before it is full: as a rule more.
 const KERNEL_BUFFERS: usize = 64 * 1024;
-const CLOSE: u8 = 0x88;
-const PONG: u8 = 0x8a;

@@ -1,20 +1,23 @@
 //! Properties that every endpoint should have, tried on one of yours.
 
-use std::{fmt, ops::Range, time::Duration};
+use std::{fmt, time::Duration};
 
 use futures_util::FutureExt;
+use http::Request;
 
 use super::{
     Content, Heard, TestPeer, TestServer,
+    content::shown,
     crowd::{Crowd, ROOMS, USERS},
+    handshake,
 };
 use crate::message::Message;
 
 /// Tries your own stack, with your own messages, at random.
 ///
 /// The clock has to be paused (`#[tokio::test(start_paused = true)]`): it passes when nothing else can
-/// happen, which is how the end of what a message causes is known. Give the server quotas under which
-/// a peer may say ten things a second.
+/// happen. After each step so much of it passes that whatever the step causes has
+/// [settled](Self::settle). Give the server quotas for a few messages of each peer in that time.
 ///
 /// # Example
 ///
@@ -54,8 +57,9 @@ use crate::message::Message;
 /// ```
 pub struct Properties<'a> {
     server: &'a TestServer,
-    path: String,
-    login: Box<dyn Fn(usize) -> Message + 'a>,
+    request: Box<dyn Fn(usize) -> Request<()> + 'a>,
+    login: Option<Box<dyn Fn(usize) -> Message + 'a>>,
+    settle: Duration,
     cases: u64,
     seed: u64,
 }
@@ -63,20 +67,42 @@ pub struct Properties<'a> {
 impl<'a> Properties<'a> {
     /// Properties of the endpoint at `path`. Unless told otherwise, a peer is logged in by connecting.
     pub fn new(server: &'a TestServer, path: impl Into<String>) -> Self {
-        let login = Box::new(|_| Message::default());
-        Self { server, path: path.into(), login, cases: 64, seed: 0 }
+        let path = path.into();
+        let request = Box::new(move |_| handshake(&path).body(()).expect("a path"));
+        let settle = Duration::from_secs(1);
+        Self { server, request, login: None, settle, cases: 64, seed: 0 }
+    }
+
+    /// The handshake of the `n`th user, if it is not [`handshake`]'s: with an origin or a cookie.
+    #[must_use]
+    pub fn request(mut self, request: impl Fn(usize) -> Request<()> + 'a) -> Self {
+        self.request = Box::new(request);
+        self
     }
 
     /// What the `n`th user sends to log in.
     #[must_use]
     pub fn login<C: Content>(mut self, login: impl Fn(usize) -> C + 'a) -> Self {
-        self.login = Box::new(move |n| login(n).message());
+        self.login = Some(Box::new(move |n| login(n).message()));
+        self
+    }
+
+    /// How long after it was caused everything has happened; a second unless set. A verifier, a policy
+    /// or a handler that takes longer needs more. It is the paused clock's time and costs none.
+    #[must_use]
+    pub fn settle(mut self, time: Duration) -> Self {
+        self.settle = time;
         self
     }
 
     /// How many times to try; 64 unless set.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero, which would show nothing.
     #[must_use]
     pub fn cases(mut self, cases: u64) -> Self {
+        assert!(cases > 0, "no cases show nothing");
         self.cases = cases;
         self
     }
@@ -90,9 +116,9 @@ impl<'a> Properties<'a> {
     }
 
     /// Nothing of the application runs before authentication: whatever of `messages` somebody sends
-    /// who has not logged in, whole or in parts, alone or with credentials behind, the connection is
-    /// closed, nothing is answered, and `calls`, which says how often your handler has run, stays what
-    /// it was.
+    /// who has not logged in, as text and as binary, whole, cut short or in parts, alone or with
+    /// credentials behind, the connection is closed, nothing is answered, and `calls`, which says how
+    /// often your handler has run, stays what it was.
     ///
     /// # Panics
     ///
@@ -108,32 +134,32 @@ impl<'a> Properties<'a> {
         for seed in self.seeds() {
             let mut random = fastrand::Rng::with_seed(seed);
             let before = calls();
-            let mut peer = self.server.connect(&self.path).await;
+            let mut peer = self.connect(0).await;
+            let mut sent = Vec::new();
             for _ in 0..random.usize(1..4) {
-                let message = messages[random.usize(..messages.len())].clone();
+                let message = changed(&messages[random.usize(..messages.len())], &mut random);
+                sent.push(shown(&message));
                 match random.u8(..3) {
                     0 => peer.send(message),
                     1 => peer.send_in_fragments(message, random.usize(1..4)),
                     _ => peer.send_in_pieces(message, random.usize(1..20)),
                 }
             }
-            if random.bool() {
-                peer.send((self.login)(0));
+            if let Some(login) = self.login.as_ref().filter(|_| random.bool()) {
+                peer.send(login(0));
             }
-            quiet().await;
+            self.settled().await;
             let heard = all(&mut peer);
-            let refused = [Heard::Ended].as_slice();
-            match heard.split_first() {
-                Some((Heard::Closed { .. }, rest)) if rest == refused => {}
-                _ => panic!("seed {seed}: a stranger was not just closed, but heard {heard:?}"),
+            if !matches!(&heard[..], [Heard::Closed { .. }, Heard::Ended]) {
+                panic!("seed {seed}: a stranger sent {sent:?}, was not just closed: {heard:?}");
             }
-            assert_eq!(calls(), before, "seed {seed}: the handler ran for a stranger");
+            assert_eq!(calls(), before, "seed {seed}: the handler ran for a stranger's {sent:?}");
         }
         let before = calls();
         for message in messages {
-            let peer = self.log_in(0).await;
+            let peer = self.log_in(0, self.seed).await;
             peer.send(message);
-            quiet().await;
+            self.settled().await;
         }
         assert!(calls() > before, "the handler does not run after a login either");
     }
@@ -142,8 +168,9 @@ impl<'a> Properties<'a> {
     /// few users join and leave rooms with your `join` and `leave`, say things with your `say`, to
     /// rooms that they are in and to others, hang up and come back.
     ///
-    /// What is said in a room has to come to each of its members with its text somewhere in it, the
-    /// sender included, as [`Room::broadcast`](crate::Room::broadcast) does it.
+    /// What is said in a room has to come to each of its other members with its text somewhere in it,
+    /// as [`Room::broadcast`](crate::Room::broadcast) does it. Who says it may hear it, or not. The
+    /// rooms are `room-1`, `room-10` and `Room-1`.
     ///
     /// # Panics
     ///
@@ -162,63 +189,84 @@ impl<'a> Properties<'a> {
                 let (user, room) = (random.usize(..USERS), ROOMS[random.usize(..ROOMS.len())]);
                 match random.u8(..12) {
                     0..=4 => crowd.join(user, room, join(room)),
-                    5 => crowd.leave(user, room, leave(room)),
+                    5 if crowd.is_in(user, room) => {
+                        crowd.leave(user, room, leave(room)).await;
+                        // At once: it has left, whether everything has settled or not.
+                        crowd.all_tell(room, |text| say(room, text));
+                    }
                     6 => crowd.come_back(user).await,
                     7 if !crowd.is_in(user, room) => {
                         crowd.tell(user, |text| say(room, text));
-                        quiet().await;
-                        crowd.check(room, &[]);
+                        self.settled().await;
+                        crowd.check(room);
                         // It may have been closed for that.
                         crowd.come_back(user).await;
                     }
-                    _ => {
-                        let members = crowd.members(room);
-                        let told = members.iter().map(|&it| crowd.tell(it, |text| say(room, text)));
-                        let told: Vec<_> = told.collect();
-                        quiet().await;
-                        crowd.check(room, &told);
-                    }
+                    _ => crowd.all_tell(room, |text| say(room, text)),
                 }
-                quiet().await;
-                crowd.check(room, &[]);
+                self.settled().await;
+                crowd.check(room);
             }
         }
     }
 
-    fn seeds(&self) -> Range<u64> {
-        self.seed..self.seed + self.cases
+    fn seeds(&self) -> impl Iterator<Item = u64> {
+        let first = self.seed;
+        (0..self.cases).map(move |n| first.wrapping_add(n))
+    }
+
+    async fn connect(&self, user: usize) -> TestPeer {
+        let answer = self.server.request((self.request)(user)).await;
+        answer.unwrap_or_else(|response| panic!("user {user} is refused: {response:?}"))
     }
 
     /// A peer that has logged in and heard what is said to that.
-    pub(super) async fn log_in(&self, user: usize) -> TestPeer {
-        let mut peer = self.server.connect(&self.path).await;
-        let login = (self.login)(user);
-        if !login.is_empty() {
-            peer.send(login);
+    pub(super) async fn log_in(&self, user: usize, seed: u64) -> TestPeer {
+        let mut peer = self.connect(user).await;
+        if let Some(login) = &self.login {
+            peer.send(login(user));
         }
-        quiet().await;
+        self.settled().await;
         let heard = all(&mut peer);
         let open = heard.iter().all(|it| matches!(it, Heard::Message(_)));
-        assert!(open, "user {user} cannot log in: {heard:?}");
+        assert!(open, "seed {seed}: user {user} cannot log in: {heard:?}");
         peer
+    }
+
+    /// Waits until nothing more happens.
+    pub(super) async fn settled(&self) {
+        // Panics if the clock is not paused: then nothing here would be known.
+        tokio::time::advance(Duration::ZERO).await;
+        tokio::time::sleep(self.settle).await;
+    }
+
+    pub(super) fn settling(&self) -> Duration {
+        self.settle
     }
 }
 
 impl fmt::Debug for Properties<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Properties")
-            .field("path", &self.path)
             .field("cases", &self.cases)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }
 }
 
-/// Waits until nothing more happens.
-async fn quiet() {
-    // Panics if the clock is not paused: then nothing here would be known.
-    tokio::time::advance(Duration::ZERO).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+/// The message, or something like it that is none.
+fn changed(message: &Message, random: &mut fastrand::Rng) -> Message {
+    match random.u8(..8) {
+        0 => Message::binary(message.as_bytes().to_vec()),
+        1 => Message::binary(b"\0"[..].to_vec()),
+        2 => Message::text(String::new()),
+        3 => Message::text("x"),
+        4 => match message.as_text() {
+            Some(text) => Message::text(text.chars().take(text.len() / 2).collect::<String>()),
+            None => Message::binary(message.as_bytes()[..message.len() / 2].to_vec()),
+        },
+        _ => message.clone(),
+    }
 }
 
 /// All that has come by now.

@@ -63,9 +63,11 @@ impl Records {
     /// # Panics
     ///
     /// If there was more than one, or if it is not over.
+    #[track_caller]
     pub fn closed(&self) -> Closed {
-        assert_eq!(self.connected(), 1);
-        let [closed] = <[Closed; 1]>::try_from(self.all_closed()).unwrap();
+        assert_eq!(self.connected(), 1, "how many connections there were");
+        let closed = <[Closed; 1]>::try_from(self.all_closed());
+        let [closed] = closed.unwrap_or_else(|closed| panic!("it is not over: {closed:?}"));
         closed
     }
 }

@@ -3,14 +3,15 @@
 use std::{
     error::Error,
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
+    panic::Location,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
+use http::{Extensions, HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -18,9 +19,10 @@ use tower_service::Service;
 
 use super::{
     TestPeer,
+    peer::PATIENCE,
     socket::{Peer, Server},
 };
-use crate::upgrade::{PeerAddr, WebSocketLayer};
+use crate::upgrade::WebSocketLayer;
 
 /// An HTTP service with your endpoint in it, served to peers in memory.
 ///
@@ -48,8 +50,11 @@ use crate::upgrade::{PeerAddr, WebSocketLayer};
 /// ```
 #[derive(Clone)]
 pub struct TestServer {
-    serve: Arc<dyn Fn(Server, Option<PeerAddr>) + Send + Sync>,
+    serve: Arc<dyn Fn(Server, Extensions) -> Failed + Send + Sync>,
 }
+
+/// Why a connection that was not upgraded ended badly, if it did.
+type Failed = Arc<OnceLock<String>>;
 
 /// The body of a request, as hyper reads it.
 #[derive(Debug)]
@@ -66,13 +71,11 @@ impl TestServer {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let serve = move |socket, from| {
+        let serve = move |socket, extensions: Extensions| {
             let service = service.clone();
             let answer = service_fn(move |request: Request<Incoming>| {
                 let mut request = request.map(RequestBody);
-                if let Some(from) = from {
-                    request.extensions_mut().insert::<PeerAddr>(from);
-                }
+                request.extensions_mut().extend(extensions.clone());
                 let mut service = service.clone();
                 async move {
                     poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -82,10 +85,15 @@ impl TestServer {
             let connection = http1::Builder::new()
                 .serve_connection(TokioIo::new(socket), answer)
                 .with_upgrades();
+            let failed = Failed::default();
+            let failing = Arc::clone(&failed);
             tokio::spawn(async move {
-                // What a peer gets of an error is what the test looks at.
-                let _ = connection.await;
+                if let Err(error) = connection.await {
+                    let cause = error.source().map(|it| format!(": {it}")).unwrap_or_default();
+                    let _ = failing.set(format!("{error}{cause}"));
+                }
             });
+            failed
         };
         Self { serve: Arc::new(serve) }
     }
@@ -99,17 +107,21 @@ impl TestServer {
     ///
     /// # Panics
     ///
-    /// If the handshake is refused.
-    pub async fn connect(&self, path: &str) -> TestPeer {
+    /// If the handshake is refused, or not answered within a minute.
+    #[track_caller]
+    pub fn connect(&self, path: &str) -> impl Future<Output = TestPeer> + Send + '_ {
+        let at = Location::caller();
         let request = handshake(path).body(()).expect("a path");
-        match self.request(request).await {
-            Ok(peer) => peer,
-            Err(response) => panic!("the handshake was refused: {response:?}"),
+        async move {
+            match self.answer(request, at).await {
+                Ok(peer) => peer,
+                Err(response) => panic!("{at}: the handshake was refused: {response:?}"),
+            }
         }
     }
 
-    /// Sends `request` on a connection of its own. A [`PeerAddr`] among its extensions is the
-    /// address the server sees.
+    /// Sends `request` on a connection of its own. The server sees its extensions: a
+    /// [`PeerAddr`](crate::PeerAddr) says where it comes from.
     ///
     /// # Errors
     ///
@@ -117,21 +129,36 @@ impl TestServer {
     ///
     /// # Panics
     ///
-    /// If the server answers with something that is not HTTP, or not at all.
-    pub async fn request(&self, request: Request<()>) -> Result<TestPeer, Response<Bytes>> {
+    /// If the server answers with something that is not HTTP, or not within a minute.
+    #[track_caller]
+    pub fn request(
+        &self,
+        request: Request<()>,
+    ) -> impl Future<Output = Result<TestPeer, Response<Bytes>>> + Send + '_ {
+        self.answer(request, Location::caller())
+    }
+
+    async fn answer(
+        &self,
+        request: Request<()>,
+        at: &'static Location<'static>,
+    ) -> Result<TestPeer, Response<Bytes>> {
         let socket = Peer::default();
-        (self.serve)(socket.server(), request.extensions().get().copied());
+        let failed = (self.serve)(socket.server(), request.extensions().clone());
         socket.send(head(&request));
-        let (response, taken) = poll_fn(|cx| {
-            socket.poll_heard(cx, |heard| {
-                let response = response(&heard.written);
-                assert!(response.is_some() || !heard.gone, "the server hung up without an answer");
-                response
+        let answer = poll_fn(|cx| {
+            socket.poll_heard(cx, |heard| match response(&heard.written) {
+                None if heard.gone => Some(None),
+                answer => answer.map(Some),
             })
-        })
-        .await;
+        });
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        let Ok(Some((response, taken))) = answer else {
+            let why = failed.get().map_or("nothing came", String::as_str);
+            panic!("{at}: the server did not answer: {why}");
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            Ok(TestPeer::new(socket, taken))
+            Ok(TestPeer::new(socket, response.map(drop), taken))
         } else {
             socket.hang_up();
             Err(response)

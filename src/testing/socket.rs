@@ -2,12 +2,13 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    fmt, io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire;
@@ -24,7 +25,7 @@ pub struct Server(Peer);
 #[derive(Debug, Default)]
 pub struct Socket {
     /// What the peer sent; each is one read at most.
-    incoming: VecDeque<Vec<u8>>,
+    incoming: VecDeque<Bytes>,
     ended: bool,
     pub broken: bool,
     /// The peer has closed its socket.
@@ -46,11 +47,20 @@ pub struct Socket {
     waiting: Vec<Waker>,
     /// The peer waits for something to be written.
     listening: Vec<Waker>,
+    reflex: Option<Reflex>,
 }
+
+/// Looks at all that was written, and says what the peer sends upon it.
+struct Reflex(Box<dyn AnswersBytes>);
+
+trait AnswersBytes: FnMut(&[u8]) -> Vec<u8> + Send {}
+
+impl<F: FnMut(&[u8]) -> Vec<u8> + Send> AnswersBytes for F {}
 
 impl Peer {
     pub fn socket(&self) -> MutexGuard<'_, Socket> {
-        self.0.lock().unwrap()
+        // A test that fails while it looks at the socket is to fail with its own words.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The other end.
@@ -68,7 +78,19 @@ impl Peer {
     }
 
     pub fn send(&self, bytes: impl Into<Vec<u8>>) {
-        self.change(|socket| socket.incoming.push_back(bytes.into()));
+        self.change(|socket| socket.receive(bytes.into()));
+    }
+
+    /// From now on, and for what is written already, `reflex` says what the peer sends at once.
+    pub fn set_reflex(&self, reflex: impl FnMut(&[u8]) -> Vec<u8> + Send + 'static) {
+        self.change(|socket| {
+            socket.reflex = Some(Reflex(Box::new(reflex)));
+            socket.react();
+        });
+    }
+
+    pub fn clear_reflex(&self) {
+        self.change(|socket| socket.reflex = None);
     }
 
     pub fn end(&self) {
@@ -92,17 +114,28 @@ impl Peer {
         self.change(|socket| socket.room = bytes.into());
     }
 
+    /// The socket takes so many bytes more, or less if it takes less already.
+    pub fn at_most(&self, bytes: usize) {
+        self.change(|socket| socket.room = Some(socket.room.map_or(bytes, |it| it.min(bytes))));
+    }
+
     pub fn piece(&self, bytes: impl Into<Option<usize>>) {
         self.change(|socket| socket.piece = bytes.into());
     }
 
-    /// The server does something that the peer may wait for.
+    /// The server does something that the peer may wait for, or answer.
     fn act<T>(&self, act: impl FnOnce(&mut Socket) -> T) -> T {
-        let (done, listening) = {
+        let (done, wakers) = {
             let mut socket = self.socket();
-            (act(&mut socket), std::mem::take(&mut socket.listening))
+            let sent = socket.incoming.len();
+            let done = act(&mut socket);
+            let mut wakers = std::mem::take(&mut socket.listening);
+            if socket.incoming.len() > sent {
+                wakers.append(&mut socket.waiting);
+            }
+            (done, wakers)
         };
-        listening.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
         done
     }
 
@@ -116,7 +149,7 @@ impl Peer {
         match heard(&mut socket) {
             Some(heard) => Poll::Ready(heard),
             None => {
-                socket.listening.push(cx.waker().clone());
+                keep(&mut socket.listening, cx);
                 Poll::Pending
             }
         }
@@ -124,7 +157,7 @@ impl Peer {
 
     /// Bytes the peer sent that the server has not read.
     pub fn unread(&self) -> usize {
-        self.socket().incoming.iter().map(Vec::len).sum()
+        self.socket().incoming.iter().map(Bytes::len).sum()
     }
 
     /// The frames on the wire: opcode and payload. The last may be cut short.
@@ -147,6 +180,20 @@ impl Peer {
 }
 
 impl Socket {
+    /// Nothing is sent behind the end, and an empty read would be one.
+    fn receive(&mut self, bytes: Vec<u8>) {
+        if !self.ended && !bytes.is_empty() {
+            self.incoming.push_back(bytes.into());
+        }
+    }
+
+    fn react(&mut self) {
+        if let Some(Reflex(reflex)) = &mut self.reflex {
+            let sent = reflex(&self.written);
+            self.receive(sent);
+        }
+    }
+
     fn take(&mut self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.writes += 1;
         if self.broken || self.deaf {
@@ -155,11 +202,12 @@ impl Socket {
         let most = self.room.unwrap_or(usize::MAX).min(self.piece.unwrap_or(usize::MAX));
         let taken = &bytes[..bytes.len().min(most)];
         if taken.is_empty() {
-            self.waiting.push(cx.waker().clone());
+            keep(&mut self.waiting, cx);
             return Poll::Pending;
         }
         self.room = self.room.map(|room| room - taken.len());
         self.written.extend_from_slice(taken);
+        self.react();
         Poll::Ready(Ok(taken.len()))
     }
 }
@@ -178,7 +226,7 @@ impl AsyncRead for Server {
             if socket.ended {
                 return Poll::Ready(Ok(()));
             }
-            socket.waiting.push(cx.waker().clone());
+            keep(&mut socket.waiting, cx);
             return Poll::Pending;
         };
         let rest = bytes.split_off(bytes.len().min(buf.remaining()));
@@ -211,8 +259,21 @@ impl AsyncWrite for Server {
     }
 }
 
+impl fmt::Debug for Reflex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reflex")
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.0.act(|socket| socket.gone = true);
+    }
+}
+
+/// Keeps the waker of `cx`, once.
+fn keep(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
+    if !wakers.iter().any(|it| it.will_wake(cx.waker())) {
+        wakers.push(cx.waker().clone());
     }
 }

@@ -3,6 +3,11 @@
 /// A frame as a client sends it, in one piece: `first` is its first byte, and the mask is all zeros,
 /// so that the payload can be read on the wire.
 pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    masked(first, [0; 4], payload)
+}
+
+/// The same with a mask (RFC 6455 §5.3).
+pub fn masked(first: u8, key: [u8; 4], payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut frame = vec![first];
     match payload.len() {
@@ -16,8 +21,8 @@ pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
             frame.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(payload);
+    frame.extend_from_slice(&key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 

@@ -133,6 +133,7 @@ fn it_relieves_again_once_it_was_below_the_mark() {
     assert!(!evicted(&small));
 }
 
+// holds: I3
 #[test]
 fn the_limit_is_never_passed_and_who_would_is_closed() {
     let budget = budget(1000);

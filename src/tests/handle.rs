@@ -156,6 +156,7 @@ async fn a_pushed_slice_of_a_buffer_does_not_hold_the_buffer() {
 }
 
 // covers: LG-01
+// holds: I6
 #[tokio::test(start_paused = true)]
 async fn a_handle_shows_its_id_and_its_peer_and_nothing_else() {
     let (connection, _) = connection();

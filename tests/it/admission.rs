@@ -65,6 +65,7 @@ async fn room_is_taken_for_as_long_as_the_connection_lives() {
 }
 
 // covers: HS-21
+// holds: I8
 #[tokio::test]
 async fn room_is_given_back_however_a_connection_ends() {
     let server = server(Admission::new().max_connections(THREE)).await;

@@ -50,6 +50,7 @@ async fn a_flood_of_refusals_is_one_record_a_second() {
 type Case = (&'static str, Vec<Vec<u8>>, &'static str, Option<u16>);
 
 // covers: LG-12
+// holds: I4
 #[tokio::test]
 async fn every_connection_has_one_beginning_one_end_and_one_story() {
     let server = Server::start(chat(&Rooms::new()).connection(

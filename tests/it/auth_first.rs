@@ -28,6 +28,7 @@ fn assert_untouched(server: &TestServer, name: &str) {
 }
 
 // covers: AU-01
+// holds: I1
 #[tokio::test(start_paused = true)]
 async fn a_first_message_that_is_not_credentials_ends_the_connection() {
     let cases = [
@@ -57,6 +58,7 @@ async fn a_first_message_that_is_not_credentials_ends_the_connection() {
 }
 
 // covers: AU-02
+// holds: I1
 #[tokio::test(start_paused = true)]
 async fn what_is_pipelined_behind_credentials_waits_for_the_verdict() {
     let server = TestServer::rooms(quiet()).await;
@@ -74,6 +76,7 @@ async fn what_is_pipelined_behind_credentials_waits_for_the_verdict() {
 }
 
 // covers: AU-02
+// holds: I1
 #[tokio::test(start_paused = true)]
 async fn what_is_pipelined_behind_wrong_credentials_is_never_looked_at() {
     let server = TestServer::rooms(quiet()).await;
@@ -118,6 +121,7 @@ async fn there_is_one_attempt_for_each_connection() {
 }
 
 // covers: AU-06
+// holds: I4
 #[tokio::test(start_paused = true)]
 async fn what_is_in_flight_when_the_server_closes_is_not_handled() {
     let server = TestServer::rooms(quiet()).await;
@@ -147,6 +151,7 @@ async fn what_is_in_flight_when_the_server_closes_is_not_handled() {
 }
 
 // covers: AU-07
+// holds: I1
 #[tokio::test(start_paused = true)]
 async fn a_verifier_that_fails_lets_nobody_in() {
     let cases = [

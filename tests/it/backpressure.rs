@@ -60,6 +60,7 @@ async fn turns() {
 }
 
 // covers: DL-01, DL-03
+// holds: I3, I7
 #[tokio::test(start_paused = true)]
 async fn a_member_that_never_reads_is_dropped_and_the_others_get_everything() {
     let clock = FrozenClock::new();

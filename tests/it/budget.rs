@@ -148,6 +148,7 @@ async fn a_message_under_way_is_charged_from_its_header_on() {
 
 /// Whatever ends it, a connection gives back its queue, its input and what it handles; and its
 /// handles, which the application keeps, hold nothing.
+// holds: I8
 #[tokio::test(start_paused = true)]
 async fn every_end_gives_everything_back() {
     type End = fn(&Connection, &mut Option<Peer>);

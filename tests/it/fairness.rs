@@ -145,6 +145,7 @@ async fn one_turn_of_a_connection_handles_a_bounded_number_of_messages() {
 }
 
 // covers: DL-03
+// holds: I7
 #[tokio::test]
 async fn a_stalled_member_does_not_delay_the_others() {
     /// The turns, usually, from a message to the last of the members that read.

@@ -49,6 +49,7 @@ async fn before_authentication_there_is_nothing_to_leave() {
 }
 
 // covers: RM-12
+// holds: I8
 #[tokio::test(start_paused = true)]
 async fn a_join_under_way_is_undone() {
     let server = server().await;

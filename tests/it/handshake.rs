@@ -63,6 +63,7 @@ async fn axum_takes_the_endpoint_as_a_layer_and_as_a_route() {
 }
 
 // covers: HS-01
+// holds: I1
 #[tokio::test]
 async fn a_refused_upgrade_yields_no_connection() {
     let server = HttpServer::start().await;

@@ -6,6 +6,7 @@ use super::{
 };
 
 // covers: RM-01
+// holds: I2
 #[tokio::test(start_paused = true)]
 async fn a_message_to_somebody_elses_room_reaches_nobody() {
     let server = TestServer::rooms(quiet()).await;

@@ -132,6 +132,7 @@ async fn a_fault_drops_call_stack_and_queue_at_once_and_jumps_ahead() {
 }
 
 // covers: AU-05, AU-06, MS-02
+// holds: I4
 #[tokio::test(start_paused = true)]
 async fn after_the_end_began_nothing_is_handed_to_the_stack() {
     let called = Arc::new(AtomicUsize::new(0));
@@ -169,6 +170,23 @@ async fn a_peers_close_is_answered_once_and_nothing_behind_it_is_handled() {
     let mut served = echo(quiet());
     served.send(frame(0x88, b"")).await;
     assert_eq!(served.peer.frames(), [(8, Vec::new())]);
+}
+
+// covers: FR-28, FR-30
+#[tokio::test(start_paused = true)]
+async fn what_has_come_behind_the_peers_close_does_not_reset_the_connection() {
+    for behind in [1, 100] {
+        let mut served = echo(quiet());
+        served.peer.send([text("a"), frame(0x88, b"\x03\xe8")].concat());
+        for _ in 0..behind {
+            served.peer.send(ping(b""));
+        }
+        served.settle().await;
+        assert_eq!((served.peer.close_code(), served.done), (Some(1000), true));
+        // A socket that is dropped with something unread is reset, and the answer is lost.
+        assert_eq!(served.peer.unread(), 0);
+        assert_eq!(served.records.closed().rule, "peer_closed");
+    }
 }
 
 // covers: FR-28, P2-07

@@ -34,6 +34,7 @@ fn one_frame_more_than_a_message_may_have_is_refused_at_its_first_byte() {
 }
 
 // covers: FR-02
+// holds: I3
 #[test]
 fn a_declared_length_is_judged_before_anything_is_buffered_for_it() {
     for (frame, passed, violation) in [

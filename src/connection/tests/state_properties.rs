@@ -72,6 +72,7 @@ fn config() -> impl Strategy<Value = ConnectionConfig> {
 
 proptest! {
     // covers: DL-04
+    // holds: I4
     #[test]
     fn stages_go_forward_and_the_first_reason_stays(
         config in config(),

@@ -297,6 +297,7 @@ fn every_shape_of_enum_is_read_as_by_serde_json() {
 }
 
 // covers: MS-18
+// holds: I6
 #[test]
 fn an_error_repeats_nothing_that_was_sent() {
     #[derive(Debug)]

@@ -162,6 +162,7 @@ fn a_connection_is_refused_more_rooms_than_it_may_be_in() {
 }
 
 // covers: RM-10
+// holds: I8
 #[test]
 fn churn_leaves_nothing_behind() {
     let rooms = Rooms::new();

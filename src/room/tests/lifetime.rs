@@ -38,6 +38,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 }
 
 // covers: RM-12
+// holds: I8
 #[test]
 fn a_connection_that_ends_leaves_all_of_its_rooms_once() {
     let rooms = Rooms::new();

@@ -203,6 +203,7 @@ fn a_request_id_is_cut_or_made() {
 }
 
 // covers: MS-18
+// holds: I6
 #[test]
 fn nothing_of_a_refused_message_is_in_the_error() {
     for text in [

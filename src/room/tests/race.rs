@@ -17,6 +17,7 @@ const CROWD: usize = 50;
 const ATTEMPTS: usize = 8;
 
 // covers: RM-13
+// holds: I2
 #[test]
 fn after_a_removal_nothing_goes_from_or_to_the_user() {
     let rooms: Rooms<Line> = quiet();
@@ -113,6 +114,7 @@ fn a_room_that_empties_while_others_join_is_never_two_rooms() {
     assert!(rooms.is_empty());
 }
 
+// holds: I2
 #[test]
 fn every_member_hears_a_room_in_one_order() {
     const LINES: usize = 2000;

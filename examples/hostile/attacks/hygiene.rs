@@ -1,0 +1,96 @@
+//! Refusals, paths, and whether the server is still there after all of this.
+
+use crate::{
+    catalogue::Attack,
+    run,
+    target::Target,
+    verdict::{Severity::*, Verdict, Weight, found, together},
+};
+
+use super::{each, each_answered, handshake::EVIL};
+
+pub(crate) const ATTACKS: &[Attack] = &[
+    Attack {
+        row: "P2-10",
+        severity: P2,
+        name: "the shape of refusals",
+        test: "every refusal has the same shape",
+        alone: false,
+        run: |target| Box::pin(refusals(target)),
+    },
+    Attack {
+        row: "P2-12",
+        severity: P2,
+        name: "paths that look like the endpoint's",
+        test: "only the exact path is the endpoints",
+        alone: false,
+        run: |target| Box::pin(paths(target)),
+    },
+    Attack {
+        row: "XX-01",
+        severity: P0,
+        name: "one peer takes the server down",
+        test: "a panic costs one connection",
+        alone: true,
+        run: |target| Box::pin(still_there(target)),
+    },
+];
+
+async fn refusals(target: &Target) -> Verdict {
+    let handshake = target.handshake();
+    let cases = [
+        ("no Connection", handshake.clone().set("Connection", &[])),
+        ("another site's Origin", handshake.clone().set("Origin", &[EVIL])),
+        ("PUT", handshake.clone().line(format!("PUT {} HTTP/1.1", target.path))),
+        ("version 8", handshake.set("Sec-WebSocket-Version", &["8"])),
+    ];
+    each(cases, async |(name, request)| {
+        let (head, _peer) = target.ask(&request).await?;
+        if matches!(head.status, 0 | 101) {
+            // Not refused, or not over HTTP: other rows.
+            return Ok(());
+        }
+        let is = |name: &str, value: &str| {
+            head.header(name).is_some_and(|it| it.to_ascii_lowercase().contains(value))
+        };
+        let upgrade = (head.status == 426).then_some("websocket".to_owned());
+        let shape = [
+            ("no Sec-WebSocket-Accept", head.header("sec-websocket-accept").is_none()),
+            ("Upgrade with 426 only", head.header("upgrade") == upgrade),
+            ("Connection: close", is("connection", "close")),
+            ("Cache-Control: no-store", is("cache-control", "no-store")),
+            (
+                "Content-Type: text/plain; charset=utf-8",
+                is("content-type", "text/plain; charset=utf-8"),
+            ),
+        ];
+        let missing: Vec<_> = shape.iter().filter(|(_, right)| !right).map(|it| it.0).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let came = format!("{head} that is not as expected");
+        found(Weight::Broken, format!("a handshake with {name}"), came, missing.join(", "))
+    })
+    .await
+}
+
+async fn paths(target: &Target) -> Verdict {
+    let Target { path, authority, .. } = target;
+    let others = [format!("{path}/"), format!("{path}%2f"), format!("/{path}")];
+    let others = others.map(|other| {
+        let request = target.handshake().line(format!("GET {other} HTTP/1.1"));
+        (format!("the path {other}"), request, 404)
+    });
+    let absolute = target.handshake().line(format!("GET http://{authority}{path} HTTP/1.1"));
+    together([
+        each_answered(target, others).await,
+        each_answered(target, [("its URL as the path", absolute, 101)]).await,
+    ])
+}
+
+async fn still_there(target: &Target) -> Verdict {
+    match run::probe(target).await {
+        Ok(()) => Ok(()),
+        Err(why) => found(Weight::Broken, "all of the above", why, "a chat among friends"),
+    }
+}
