@@ -57,23 +57,25 @@ fn peaceful() -> impl Strategy<Value = Operation> {
 
 fn anything() -> impl Strategy<Value = Operation> {
     let reason = prop_oneof![
-        Just(CloseReason::Normal),
-        Just(CloseReason::Forbidden),
-        Just(CloseReason::Lost),
+        3 => Just(CloseReason::Normal),
+        1 => Just(CloseReason::Forbidden),
+        1 => Just(CloseReason::Lost),
     ];
     prop_oneof![
         30 => peaceful(),
+        3 => Just(Operation::Room(Some(0))),
+        10 => (1000usize..3000).prop_map(Operation::Push),
         10 => (vec(hostile(), 1..40), 1usize..5000)
             .prop_map(|(sent, size)| Operation::Send(sent, size)),
         1 => Just(Operation::Plan(Outcome::Fails)),
         1 => Just(Operation::Plan(Outcome::Panics)),
-        1 => reason.prop_map(Operation::Close),
+        3 => reason.prop_map(Operation::Close),
         1 => prop_oneof![2 => Just(Operation::End), 1 => Just(Operation::BreakDown)],
     ]
 }
 
 /// Short times, and small bounds where a test needs them passed.
-fn config(outbound: usize) -> ConnectionConfig {
+pub(super) fn config(outbound: usize) -> ConnectionConfig {
     let millis = Duration::from_millis;
     ConnectionConfig::new()
         .ping_interval(millis(60))
@@ -114,14 +116,14 @@ impl Write for Log {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     // holds: I3, I4, I5, I6, I8
     // covers: FR-32, LG-12, DL-01, DL-04, AU-06
     #[test]
     fn a_connection_is_bounded_and_ends_once(operations in vec(anything(), 1..60)) {
         run(async {
-            let mut run = Run::new(config(48 * 1024));
+            let mut run = Run::new(config(8 * 1024));
             for operation in &operations {
                 run.apply(operation).await;
                 run.check();

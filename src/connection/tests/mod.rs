@@ -12,6 +12,7 @@ mod ending;
 mod faults;
 mod driver_properties;
 mod auth_properties;
+mod seeds;
 mod corners;
 mod output;
 mod scanner;

@@ -89,7 +89,7 @@ fn outbound_bound(config: &ConnectionConfig) -> usize {
     config.max_outbound_bytes + 37 * 1024
 }
 
-/// The largest message, and what one read may have brought with it.
+/// The largest message, in a buffer that grows, and what one read may have brought with it.
 fn input_bound(config: &ConnectionConfig) -> usize {
-    config.max_message_size + 16 * 1024
+    2 * config.max_message_size + 16 * 1024
 }

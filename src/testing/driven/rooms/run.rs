@@ -205,7 +205,7 @@ fn config() -> ConnectionConfig {
         .handler_timeout(Duration::MAX)
         .write_timeout(Duration::from_millis(100))
         .close_timeout(CLOSE)
-        .max_outbound_bytes(NonZeroUsize::new(8 * 1024).unwrap())
+        .max_outbound_bytes(NonZeroUsize::new(4 * 1024).unwrap())
 }
 
 const CLOSE: Duration = Duration::from_millis(50);
