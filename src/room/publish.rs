@@ -55,9 +55,9 @@ pub enum PublishError {
 /// What a publisher may do at once, and in all.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    /// Deliveries that a task has made since it last let others run. Queueing for ten thousand
-    /// members never waits, so that nothing else would stop one connection's handler from keeping a
-    /// worker thread busy.
+    /// Deliveries that a task has made since it last let others run; many bytes count as several.
+    /// Queueing for ten thousand members never waits, so that nothing else would stop one connection's
+    /// handler from keeping a worker thread busy.
     spent: AtomicUsize,
     /// The user's; the application itself has none.
     meter: Option<Meter>,
@@ -109,7 +109,7 @@ impl<R: 'static> Room<R> {
     /// [`PublishError::Encode`] if the message cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
         let published = self.publish(message)?;
-        self.seat.budget().spend(published.members).await;
+        self.seat.budget().spend(published).await;
         Ok(published)
     }
 
@@ -161,8 +161,10 @@ impl Budget {
         }
     }
 
-    /// Counts `deliveries`, and lets other tasks run when it is time.
-    pub(super) async fn spend(&self, deliveries: usize) {
+    /// Counts what was published, and lets other tasks run when it is time: also those that write it
+    /// out. What is published until then waits in every member's queue, whether it is slow or not.
+    pub(super) async fn spend(&self, published: Published) {
+        let deliveries = published.members.max(published.bytes.div_ceil(BYTES_PER_DELIVERY));
         let spent = self.spent.fetch_add(deliveries, Ordering::Relaxed).saturating_add(deliveries);
         if spent >= DELIVERIES_PER_TURN {
             self.spent.store(0, Ordering::Relaxed);
@@ -219,3 +221,6 @@ impl Error for PublishError {}
 
 /// The fastest path through a delivery takes about 100 ns: this is a few hundred microseconds.
 const DELIVERIES_PER_TURN: usize = 2048;
+
+/// So that a turn is over after 64 KiB, too: a sixteenth of the default bound of a queue.
+const BYTES_PER_DELIVERY: usize = 32;

@@ -218,7 +218,7 @@ impl<R: 'static> RoomRef<R> {
             Some(sink) => sink.record(event),
             None => TracingSink::shared().record(event),
         }
-        self.budget.spend(members).await;
+        self.budget.spend(published).await;
         Ok(published)
     }
 

@@ -159,6 +159,21 @@ fn a_publisher_lets_others_run_after_its_deliveries() {
     assert_eq!(yields, 3, "of 1,000 deliveries each, the third passes 2,048");
 }
 
+// covers: DL-03
+#[test]
+fn a_burst_of_large_messages_lets_the_members_write_in_between() {
+    let rooms = Rooms::new();
+    let mut speaker = Peer::new(&rooms, OpenRooms, "speaker");
+    speaker.join("r1").unwrap();
+    let pauses: Vec<_> = (0..6)
+        .map(|_| {
+            let large = super::Say::Tell(super::room("r1"), "x".repeat(40_000));
+            speaker.start(large).now_or_never().is_none()
+        })
+        .collect();
+    assert_eq!(pauses, [false, true, false, true, false, true], "after 64 KiB each");
+}
+
 #[test]
 fn an_idle_member_holds_no_permit_of_the_layers_beneath() {
     let rooms = Rooms::new();

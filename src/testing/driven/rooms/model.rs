@@ -145,8 +145,6 @@ impl Model {
                     self.publish((PEERS[at].0, room), &line);
                 }
                 Saying::Chat(..) => self.end(at, CloseReason::NotAMember.code()),
-                // It leaves when it has got everything, or nobody waits for that any longer.
-                Saying::Bye if self.peers[at].weak => return self.peers[at].said.clear(),
                 Saying::Bye => self.end(at, Some(CloseCode::NORMAL)),
             }
         }

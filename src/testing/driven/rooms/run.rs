@@ -62,6 +62,8 @@ impl Run {
                 self.peers[*at].served.peer.break_down();
                 self.model.cut(*at);
             }
+            // When something is heard that a slow peer has said is nobody's promise.
+            Operation::Slow(at, _) if !self.model.peers[*at].said.is_empty() => {}
             Operation::Slow(at, room) => {
                 self.peers[*at].served.peer.room(*room);
                 self.model.peers[*at].weak = true;
@@ -104,8 +106,7 @@ impl Run {
 
     fn say(&mut self, at: usize, saying: &Saying) {
         let expected = &self.model.peers[at];
-        // When a weak peer would be heard is nobody's promise; and what is said in one breath may be
-        // more than a queue takes.
+        // What is said in one breath may be more than a queue takes.
         if expected.weak || expected.said.len() == BREATH {
             return;
         }
