@@ -162,7 +162,7 @@ impl State {
                 Timer::Message => self.close(CloseReason::MessageTooSlow, now),
                 // Behind the rest of a message the pong cannot come; that has a deadline of its own.
                 Timer::Pong if self.partial_message.is_some() => {
-                    self.timers.start(Timer::Pong, now, self.config.pong_timeout);
+                    self.timers.set(Timer::Pong, self.timers.get(Timer::Message));
                 }
                 Timer::Pong => self.close(CloseReason::DeadPeer, now),
                 Timer::Idle => self.close(CloseReason::Idle, now),

@@ -131,7 +131,7 @@ impl Timers {
         stood_still
     }
 
-    fn get(&self, timer: Timer) -> Option<Instant> {
+    pub(crate) fn get(&self, timer: Timer) -> Option<Instant> {
         self.deadlines.get(timer as usize).copied().flatten()
     }
 }

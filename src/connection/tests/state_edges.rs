@@ -86,6 +86,21 @@ fn no_time_at_all_ends_in_the_turn_that_asks() {
     assert_eq!((run.state.phase(), run.rule()), (Phase::Done, Some("auth.timeout")));
 }
 
+// covers: P2-19
+#[test]
+fn no_time_for_a_pong_behind_half_a_message_is_the_messages_own_time() {
+    let config = ConnectionConfig::new()
+        .ping_interval(Duration::from_secs(1))
+        .pong_timeout(Duration::ZERO)
+        .message_timeout(Duration::from_secs(5));
+    let mut run = Run::with(config, true, 1.0);
+    let now = [Partial(Some(1)), Wait(1000), Ping, SENT, Late(0), Late(0)];
+    now.iter().for_each(|operation| run.apply(operation));
+    assert!(run.state.poll_timeout().is_some_and(|it| it > run.now), "spins");
+    run.apply(&Wait(4000));
+    assert_eq!(run.rule(), Some("message.time"));
+}
+
 #[test]
 fn the_first_ping_is_placed_by_the_spread() {
     for (spread, millis) in [(0.0, 0), (0.25, 7500), (1.0, 30_000), (-1.0, 0), (2.0, 30_000)] {
