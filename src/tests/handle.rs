@@ -3,32 +3,21 @@
 use std::thread;
 
 use super::*;
+use crate::testing::Records;
 
-#[derive(Default)]
-struct Records(Mutex<Vec<AuditEvent>>);
-
-impl AuditSink for Records {
-    fn record(&self, event: AuditEvent) {
-        self.0.lock().unwrap().push(event);
-    }
+/// The rule and the suppressed count of each refusal.
+fn refusals(records: &Records) -> Vec<(&'static str, u64)> {
+    let refusals = records.events().into_iter().filter_map(|event| match event {
+        AuditEvent::Refused(refusal) => Some((refusal.rule, refusal.suppressed)),
+        _ => None,
+    });
+    refusals.collect()
 }
 
-impl Records {
-    /// The rule and the suppressed count of each refusal.
-    fn refusals(&self) -> Vec<(&'static str, u64)> {
-        let events = self.0.lock().unwrap();
-        let refusals = events.iter().filter_map(|event| match event {
-            AuditEvent::Refused(refusal) => Some((refusal.rule, refusal.suppressed)),
-            _ => None,
-        });
-        refusals.collect()
-    }
-}
-
-fn connection() -> (Connection, Arc<Records>) {
-    let records = Arc::new(Records::default());
+fn connection() -> (Connection, Records) {
+    let records = Records::new();
     let limits = OutboundLimits { bytes: 1 << 20, messages: 100 };
-    (Connection::new(None, limits, None, records.clone()), records)
+    (Connection::new(None, limits, None, Arc::new(records.clone())), records)
 }
 
 // covers: LG-11
@@ -40,29 +29,33 @@ async fn refusals_are_one_record_for_a_rule_and_second_with_a_count() {
         refuse("a");
     }
     refuse("b");
-    assert_eq!(records.refusals(), [("a", 0), ("b", 0)]);
+    assert_eq!(refusals(&records), [("a", 0), ("b", 0)]);
     tokio::time::advance(Duration::from_millis(999)).await;
     refuse("a");
-    assert_eq!(records.refusals().len(), 2);
+    assert_eq!(refusals(&records).len(), 2);
     tokio::time::advance(Duration::from_millis(1)).await;
     refuse("a");
     refuse("b");
-    assert_eq!(records.refusals()[2..], [("a", 1000), ("b", 0)]);
+    assert_eq!(refusals(&records)[2..], [("a", 1000), ("b", 0)]);
     tokio::time::advance(Duration::from_secs(3600)).await;
     refuse("a");
-    assert_eq!(records.refusals()[4..], [("a", 0)]);
+    assert_eq!(refusals(&records)[4..], [("a", 0)]);
 }
 
 // covers: LG-11
 #[tokio::test(start_paused = true)]
 async fn connections_do_not_thin_each_others_refusals() {
     let (one, records) = connection();
-    let other =
-        Connection::new(None, OutboundLimits { bytes: 1, messages: 1 }, None, records.clone());
+    let other = Connection::new(
+        None,
+        OutboundLimits { bytes: 1, messages: 1 },
+        None,
+        Arc::new(records.clone()),
+    );
     one.refuse("layer", "a", None, None);
     one.clone().refuse("layer", "a", None, None);
     other.refuse("layer", "a", None, None);
-    assert_eq!(records.refusals().len(), 2, "a clone is the same connection");
+    assert_eq!(refusals(&records).len(), 2, "a clone is the same connection");
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +99,7 @@ async fn authentication_is_signalled_with_the_sessions_end_and_recorded() {
     // An identity never changes.
     connection.authenticated("mallory", None);
     assert_eq!(connection.user_id().map(|it| &**it), Some("alice"));
-    let events = records.0.lock().unwrap();
+    let events = records.events();
     let users = events.iter().filter_map(|event| match event {
         AuditEvent::Authenticated { user, .. } => Some(&**user),
         _ => None,

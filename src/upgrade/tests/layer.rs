@@ -1,7 +1,7 @@
 use std::{
     convert::Infallible,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,7 +15,8 @@ use tower_layer::Layer;
 
 use super::{handshake, handshake_with};
 use crate::{
-    audit::{AuditEvent, AuditSink},
+    audit::AuditEvent,
+    testing::Records,
     upgrade::{
         PeerAddr, ResponseBody, UpgradeRejection, UpgradeRejectionKind, WebSocketLayer,
         serve::{Accepted, Endpoint, Settings},
@@ -29,15 +30,6 @@ struct Counter(AtomicUsize);
 impl Endpoint for Counter {
     fn serve(&self, _: Accepted, _: &Settings) {
         self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[derive(Default)]
-struct Records(Mutex<Vec<AuditEvent>>);
-
-impl AuditSink for Records {
-    fn record(&self, event: AuditEvent) {
-        self.0.lock().unwrap().push(event);
     }
 }
 
@@ -145,9 +137,9 @@ async fn a_server_that_cannot_upgrade_is_told_so() {
 // covers: HS-01, HS-04, P2-10
 #[tokio::test]
 async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
-    let records = Arc::new(Records::default());
+    let records = Records::new();
     let (layer, endpoint) = layer();
-    let layer = layer.audit(Arc::<Records>::clone(&records));
+    let layer = layer.audit(records.clone());
     let mut request = offered(handshake_with("Origin", &["https://evil.example"]));
     request.extensions_mut().insert(PeerAddr("[::ffff:192.0.2.1]:5".parse().unwrap()));
     let response = send(&layer, request).await;
@@ -163,7 +155,7 @@ async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
     assert_eq!(text(response).await, "origin not allowed\n");
     assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
 
-    let records = records.0.lock().unwrap();
+    let records = records.events();
     let [AuditEvent::UpgradeRefused { peer, rule, status, suppressed: 0 }] = &records[..] else {
         panic!("{records:?}");
     };
@@ -174,18 +166,18 @@ async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
 // covers: LG-11
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_refused_handshakes_is_a_hundred_records_a_second_and_a_count() {
-    let records = Arc::new(Records::default());
+    let records = Records::new();
     let (layer, _) = layer();
-    let layer = layer.audit(Arc::<Records>::clone(&records));
+    let layer = layer.audit(records.clone());
     let refused = || offered(handshake_with("Origin", &["https://evil.example"]));
     for _ in 0..10_000 {
         assert_eq!(send(&layer, refused()).await.status(), StatusCode::FORBIDDEN);
     }
-    assert_eq!(records.0.lock().unwrap().len(), 100);
+    assert_eq!(records.events().len(), 100);
     tokio::time::advance(Duration::from_secs(1)).await;
     // Clones are the same endpoint.
     send(&layer.clone(), refused()).await;
-    let records = records.0.lock().unwrap();
+    let records = records.events();
     let Some(AuditEvent::UpgradeRefused { suppressed: 9_900, .. }) = records.last() else {
         panic!("{:?}", records.last());
     };
@@ -194,9 +186,9 @@ async fn a_flood_of_refused_handshakes_is_a_hundred_records_a_second_and_a_count
 // covers: P2-10
 #[tokio::test]
 async fn the_leaf_answers_what_is_no_attempt() {
-    let records = Arc::new(Records::default());
+    let records = Records::new();
     let (layer, _) = layer();
-    let leaf = layer.path("/ws").audit(Arc::<Records>::clone(&records)).into_service();
+    let leaf = layer.path("/ws").audit(records.clone()).into_service();
     let plain = |target| Request::get(target).header("Host", "app.example").body(()).unwrap();
 
     let response = leaf.clone().oneshot(plain("/ws")).await.unwrap();
@@ -208,7 +200,7 @@ async fn the_leaf_answers_what_is_no_attempt() {
     let response = leaf.clone().oneshot(plain("/ws/")).await.unwrap();
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     assert!(!response.headers().contains_key(header::UPGRADE));
-    assert!(records.0.lock().unwrap().is_empty(), "nobody tried anything");
+    assert!(records.events().is_empty(), "nobody tried anything");
 }
 
 // covers: P2-10
