@@ -27,7 +27,8 @@ pub(crate) struct Engine<Io> {
     config: WebSocketConfig,
     /// Reading ended, in whatever way.
     ended: bool,
-    /// What a former context had not written yet.
+    /// What a former context had not written yet. Nothing is read any more then, so that only
+    /// `poll_flush` writes, and this first.
     left: Bytes,
     /// Messages and control frames the context has returned, as the scanner counts them.
     returned: u32,
@@ -79,7 +80,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
                     }
                 }
             }
-            match self.context.read(&mut lend(&mut self.wire, &mut self.left, cx)) {
+            match self.context.read(&mut Lent { wire: &mut self.wire, cx }) {
                 Ok(message) => {
                     self.returned = self.returned.wrapping_add(1);
                     self.grown |= message.len() > KEPT;
@@ -137,7 +138,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
         cx: &mut Context<'_>,
     ) -> Result<(), Error> {
         self.count(size);
-        match self.context.write(&mut lend(&mut self.wire, &mut self.left, cx), message) {
+        match self.context.write(&mut Lent { wire: &mut self.wire, cx }, message) {
             // It is in the buffer; a pong that was due before it is not with the socket yet.
             Err(error) if would_block(&error) => Ok(()),
             sent => sent,
@@ -146,7 +147,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
 
     /// Writes everything out.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.context.flush(&mut lend(&mut self.wire, &mut self.left, cx)) {
+        while !self.left.is_empty() {
+            match ready!(Pin::new(&mut self.wire).poll_write(cx, &self.left))? {
+                0 => return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
+                written => self.left.advance(written),
+            }
+        }
+        match self.context.flush(&mut Lent { wire: &mut self.wire, cx }) {
             Err(error) if would_block(&error) => Poll::Pending,
             Ok(()) => {
                 self.buffered = 0;
@@ -177,29 +184,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
 /// The socket, as tungstenite wants it: what is not ready is an error of its own kind.
 struct Lent<'a, 'cx, Io> {
     wire: &'a mut Wire<Io>,
-    /// Goes before anything else that is written.
-    left: &'a mut Bytes,
     cx: &'a mut Context<'cx>,
-}
-
-fn lend<'a, 'cx, Io>(
-    wire: &'a mut Wire<Io>,
-    left: &'a mut Bytes,
-    cx: &'a mut Context<'cx>,
-) -> Lent<'a, 'cx, Io> {
-    Lent { wire, left, cx }
-}
-
-impl<Io: AsyncWrite + Unpin> Lent<'_, '_, Io> {
-    fn write_left(&mut self) -> io::Result<()> {
-        while !self.left.is_empty() {
-            match or_would_block(Pin::new(&mut *self.wire).poll_write(self.cx, self.left))? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => self.left.advance(written),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl<Io: AsyncRead + Unpin> io::Read for Lent<'_, '_, Io> {
@@ -212,12 +197,10 @@ impl<Io: AsyncRead + Unpin> io::Read for Lent<'_, '_, Io> {
 
 impl<Io: AsyncWrite + Unpin> io::Write for Lent<'_, '_, Io> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_left()?;
         or_would_block(Pin::new(&mut *self.wire).poll_write(self.cx, bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.write_left()?;
         or_would_block(Pin::new(&mut *self.wire).poll_flush(self.cx))
     }
 }

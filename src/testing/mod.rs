@@ -95,13 +95,12 @@ mod assertions;
 mod properties;
 mod crowd;
 mod fuzzing;
+mod records;
 mod invariant;
 
 #[doc(hidden)]
 pub mod wire;
 #[doc(hidden)]
 pub mod socket;
-#[doc(hidden)]
-pub mod records;
 #[doc(hidden)]
 pub mod driven;
