@@ -48,7 +48,7 @@ pub enum Verdict {
 pub const PEERS: [(&str, &str); 5] =
     [("a", "alice"), ("a", "alice"), ("a", "bob"), ("b", "alice"), ("b", "carol")];
 
-/// The policy lets everybody into the first two, takes its time about [`ASK`], and says no to [`NO`].
+/// The policy lets everybody into the first two, takes its time about the third, and says no to the last.
 pub const ROOMS: [&str; 4] = ["r0", "r1", "ask", "no"];
 
 pub(super) const ASK: usize = 2;
