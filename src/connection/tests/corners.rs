@@ -161,3 +161,16 @@ async fn a_ping_may_be_longer_than_a_message() {
     served.send(text("ab")).await;
     assert_eq!(served.peer.close_code(), Some(1009));
 }
+
+// covers: DL-12
+// holds: I3
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_charged_until_it_is_handled_and_no_longer() {
+    let mut served = echo(quiet());
+    let message = text(&"x".repeat(60_000));
+    let (half, rest) = message.split_at(40_000);
+    served.send(half).await;
+    assert!(served.budget.used() >= 40_000, "{}", served.budget.used());
+    served.send(rest).await;
+    assert_eq!((served.peer.texts().len(), served.budget.used()), (1, 0));
+}
