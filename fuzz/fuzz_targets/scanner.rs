@@ -5,20 +5,14 @@
 
 #![no_main]
 
-use std::{
-    collections::VecDeque,
-    io::{self, Read, Write},
-};
-
 use libfuzzer_sys::fuzz_target;
-use tokio_tungstenite::tungstenite::{
-    Error, Message, WebSocket,
-    protocol::{Role, WebSocketConfig},
-};
-use tower_websocket::internal::{
-    FrameScanner,
-    ProtocolViolation::{ControlTooLong, NonMinimalLength},
-    ScannerLimits, Violation,
+use tower_websocket::{
+    internal::{
+        FrameScanner,
+        ProtocolViolation::{ControlTooLong, NonMinimalLength},
+        ScannerLimits, Violation,
+    },
+    testing::driven::decoder::{End, Refusal, chunks, decode},
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -50,9 +44,9 @@ fuzz_target!(|input: &[u8]| {
     assert!(bare.starts_with(&behind));
     match behind_end {
         // What is wrong with a payload is for the decoder to find.
-        End::Utf8 => assert_eq!(bare_end, behind_end),
+        End::Refused(Refusal::Utf8) => assert_eq!(bare_end, behind_end),
         End::Closed | End::Waiting => {}
-        End::Capacity | End::Protocol => panic!("handed on: {behind_end:?}"),
+        End::Refused(_) => panic!("handed on: {behind_end:?}"),
     }
     match scanner.violation() {
         None => {
@@ -111,74 +105,4 @@ fn justified(violation: Violation, end: End, limits: &ScannerLimits) -> bool {
         Violation::TooLarge { limit, .. } => (limit as usize) < limits.max_message,
         _ => true,
     }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
-    Capacity,
-    Closed,
-    Protocol,
-    Utf8,
-    Waiting,
-}
-
-/// What tungstenite makes of `bytes`, up to its first error.
-fn decode(bytes: &[u8], cuts: &[usize], limits: &ScannerLimits) -> (Vec<Message>, End) {
-    // As the connection does: a ping may be longer than a message may be.
-    let max_frame = limits.max_message.max(125);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4096)
-        .max_message_size(Some(limits.max_message))
-        .max_frame_size(Some(max_frame));
-    let wire = Wire(chunks(bytes, cuts).map(<[u8]>::to_vec).collect());
-    let mut socket = WebSocket::from_raw_socket(wire, Role::Server, Some(config));
-    let mut messages = Vec::new();
-    let end = loop {
-        match socket.read() {
-            Ok(message) => messages.push(message),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                break End::Waiting;
-            }
-            Err(Error::ConnectionClosed) => break End::Closed,
-            Err(Error::Capacity(_)) => break End::Capacity,
-            Err(Error::Protocol(_)) => break End::Protocol,
-            Err(Error::Utf8(_)) => break End::Utf8,
-            Err(error) => panic!("{error}"),
-        }
-    };
-    (messages, end)
-}
-
-/// A socket whose peer sends these chunks and then pauses, and takes all that is written.
-#[derive(Debug)]
-struct Wire(VecDeque<Vec<u8>>);
-
-impl Read for Wire {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut chunk = self.0.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
-        let rest = chunk.split_off(chunk.len().min(buffer.len()));
-        buffer[..chunk.len()].copy_from_slice(&chunk);
-        if !rest.is_empty() {
-            self.0.push_front(rest);
-        }
-        Ok(chunk.len())
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn chunks<'a>(mut bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
-    sizes.iter().cycle().map_while(move |size| {
-        let (chunk, rest) = bytes.split_at((*size).min(bytes.len()));
-        bytes = rest;
-        (!chunk.is_empty()).then_some(chunk)
-    })
 }

@@ -174,6 +174,6 @@ async fn what_was_read_is_charged_until_it_is_handled_and_no_longer() {
     served.send(rest).await;
     assert_eq!((served.peer.texts().len(), served.budget.used()), (1, 0));
     // Nor is what no handler sees.
-    served.send(frame(0x8a, &[0; 125]).repeat(40)).await;
+    served.send(frame(0x8a, [0; 125]).repeat(40)).await;
     assert_eq!((served.done, served.budget.used()), (false, 0));
 }

@@ -4,30 +4,26 @@
 //! scanner; what the decoder refuses, the two together must refuse; and what the scanner refuses,
 //! the decoder must refuse as well once that frame is complete, unless it is a [`Difference`].
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-    io::{self, Read, Write},
-};
+use std::{cell::RefCell, collections::BTreeMap};
 
 use proptest::{
     collection::vec,
     prelude::*,
     test_runner::{Config, TestRunner},
 };
-use tokio_tungstenite::tungstenite::{
-    Error, Message, WebSocket,
-    protocol::{Role, WebSocketConfig},
-};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     scanner::wire,
     scanner_streams::{Case, Frame, Tally, case, frames},
 };
-use crate::connection::scanner::{
-    FrameScanner,
-    ProtocolViolation::{ControlTooLong, NonMinimalLength},
-    ScannerLimits, Violation,
+use crate::{
+    connection::scanner::{
+        FrameScanner,
+        ProtocolViolation::{ControlTooLong, NonMinimalLength},
+        ScannerLimits, Violation,
+    },
+    testing::driven::decoder::{End, Refusal, chunks, decode},
 };
 
 /// What tungstenite accepts and the scanner refuses: the table in the scanner's module docs.
@@ -156,7 +152,9 @@ fn justify(
     // The longest header has 14 bytes.
     stream.resize(bytes.len() + 14, filler);
     let refused = Frame::parse(&stream[start..]).unwrap();
-    let payload = if refused.length > limits.max_message as u64 { 0 } else { refused.length };
+    // A control frame may be longer than a message.
+    let longest = limits.max_message.max(125) as u64;
+    let payload = if refused.length > longest { 0 } else { refused.length };
     let end_of_frame = start + refused.header + payload as usize;
     stream.truncate(start + refused.header);
     stream.resize(end_of_frame, 0);
@@ -238,80 +236,4 @@ fn assert_lawful(frames: &[Frame], limits: &ScannerLimits) -> Result<(), TestCas
         prop_assert!(tally.pings_and_pongs <= limits.control_burst);
     }
     Ok(())
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
-    Closed,
-    Refused(Refusal),
-    Waiting,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Refusal {
-    Capacity,
-    Protocol,
-    Utf8,
-}
-
-/// What tungstenite makes of `bytes`, up to its first error: reading on splices messages, and
-/// panics in debug builds.
-fn decode(bytes: &[u8], cuts: &[usize], limits: &ScannerLimits) -> (Vec<Message>, End) {
-    let limit = Some(limits.max_message);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4096)
-        .max_message_size(limit)
-        .max_frame_size(limit);
-    let wire = Wire(chunks(bytes, cuts).map(<[u8]>::to_vec).collect());
-    let mut socket = WebSocket::from_raw_socket(wire, Role::Server, Some(config));
-    let mut messages = Vec::new();
-    let end = loop {
-        match socket.read() {
-            Ok(message) => messages.push(message),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                break End::Waiting;
-            }
-            Err(Error::ConnectionClosed) => break End::Closed,
-            Err(Error::Capacity(_)) => break End::Refused(Refusal::Capacity),
-            Err(Error::Protocol(_)) => break End::Refused(Refusal::Protocol),
-            Err(Error::Utf8(_)) => break End::Refused(Refusal::Utf8),
-            Err(error) => panic!("{error}"),
-        }
-    };
-    (messages, end)
-}
-
-/// A socket whose peer sends these chunks and then pauses, and takes all that is written.
-#[derive(Debug)]
-struct Wire(VecDeque<Vec<u8>>);
-
-impl Read for Wire {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut chunk = self.0.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
-        let size = chunk.len().min(buffer.len());
-        let rest = chunk.split_off(size);
-        buffer[..size].copy_from_slice(&chunk);
-        if !rest.is_empty() {
-            self.0.push_front(rest);
-        }
-        Ok(size)
-    }
-}
-
-impl Write for Wire {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn chunks<'a>(mut bytes: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
-    sizes.iter().cycle().map_while(move |size| {
-        let (chunk, rest) = bytes.split_at((*size).min(bytes.len()));
-        bytes = rest;
-        (!chunk.is_empty()).then_some(chunk)
-    })
 }

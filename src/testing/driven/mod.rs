@@ -7,6 +7,7 @@
     reason = "only this repository's tests see it"
 )]
 
+pub mod decoder;
 pub mod served;
 pub mod operation;
 pub mod bytes;
