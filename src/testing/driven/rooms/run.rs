@@ -140,6 +140,8 @@ impl Run {
 
     async fn settle(&mut self) {
         for _ in 0..SETTLES {
+            // Who publishes much lets others run, and tokio wakes it when this task does, too.
+            tokio::task::yield_now().await;
             let mut turns = 0;
             for peer in &mut self.peers {
                 turns += peer.served.settle().await;
