@@ -1,7 +1,6 @@
 //! What a peer costs that reads slowly, or not at all.
 
 use std::{
-    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -333,49 +332,6 @@ async fn a_graceful_close_flushes_first_and_not_for_ever() {
     assert!(!closed.flushed);
     // Once for the queue and once for the close frame.
     assert_eq!(began.elapsed(), Duration::from_secs(10));
-}
-
-// covers: FR-03
-#[tokio::test(start_paused = true)]
-async fn a_ping_flood_is_over_at_the_control_budget() {
-    let clock = FrozenClock::new();
-    let (layer, _) = silent(quiet());
-    let server = Server::start(layer);
-    let mut peer = server.connect().await;
-    let sent = peer.flood(&frame(0x89, [b'p'; 125]).repeat(100), 6_000).await;
-    assert!(sent > 0);
-    drop(clock);
-    let closed = &server.audit.closed(1).await[0];
-    assert_eq!((closed.rule, closed.intended_code), ("frame.control", Some(1008)));
-    assert_eq!(closed.messages_out, 0);
-    // One hundred pongs, and the close frame.
-    assert!(closed.bytes_out < 101 * 127 + 64, "{closed:?}");
-    assert_eq!(server.audit.refusals().len(), 1);
-}
-
-// covers: FR-03
-#[tokio::test(start_paused = true)]
-async fn pongs_that_nobody_reads_stop_the_reading() {
-    let clock = FrozenClock::new();
-    let many = NonZeroU32::new(1_000_000_000).unwrap();
-    let (layer, _) = silent(quiet().control_frames(many, many));
-    let meter = Meter::new();
-    let server = Server::start_on(layer, {
-        let meter = Arc::clone(&meter);
-        move |stream| Arc::clone(&meter).on(stream)
-    });
-    let mut peer = server.connect().await;
-    let ping = frame(0x89, [b'p'; 125]);
-    let sent = peer.flood(&ping.repeat(100), 6_000).await;
-    assert!(sent < 78_000_000, "{sent}");
-    // The pongs of what was read fill the kernel's buffers and less than 128 KiB of ours.
-    let pongs = meter.bytes_read.load(Ordering::Relaxed) / ping.len() * 127;
-    let written = meter.bytes_written.load(Ordering::Relaxed);
-    assert!(pongs.saturating_sub(written) < 128 * 1024, "{meter:?}");
-    drop(clock);
-    let closed = &server.audit.closed(1).await[0];
-    assert_eq!((closed.rule, closed.intended_code), ("write.timeout", Some(1013)));
-    assert_eq!(closed.longest_stall, Duration::from_secs(10));
 }
 
 // covers: FR-30

@@ -24,6 +24,7 @@ mod slow_peer;
 mod support_slow;
 mod metered;
 mod backpressure;
+mod ping_flood;
 mod budget;
 mod fairness;
 mod rate_limit;
