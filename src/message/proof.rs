@@ -2,7 +2,7 @@
 //!
 //! None of these types has a public constructor. Each is made in one place, by the code that did the
 //! check: [`Anonymous`] by the driver, [`Authenticated`] by `require_auth.rs`,
-//! [`Member`](crate::Member) by `room/layer.rs`.
+//! [`Member`](crate::Member) by `room/layer.rs`. The test kit, a feature, can make them too.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
