@@ -39,11 +39,6 @@ pub async fn serve<Io, S>(
     connection::serve(io, connection, Arc::new(config), anonymous, stack, ()).await;
 }
 
-/// Bytes held for the peer of `connection`.
-pub fn held(connection: &Connection) -> usize {
-    connection.outbound().held()
-}
-
 /// What `policy` and the rules of the handshake say to `request`: the `Sec-WebSocket-Accept` to answer
 /// with, or nothing for what does not try to upgrade.
 ///
