@@ -129,11 +129,17 @@ impl TestConnection {
         let there = rooms.at(&RoomKey::new(user.tenant(), name.clone())).members();
         let already = there.iter().any(|it| it.connection.id() == self.connection.id());
         assert!(!already, "{:?} is in {name} already", user.id());
-        let asks = [Ask::Join(name.clone()), Ask::Within(name.clone())];
-        let (member, stack) = self.ask(rooms, user, role, asks).await;
+        let kept = Keep::default();
+        // What the layer lets through gives the proof; the layer keeps the membership.
+        let mut stack = RoomsLayer::new(rooms.clone(), As(role)).layer(kept.clone());
+        for ask in [Ask::Join(name.clone()), Ask::Within(name.clone())] {
+            // A refusal shows: the handler is not reached.
+            let _ = stack.call(self.inbound(ask, user.clone())).await;
+        }
         self.take();
         self.pushed.pop_back();
-        self.rooms.push((name, stack));
+        self.rooms.push((name, Box::new(stack)));
+        let member = kept.0.lock().unwrap().take();
         member.expect("the room refuses the user")
     }
 
@@ -162,29 +168,6 @@ impl TestConnection {
     pub fn close_reason(&mut self) -> Option<CloseReason> {
         self.take();
         self.closed.clone()
-    }
-
-    /// Asks the room layer; what it lets through gives the proof, and the layer keeps the membership.
-    async fn ask<U, Role, R>(
-        &self,
-        rooms: &Rooms<R>,
-        user: &Authenticated<U>,
-        role: Role,
-        asks: [Ask; 2],
-    ) -> (Option<Member<U, Role, R>>, Box<dyn Any + Send>)
-    where
-        U: Principal,
-        Role: Clone + Send + Sync + 'static,
-        R: From<RoomNotice> + Send + 'static,
-    {
-        let kept = Keep::default();
-        let mut stack = RoomsLayer::new(rooms.clone(), As(role)).layer(kept.clone());
-        for ask in asks {
-            // A refusal shows: the handler is not reached.
-            let _ = stack.call(self.inbound(ask, user.clone())).await;
-        }
-        let member = kept.0.lock().unwrap().take();
-        (member, Box::new(stack))
     }
 
     /// Takes what is queued, as the driver of a peer that reads at once does.
