@@ -15,7 +15,7 @@ use super::{
     content::{Content, Expected, shown},
     reflexes::Reflexes,
     socket::Peer,
-    wire::{masked, parse},
+    wire::{self, masked, parse},
 };
 use crate::message::Message;
 
@@ -83,12 +83,8 @@ impl TestPeer {
     /// Sends a message in so many frames; some are empty if it has fewer bytes.
     pub fn send_in_fragments(&self, content: impl Content, fragments: usize) {
         let message = content.message();
-        let (payload, fragments) = (message.as_bytes(), fragments.max(1));
-        for n in 0..fragments {
-            let cut = |n| payload.len() * n / fragments;
-            let first = if n == 0 { opcode(&message) } else { 0 };
-            let last = if n + 1 == fragments { 0x80 } else { 0 };
-            self.send_bytes(masked(first | last, MASK, &payload[cut(n)..cut(n + 1)]));
+        for frame in wire::fragments(opcode(&message), MASK, message.as_bytes(), fragments) {
+            self.send_bytes(frame);
         }
     }
 

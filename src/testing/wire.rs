@@ -26,6 +26,18 @@ pub fn masked(first: u8, key: [u8; 4], payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame
 }
 
+/// A message in so many frames, one at least; some are empty if it has fewer bytes.
+pub fn fragments(opcode: u8, key: [u8; 4], payload: &[u8], count: usize) -> Vec<Vec<u8>> {
+    let count = count.max(1);
+    let cut = |n: usize| payload.len() * n / count;
+    let fragment = |n: usize| {
+        let opcode = if n == 0 { opcode } else { 0 };
+        let last = if n + 1 == count { 0x80 } else { 0 };
+        masked(last | opcode, key, &payload[cut(n)..cut(n + 1)])
+    };
+    (0..count).map(fragment).collect()
+}
+
 /// The first of a server's frames in `bytes`, if it is there whole: its opcode, its payload, and what
 /// is behind it.
 ///

@@ -13,34 +13,22 @@ use tower_service::Service;
 use crate::{
     connection::ConnectionConfig,
     message::{Anonymous, DecodeLayer, Failure, Inbound, Reply},
-    testing::wire::frame,
+    testing::wire,
 };
 
 use super::served::Served;
 
-/// What reaches the handler when the peer sends `text` in fragments of so many bytes, and the wire cuts
-/// those into chunks of so many: what was decoded, or nothing.
-pub async fn decode(text: &str, fragment: usize, chunk: usize) -> Option<Value> {
+/// What reaches the handler when the peer sends `text` in so many fragments, and the wire cuts those
+/// into chunks of so many bytes: what was decoded, or nothing.
+pub async fn decode(text: &str, fragments: usize, chunk: usize) -> Option<Value> {
     let kept = Kept::default();
     let stack = DecodeLayer::<Value>::json().anonymous().layer(kept.clone());
     let mut served = Served::new(ConnectionConfig::new(), stack);
-    for bytes in fragments(text, fragment).chunks(chunk) {
+    for bytes in wire::fragments(1, [0; 4], text.as_bytes(), fragments).concat().chunks(chunk) {
         served.send(bytes).await;
     }
     drop(served);
     Arc::into_inner(kept.0)?.into_inner().ok()?
-}
-
-fn fragments(text: &str, size: usize) -> Vec<u8> {
-    let mut frames = Vec::new();
-    let mut pieces = text.as_bytes().chunks(size).peekable();
-    let mut opcode = 1;
-    while let Some(piece) = pieces.next() {
-        let last = if pieces.peek().is_none() { 0x80 } else { 0 };
-        frames.extend(frame(last | opcode, piece));
-        opcode = 0;
-    }
-    frames
 }
 
 /// Keeps what it was called with.
