@@ -19,6 +19,9 @@ use self::{
 
 #[path = "it/echo.rs"]
 mod echo;
+#[path = "../src/testing/wire.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the test kit's own, which is a feature")]
+mod wire;
 #[path = "it/slow_peer.rs"]
 #[allow(dead_code, reason = "shared with the other binary")]
 mod slow_peer;

@@ -34,6 +34,9 @@ use self::{
 mod echo;
 #[path = "it/metered.rs"]
 mod metered;
+#[path = "../src/testing/wire.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the test kit's own, which is a feature")]
+mod wire;
 #[path = "it/slow_peer.rs"]
 #[allow(dead_code, reason = "shared with the other binary")]
 mod slow_peer;

@@ -1,6 +1,9 @@
 //! The promises of the crate, over real sockets.
 #![cfg(test)]
 
+#[path = "../../src/testing/wire.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the test kit's own, which is a feature")]
+mod wire;
 mod support_http;
 mod support_client;
 mod support;

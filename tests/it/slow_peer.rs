@@ -9,6 +9,8 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use super::wire::frame;
+
 /// The client's end of a connection.
 pub(crate) struct Peer {
     stream: TcpStream,
@@ -164,26 +166,6 @@ impl Sending {
     pub(crate) async fn send_all(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).await.is_ok()
     }
-}
-
-/// A frame as a client sends it, masked with zeros.
-pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
-    let mut frame = vec![first];
-    match payload.len() {
-        short @ 0..126 => frame.push(0x80 | short as u8),
-        long @ 126..65_536 => {
-            frame.push(0xfe);
-            frame.extend((long as u16).to_be_bytes());
-        }
-        huge => {
-            frame.push(0xff);
-            frame.extend((huge as u64).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
 }
 
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {

@@ -8,7 +8,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::support_http::handshake;
+pub(crate) use super::wire::{frame, masked};
+use super::{support_http::handshake, wire};
 
 /// Either end of whatever carries a connection.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -102,8 +103,10 @@ impl TestClient {
     /// The next frame; `None` if the server hung up.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
-            if let Some((frame, length)) = parse(&self.read) {
-                self.read.drain(..length);
+            // A server's frames are neither masked nor in parts, nor is any bit of them reserved.
+            if let Some((opcode, payload, rest)) = wire::parse(&self.read) {
+                let frame = Frame { opcode, payload: payload.to_vec() };
+                self.read = rest.to_vec();
                 return Some(frame);
             }
             if !self.fill().await {
@@ -192,52 +195,6 @@ impl TestClient {
         }
         false
     }
-}
-
-/// The first frame in `bytes`, if it is there whole, and its length. A server's frames are neither
-/// masked nor in parts, nor is any bit of them reserved.
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
-    let (&[first, second], rest) = bytes.split_first_chunk()?;
-    assert_eq!(first & 0xf0, 0x80, "a fragment, or a reserved bit");
-    assert_eq!(second & 0x80, 0, "a masked frame");
-    let (length, rest) = match second {
-        126 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            (usize::from(u16::from_be_bytes(*length)), rest)
-        }
-        127 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            (usize::try_from(u64::from_be_bytes(*length)).unwrap(), rest)
-        }
-        length => (usize::from(length), rest),
-    };
-    let payload = rest.get(..length)?.to_vec();
-    Some((Frame { opcode: first & 0x0f, payload }, bytes.len() - rest.len() + length))
-}
-
-/// A frame as a client sends it: `first` is its first byte, and the mask leaves the payload as it is.
-pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    masked(first, [0; 4], payload)
-}
-
-/// The same with a mask of one's own.
-pub(crate) fn masked(first: u8, key: [u8; 4], payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | length as u8),
-        length @ 126..=0xffff => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&key);
-    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
 }
 
 /// A text message in one frame.
