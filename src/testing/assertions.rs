@@ -81,7 +81,7 @@ pub fn assert_push(connection: &mut TestConnection, expected: impl Content) {
 ///
 /// # Panics
 ///
-/// If one hears something else.
+/// If one hears something else, or if there are no peers, which would show nothing.
 #[track_caller]
 pub fn assert_broadcast<'a, P: Listener + 'a>(
     peers: impl IntoIterator<Item = &'a mut P>,
@@ -89,7 +89,9 @@ pub fn assert_broadcast<'a, P: Listener + 'a>(
 ) -> impl Future<Output = ()> {
     let (at, expected) = (Location::caller(), expected.expected());
     async move {
+        let mut count = 0;
         for (nth, peer) in peers.into_iter().enumerate() {
+            count += 1;
             let heard = peer.next_heard().await;
             let Some(Heard::Message(actual)) = &heard else {
                 panic!("{at}: peer {nth}: expected {}, not {heard:?}", expected.shown());
@@ -97,6 +99,7 @@ pub fn assert_broadcast<'a, P: Listener + 'a>(
             let (wanted, actual) = (expected.shown(), (expected.matches(actual), shown(actual)));
             assert!(actual.0, "{at}: peer {nth}: expected {wanted}, not {}", actual.1);
         }
+        assert!(count > 0, "{at}: there are no peers to hear {}", expected.shown());
     }
 }
 

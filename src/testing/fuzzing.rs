@@ -7,9 +7,9 @@ use crate::message::{Decode, Json, Message};
 /// Decodes `bytes` as a text message, as [`DecodeLayer::json`](crate::DecodeLayer::json) does, and
 /// returns what came of it; for a fuzz target, a property or a table of hostile inputs.
 ///
-/// What has to hold whatever the bytes are is checked here: nothing panics, the answer is the same the
-/// second time, and nothing is accepted that `serde_json` alone refuses. What has to hold for your
-/// type you assert of what is returned.
+/// What has to hold whatever the bytes are is checked here: nothing panics, what is accepted or refused
+/// once is so for the same reason the second time, and nothing is accepted that `serde_json` alone
+/// refuses. What has to hold for your type you assert of what is returned.
 ///
 /// # Panics
 ///
@@ -46,7 +46,7 @@ pub fn fuzz_message<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 ///
 /// # Panics
 ///
-/// If the codec panics, or answers differently the second time.
+/// If the codec panics, or if it accepts once what it refuses the second time, or for another reason.
 pub fn fuzz_message_with<T>(codec: &impl Decode<T>, bytes: &[u8]) -> Option<T> {
     // Text that is not UTF-8 is closed with 1007 before it gets anywhere.
     let message = match str::from_utf8(bytes) {

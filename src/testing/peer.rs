@@ -76,8 +76,7 @@ impl TestPeer {
 
     /// Sends a message in one frame.
     pub fn send(&self, content: impl Content) {
-        let message = content.message();
-        self.send_bytes(masked(0x80 | opcode(&message), MASK, message.as_bytes()));
+        self.send_bytes(in_one_frame(&content.message()));
     }
 
     /// Sends a message in so many frames; some are empty if it has fewer bytes.
@@ -90,9 +89,7 @@ impl TestPeer {
 
     /// Sends a message that arrives in pieces of so many bytes, frame header included.
     pub fn send_in_pieces(&self, content: impl Content, bytes: usize) {
-        let message = content.message();
-        let frame = masked(0x80 | opcode(&message), MASK, message.as_bytes());
-        for piece in frame.chunks(bytes.max(1)) {
+        for piece in in_one_frame(&content.message()).chunks(bytes.max(1)) {
             self.send_bytes(piece);
         }
     }
@@ -212,7 +209,8 @@ impl TestPeer {
         }
     }
 
-    /// Expects the server to say nothing for so long.
+    /// Expects the server to say nothing for so long. It says nothing to a peer that has
+    /// [stopped reading](Self::stop_reading), whatever it has to say.
     #[track_caller]
     pub fn assert_silent(&mut self, time: Duration) -> impl Future<Output = ()> + Send + '_ {
         let at = Location::caller();
@@ -307,6 +305,11 @@ impl fmt::Debug for Heard {
 
 fn said(heard: &Option<Heard>) -> String {
     heard.as_ref().map_or_else(|| "silence".into(), |heard| format!("{heard:?}"))
+}
+
+/// The message as a client writes it, in one frame.
+pub(super) fn in_one_frame(message: &Message) -> Vec<u8> {
+    masked(0x80 | opcode(message), MASK, message.as_bytes())
 }
 
 fn opcode(message: &Message) -> u8 {

@@ -108,7 +108,7 @@ impl<'a> Properties<'a> {
     }
 
     /// Where the random choices begin. The default is always the same; a failure names the seed that
-    /// repeats it in one case.
+    /// repeats it in one case, unless the cases before it have left something behind in the server.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

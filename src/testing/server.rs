@@ -18,8 +18,8 @@ use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
 use super::{
-    TestPeer,
-    peer::PATIENCE,
+    Content, TestPeer,
+    peer::{PATIENCE, in_one_frame},
     socket::{Peer, Server},
 };
 use crate::upgrade::WebSocketLayer;
@@ -111,9 +111,49 @@ impl TestServer {
     #[track_caller]
     pub fn connect(&self, path: &str) -> impl Future<Output = TestPeer> + Send + '_ {
         let at = Location::caller();
+        self.open(path, Vec::new(), at)
+    }
+
+    /// A peer that connects to `path` and sends a message in the same segment as the handshake: the
+    /// server has both before it has answered.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower::{layer::util::Identity, service_fn};
+    /// # use tower_websocket::{
+    /// #     Anonymous, CloseReason, Inbound, Message, Reply, WebSocketLayer, testing::TestServer,
+    /// # };
+    /// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, CloseReason> {
+    /// #     Ok(Reply::one(m.message))
+    /// # }
+    /// # let endpoint = WebSocketLayer::new(Identity::new(), service_fn(echo)).allow_anonymous();
+    /// let mut peer = TestServer::endpoint(endpoint).connect_sending("/", "hello").await;
+    /// peer.assert_push("hello").await;
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the handshake is refused, or not answered within a minute.
+    #[track_caller]
+    pub fn connect_sending(
+        &self,
+        path: &str,
+        content: impl Content,
+    ) -> impl Future<Output = TestPeer> + Send + '_ {
+        self.open(path, in_one_frame(&content.message()), Location::caller())
+    }
+
+    fn open(
+        &self,
+        path: &str,
+        early: Vec<u8>,
+        at: &'static Location<'static>,
+    ) -> impl Future<Output = TestPeer> + Send + '_ {
         let request = handshake(path).body(()).expect("a path");
         async move {
-            match self.answer(request, at).await {
+            match self.answer(request, early, at).await {
                 Ok(peer) => peer,
                 Err(response) => panic!("{at}: the handshake was refused: {response:?}"),
             }
@@ -135,17 +175,35 @@ impl TestServer {
         &self,
         request: Request<()>,
     ) -> impl Future<Output = Result<TestPeer, Response<Bytes>>> + Send + '_ {
-        self.answer(request, Location::caller())
+        self.answer(request, Vec::new(), Location::caller())
+    }
+
+    /// Sends `request` and, in the same segment, `early`: a body, frames before the 101, or anything
+    /// else that a peer may put behind its request without waiting for the answer.
+    ///
+    /// # Errors
+    ///
+    /// # Panics
+    ///
+    /// As [`request`](Self::request).
+    #[track_caller]
+    pub fn request_sending(
+        &self,
+        request: Request<()>,
+        early: impl Into<Vec<u8>>,
+    ) -> impl Future<Output = Result<TestPeer, Response<Bytes>>> + Send + '_ {
+        self.answer(request, early.into(), Location::caller())
     }
 
     async fn answer(
         &self,
         request: Request<()>,
+        early: Vec<u8>,
         at: &'static Location<'static>,
     ) -> Result<TestPeer, Response<Bytes>> {
         let socket = Peer::default();
         let failed = (self.serve)(socket.server(), request.extensions().clone());
-        socket.send(head(&request));
+        socket.send([head(&request), early].concat());
         let answer = poll_fn(|cx| {
             socket.poll_heard(cx, |heard| match response(&heard.written) {
                 None if heard.gone => Some(None),

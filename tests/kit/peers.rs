@@ -1,13 +1,15 @@
 //! Peers of a server in memory.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
 use tower::{layer::util::Identity, service_fn};
 use tower_websocket::{
     Anonymous, CloseCode, CloseReason, ConnectionConfig, Inbound, Message, PeerAddr, Reply,
     WebSocketLayer,
-    testing::{Heard, Records, RequestBody, TestServer, assert_broadcast, handshake},
+    testing::{
+        Heard, Records, RequestBody, TestPeer, TestServer, assert_broadcast, handshake, wire,
+    },
 };
 
 use super::{join, login, rooms, say};
@@ -82,6 +84,67 @@ async fn a_request_of_ones_own_is_refused_or_let_in() {
     let addr = "192.0.2.1:1".parse().unwrap();
     let request = handshake("/ws").extension(PeerAddr(addr)).body(()).unwrap();
     assert!(server.request(request).await.is_ok());
+}
+
+// covers: HS-20
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_the_segment_of_the_handshake_waits_for_the_101() {
+    let (endpoint, calls) = rooms();
+    let records = Records::new();
+    let server = TestServer::endpoint(endpoint.path("/ws").audit(records.clone()));
+    let mut ada = server.connect_sending("/ws", login("ada")).await;
+    ada.assert_push(json!({ "type": "auth_ok", "userId": "ada" })).await;
+    // It is the first message, whenever it came.
+    let mut early = server.connect_sending("/ws", join("r")).await;
+    early.assert_closed(CloseReason::AuthFailed).await;
+
+    let connected = records.connected();
+    let frames = [wire::frame(0x81, login("ada").to_string()), wire::frame(0x89, "alive?")];
+    for (header, value, status) in [
+        ("origin", "https://evil.example", 403),
+        ("sec-websocket-version", "8", 400),
+        ("content-length", "5", 400),
+    ] {
+        let request = handshake("/ws").header(header, value).body(()).unwrap();
+        let refused = server.request_sending(request, frames.concat()).await.unwrap_err();
+        assert_eq!(refused.status(), status, "{header}");
+    }
+    let nowhere = handshake("/elsewhere").body(()).unwrap();
+    let refused = server.request_sending(nowhere, frames.concat()).await.unwrap_err();
+    assert_eq!(refused.status(), 404);
+    assert_eq!((records.connected(), calls.load(Ordering::SeqCst)), (connected, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_sends_whatever_it_likes_with_its_handshake() {
+    let server = echo();
+    // Three frames, the last cut short, and the rest of it later.
+    let frames = [wire::frame(0x81, "one"), wire::frame(0x82, [2]), wire::frame(0x81, "three")];
+    let bytes = frames.concat();
+    let (now, later) = bytes.split_at(21);
+    let request = handshake("/").body(()).unwrap();
+    let mut peer = server.request_sending(request, now).await.unwrap();
+    peer.assert_push("one").await;
+    peer.assert_push(Message::binary(vec![2])).await;
+    peer.assert_silent(Duration::from_secs(5)).await;
+    peer.send_bytes(later);
+    peer.assert_push("three").await;
+    // Nothing at all is a plain handshake.
+    let request = handshake("/").body(()).unwrap();
+    let mut peer = server.request_sending(request, []).await.unwrap();
+    peer.assert_reply("hello", "hello").await;
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic = "the handshake was refused"]
+async fn a_refusal_is_named_whatever_was_sent_with_the_handshake() {
+    TestServer::endpoint(rooms().0.path("/ws")).connect_sending("/", "hello").await;
+}
+
+#[tokio::test]
+#[should_panic = "there are no peers to hear hello"]
+async fn a_broadcast_that_nobody_could_hear_shows_nothing() {
+    assert_broadcast::<TestPeer>([], Message::text("hello")).await;
 }
 
 /// Sends every message back.

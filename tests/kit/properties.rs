@@ -185,6 +185,8 @@ fn after(millis: u64, act: impl FnOnce() + Send + 'static) {
 
 #[tokio::test(start_paused = true)]
 async fn each_way_to_mix_up_rooms_is_found() {
+    // The disorder of one of them, the same each time.
+    fastrand::seed(0);
     for (mistake, found) in [
         (Mistake::Sticky, "not in room-1"),
         (Mistake::Late, "not in"),
