@@ -134,7 +134,7 @@ async fn a_server_on_the_defaults_of_a_library_withstands_little() {
     let first = report.split("\n\n").next().unwrap();
     for part in [
         "P0 AU-01 act before authenticating",
-        "  sent      44 bytes: 81a6000000007b2274797065223a226a6f696e",
+        "  sent      48 bytes: 81aa000000007b2274797065223a226a6f696e",
         "  came      \"{\\\"roomId\\\":",
         "  expected  close 4403",
         &format!("  again     hostile ws://{addr}/ws --auth-timeout 1000 "),

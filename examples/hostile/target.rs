@@ -36,7 +36,7 @@ pub(crate) struct Target {
     pub(crate) bounds: Bounds,
     pub(crate) traffic: Traffic,
     /// So that a second run meets nobody of the first.
-    run: String,
+    run: u32,
     names: AtomicU64,
     next_handshake: Mutex<Instant>,
 }
@@ -84,7 +84,7 @@ impl Target {
             limits: options.limits.clone(),
             bounds: options.bounds.clone(),
             traffic: Traffic::default(),
-            run: format!("h{:x}", fastrand::u32(..)),
+            run: fastrand::u32(..),
             names: AtomicU64::new(0),
             next_handshake: Mutex::new(Instant::now()),
         })
@@ -92,7 +92,7 @@ impl Target {
 
     /// A name that nobody has had: of a user, of a room, or to be found again in what comes back.
     pub(crate) fn name(&self) -> String {
-        format!("{}-{}", self.run, self.names.fetch_add(1, Ordering::Relaxed))
+        name(self.run, self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn patience(&self) -> Duration {
@@ -209,4 +209,25 @@ impl Traffic {
     }
 }
 
+/// All are of one length, so that a report counts the same bytes in every run.
+fn name(run: u32, nth: u64) -> String {
+    format!("h{run:08x}-{nth:05}")
+}
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn all_names_are_of_one_length_and_none_is_the_beginning_of_another() {
+        let runs = [0, 0xf, 0x10, 0x0fff_ffff, u32::MAX];
+        let all: Vec<_> =
+            runs.iter().flat_map(|run| [0, 9, 10, 99_999].map(|nth| name(*run, nth))).collect();
+        for (at, name) in all.iter().enumerate() {
+            assert_eq!(name.len(), all[0].len(), "{name}");
+            assert!(all.iter().skip(at + 1).all(|other| other != name), "{name}");
+        }
+    }
+}
