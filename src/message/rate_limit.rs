@@ -32,7 +32,8 @@ use crate::{
 /// closes with 1008 `rate limited`, or the peer gets a reply of yours, or it waits: the message is
 /// handed on, and nothing more is read until its cost is paid, so TCP slows the peer down.
 ///
-/// A message that costs more than the whole burst is always over the quota. With
+/// A message that costs nothing passes whatever the bucket holds: behind the decoder, a cost can tell
+/// messages apart. One that costs more than the whole burst is always over the quota. With
 /// [`PayloadBytes`] let the burst be at least the message limit.
 ///
 /// # Example
@@ -54,6 +55,21 @@ use crate::{
 ///     .reply_with(|| Message::text(r#"{"type":"error","code":"slow_down"}"#));
 /// # let _ = bytes;
 /// ```
+///
+/// # Example: what comes back after a reconnect is free
+///
+/// ```
+/// use tower_websocket::{Quota, RateLimitLayer, room::service::ClientMessage};
+///
+/// // Behind the decoder. Joins have a bound of their own: the number of rooms.
+/// let chats = RateLimitLayer::per_user(Quota::per_second(20).burst(40)).cost(
+///     |message: &ClientMessage| match message {
+///         ClientMessage::Join { .. } => 0,
+///         _ => 1,
+///     },
+/// );
+/// # let _ = chats;
+/// ```
 #[must_use]
 #[derive(Debug)]
 pub struct RateLimitLayer<K, C = OneEach, E = CloseOnExcess> {
@@ -66,7 +82,7 @@ pub struct RateLimitLayer<K, C = OneEach, E = CloseOnExcess> {
 
 /// What a message is charged.
 pub trait Cost<M> {
-    /// The charge for `message`; zero counts as one.
+    /// The charge for `message`. What costs zero passes, also when the bucket is empty.
     fn cost(&self, message: &M) -> u32;
 }
 
@@ -209,18 +225,14 @@ impl<S, K, C, E> RateLimit<S, K, C, E> {
         let meter = self
             .meter
             .get_or_insert_with(|| layer.table.meter(layer.key.key(inbound.proof(), connection)));
-        let cost = layer.cost.cost(&inbound.message);
-        let cost = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN);
+        let Some(cost) = NonZeroU32::new(layer.cost.cost(&inbound.message)) else {
+            return Ok(());
+        };
         let Measured::Exceeded(wait) = meter.take(cost) else {
             return Ok(());
         };
-        let limit = meter.burst().get();
-        connection.refuse(
-            "rate_limit",
-            "message.rate",
-            Some(cost.get().into()),
-            Some(limit.into()),
-        );
+        let (observed, limit) = (cost.get().into(), meter.limit().into());
+        connection.refuse("rate_limit", "message.rate", Some(observed), Some(limit));
         match (layer.excess.on_excess(), wait) {
             (Some(failure), _) => Err(failure),
             (None, Some(wait)) => {

@@ -31,12 +31,15 @@ use crate::{
 };
 
 /// So much in a time, and so much at once.
+///
+/// Zero is nothing, not "no limit": with a rate or a burst of zero, whatever costs anything is over
+/// the quota.
 #[must_use]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota {
-    rate: NonZeroU32,
+    rate: u32,
     per: Duration,
-    burst: NonZeroU32,
+    burst: u32,
 }
 
 /// Each connection has a bucket of its own.
@@ -66,11 +69,17 @@ pub trait RateKey<P>: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct RateKeyValue(u64);
 
-/// A bucket.
+/// A bucket, or a share of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Meter {
-    limiter: Arc<Limiter>,
-    burst: NonZeroU32,
+    bucket: Arc<Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    /// None where the quota is zero: governor has no bucket that stays empty.
+    limiter: Option<Limiter>,
+    burst: u32,
 }
 
 /// What a meter says of a message.
@@ -108,45 +117,51 @@ const FEW: usize = 1024;
 pub(crate) struct TokioClock;
 
 impl Quota {
-    /// `count` each second, and as many at once. Zero counts as one.
+    /// `count` each second, and as many at once.
     pub const fn per_second(count: u32) -> Self {
         Self::per(count, Duration::from_secs(1))
     }
 
-    /// `count` each minute, and as many at once. Zero counts as one.
+    /// `count` each minute, and as many at once.
     pub const fn per_minute(count: u32) -> Self {
         Self::per(count, Duration::from_secs(60))
     }
 
-    /// At most `count` at once: what may be used up in a moment after a pause. Zero counts as one.
+    /// At most `count` at once: what may be used up in a moment after a pause.
     pub const fn burst(mut self, count: u32) -> Self {
-        self.burst = at_least_one(count);
+        self.burst = count;
         self
     }
 
     const fn per(count: u32, per: Duration) -> Self {
-        let rate = at_least_one(count);
-        Self { rate, per, burst: rate }
+        Self { rate: count, per, burst: count }
     }
 
     fn meter(self) -> Meter {
-        let interval = (self.per / self.rate.get()).max(Duration::from_nanos(1));
+        let rates = NonZeroU32::new(self.rate).zip(NonZeroU32::new(self.burst));
+        let Some((rate, burst)) = rates else {
+            return Meter { bucket: Arc::new(Bucket { limiter: None, burst: 0 }) };
+        };
+        let interval = (self.per / rate.get()).max(Duration::from_nanos(1));
         // governor counts a whole burst in nanoseconds: one that takes a century never ends anyway.
         let longest = CENTURY.as_nanos() / interval.as_nanos();
-        let burst =
-            u32::try_from(longest).map_or(self.burst, |it| self.burst.min(at_least_one(it)));
+        let longest = u32::try_from(longest).ok().and_then(NonZeroU32::new);
+        let burst = longest.map_or(burst, |it| burst.min(it));
         let quota = governor::Quota::with_period(interval)
-            .unwrap_or(governor::Quota::per_second(self.rate))
+            .unwrap_or(governor::Quota::per_second(rate))
             .allow_burst(burst);
-        let limiter = RateLimiter::direct_with_clock(quota, TokioClock);
-        Meter { limiter: Arc::new(limiter), burst }
+        let limiter = Some(RateLimiter::direct_with_clock(quota, TokioClock));
+        Meter { bucket: Arc::new(Bucket { limiter, burst: burst.get() }) }
     }
 }
 
 impl Meter {
     /// Takes `cost` out of the bucket, or nothing.
     pub(crate) fn take(&self, cost: NonZeroU32) -> Measured {
-        match self.limiter.check_n(cost) {
+        let Some(limiter) = &self.bucket.limiter else {
+            return Measured::Exceeded(None);
+        };
+        match limiter.check_n(cost) {
             Ok(Ok(())) => Measured::Within,
             Ok(Err(not_until)) => {
                 Measured::Exceeded(Some(not_until.wait_time_from(TokioClock.now())))
@@ -155,13 +170,21 @@ impl Meter {
         }
     }
 
+    /// The most that can be taken at once; zero where the quota is.
+    pub(crate) fn limit(&self) -> u32 {
+        self.bucket.burst
+    }
+
+    /// The same for who charges at most a whole burst; one where the quota is zero, which is refused.
     pub(crate) fn burst(&self) -> NonZeroU32 {
-        self.burst
+        NonZeroU32::new(self.bucket.burst).unwrap_or(NonZeroU32::MIN)
     }
 
     /// Whether forgetting the bucket loses nothing: nobody uses it, and it is full.
     fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.limiter) == 1 && self.take(self.burst) == Measured::Within
+        let is_full =
+            || self.bucket.limiter.is_none() || self.take(self.burst()) == Measured::Within;
+        Arc::strong_count(&self.bucket) == 1 && is_full()
     }
 }
 
@@ -261,13 +284,6 @@ impl fmt::Debug for MeterTable {
     }
 }
 
-const fn at_least_one(count: u32) -> NonZeroU32 {
-    match NonZeroU32::new(count) {
-        Some(count) => count,
-        None => NonZeroU32::MIN,
-    }
-}
-
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 #[cfg(test)]
@@ -305,6 +321,23 @@ mod tests {
             for _ in 0..1_000 {
                 assert_eq!(meter.take(NonZeroU32::MIN), Measured::Within, "{quota:?}");
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_of_zero_is_nothing() {
+        for quota in [
+            Quota::per_second(0),
+            Quota::per_minute(0),
+            Quota::per_second(0).burst(5),
+            Quota::per_second(5).burst(0),
+        ] {
+            let meter = quota.meter();
+            assert_eq!(meter.limit(), 0, "{quota:?}");
+            for cost in [1, 5, u32::MAX].map(|it| NonZeroU32::new(it).unwrap()) {
+                assert_eq!(meter.take(cost), Measured::Exceeded(None), "{quota:?}");
+            }
+            assert!(meter.is_idle(), "an empty bucket that stays so need not be kept");
         }
     }
 

@@ -218,6 +218,43 @@ async fn a_message_that_costs_more_than_the_burst_is_refused_also_by_waiting() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_costs_nothing_passes_also_over_the_quota() {
+    let _clock = FrozenClock::new();
+    let paid = |message: &Message| u32::from(message.as_text() != Some("free"));
+    let limit = || RateLimitLayer::per_connection(Quota::per_minute(1)).cost(paid);
+    let closing = WebSocketLayer::new(limit(), service_fn(echo));
+    let waiting = WebSocketLayer::new(limit().wait(), service_fn(echo));
+    let nothing = RateLimitLayer::per_connection(Quota::per_minute(0)).cost(paid);
+    let nothing = WebSocketLayer::new(nothing, service_fn(echo));
+    for (layer, passes) in [(closing, 1), (waiting, 1), (nothing, 0)] {
+        let server = Server::start(layer.allow_anonymous().connection(quiet()));
+        let mut peer = server.connect().await;
+        for _ in 0..passes {
+            peer.text("paid").await;
+            assert_eq!(peer.message().await, "paid");
+        }
+        for _ in 0..100 {
+            peer.text("free").await;
+            assert_eq!(peer.message().await, "free");
+        }
+        assert!(server.audit.refusals().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_a_quota_of_zero_the_first_message_is_over_it() {
+    let _clock = FrozenClock::new();
+    for quota in [Quota::per_second(0), Quota::per_second(20).burst(0)] {
+        let server = echoing(RateLimitLayer::per_connection(quota));
+        let mut peer = server.connect().await;
+        peer.text("{}").await;
+        assert_rate_limited(&mut peer).await;
+        let refusals = server.audit.refusals();
+        assert_eq!((refusals[0].rule, refusals[0].limit), ("message.rate", Some(0)));
+    }
+}
+
 // covers: MS-21
 #[tokio::test(start_paused = true)]
 async fn addresses_of_one_subscriber_share_a_bucket() {
