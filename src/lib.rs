@@ -96,7 +96,7 @@
 //!
 //! | layer | lets through | default | what does not pass |
 //! |---|---|---|---|
-//! | `WebSocketLayer` | handshakes to the letter of RFC 6455, from pages of the same host | 10,000 connections, 256 per address (where `PeerAddr` tells it), 500 handshakes/s | 400, 403, 405, 421, 426, 429, 503 |
+//! | `WebSocketLayer` | handshakes to the letter of RFC 6455, from pages of the same host | 10,000 connections, 500 handshakes/s; 256 and 10/s per address (where `PeerAddr` tells it) | 400, 403, 405, 421, 426, 429, 503 |
 //! | frame limits | what RFC 6455 allows, in pieces of a sane size | 64 KiB a message (4 KiB for the first), 64 fragments, 50 control frames/s | 1002, 1007, 1008, 1009 |
 //! | `RateLimitLayer` | messages within a quota per connection, user or address | none: you say | 1008 `rate limited`, a reply of yours, or it waits |
 //! | `RequireAuthLayer` | everything after credentials that your `Authenticate` accepts | 5 s for the login | 4401 too late or expired, 4403 refused |
@@ -175,6 +175,7 @@ mod clock;
 mod close;
 mod handle;
 mod outbound;
+mod quota;
 
 #[doc(hidden)]
 pub mod internal;

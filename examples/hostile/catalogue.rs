@@ -63,9 +63,9 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("it is about the server's own code", &["AU-16", "FR-29", "P2-19", "P2-21"]),
     (
         "it takes more peers or addresses than one machine is good for",
-        &["AU-11", "MS-21", "RM-12", "RM-16"],
+        &["AU-11", "HS-30", "MS-21", "RM-12", "RM-16"],
     ),
-    ("HS-21 shows it, as far as it can be seen", &["HS-22"]),
+    ("HS-21 shows it, as far as it can be seen", &["HS-22", "HS-32"]),
     ("it needs HTTP/2", &["HS-24", "HS-25", "HS-27", "P2-13"]),
     ("it needs TLS or a proxy", &["HS-29"]),
     ("somebody would have to stop the server", &["HS-28"]),

@@ -307,7 +307,7 @@ where
         };
         if let Some(expires) = signals.authenticated {
             this.state.handle_authenticated(expires.map(Instant::into_std));
-            this.permit.authenticated();
+            this.permit.verdict();
         }
         if let Some(reason) = signals.close {
             this.state.close(reason, now);
@@ -320,6 +320,8 @@ where
     /// Drops everything that could act for the peer.
     fn abandon(self: Pin<&mut Self>) {
         let this = self.project();
+        // It waits for credentials no more, though its socket is heard out for a while.
+        this.permit.verdict();
         this.connection.outbound().close();
         this.output.discard(this.connection.outbound());
         this.engine.wire_mut().abandon();

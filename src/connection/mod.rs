@@ -43,12 +43,12 @@ mod tests;
 
 /// What a connection holds while it lives: a place under the caps on connections.
 pub(crate) trait Permit: Send + 'static {
-    /// The peer was authenticated.
-    fn authenticated(&mut self);
+    /// It is known whether the peer may stay: it was authenticated, or the connection is closing.
+    fn verdict(&mut self);
 }
 
 impl Permit for () {
-    fn authenticated(&mut self) {}
+    fn verdict(&mut self) {}
 }
 
 /// Serves one connection on `io` until it ends.

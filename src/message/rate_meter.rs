@@ -10,7 +10,6 @@ use std::{
     collections::{HashMap, hash_map::RandomState},
     fmt,
     hash::BuildHasher,
-    net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -28,6 +27,7 @@ use crate::{
     clock,
     handle::Connection,
     message::{Authenticated, Principal},
+    quota::Network,
 };
 
 /// So much in a time, and so much at once.
@@ -137,12 +137,22 @@ impl Quota {
         Self { rate: count, per, burst: count }
     }
 
+    /// How long one takes to be there again; for ever, if there are none.
+    pub(crate) fn interval(self) -> Duration {
+        self.per.checked_div(self.rate).map_or(Duration::MAX, |it| it.max(Duration::from_nanos(1)))
+    }
+
+    /// How many there are after a pause.
+    pub(crate) const fn at_once(self) -> u32 {
+        self.burst
+    }
+
     fn meter(self) -> Meter {
         let rates = NonZeroU32::new(self.rate).zip(NonZeroU32::new(self.burst));
         let Some((rate, burst)) = rates else {
             return Meter { bucket: Arc::new(Bucket { limiter: None, burst: 0 }) };
         };
-        let interval = (self.per / rate.get()).max(Duration::from_nanos(1));
+        let interval = self.interval();
         // governor counts a whole burst in nanoseconds: one that takes a century never ends anyway.
         let longest = CENTURY.as_nanos() / interval.as_nanos();
         let longest = u32::try_from(longest).ok().and_then(NonZeroU32::new);
@@ -255,18 +265,7 @@ impl<U: Principal> RateKey<Authenticated<U>> for PerUser {
 
 impl<P> RateKey<P> for PerAddress {
     fn key(&self, _: &P, connection: &Connection) -> Option<RateKeyValue> {
-        Some(RateKeyValue::of(connection.peer_addr().map(|peer| subscriber(peer.ip()))))
-    }
-}
-
-/// The address, without the part that a subscriber chooses freely.
-fn subscriber(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            std::net::Ipv6Addr::from(network).into()
-        }
+        Some(RateKeyValue::of(connection.peer_addr().map(|peer| Network::narrowest(peer.ip()))))
     }
 }
 
@@ -288,6 +287,8 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn entries(table: &MeterTable) -> usize {

@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    admission::ConnectionPermit,
+    gate::ConnectionPermit,
     serve::{Accepted, Endpoint, OnClose, Settings},
 };
 use crate::{
@@ -45,7 +45,7 @@ where
         let anonymous = settings.anonymous;
         if anonymous {
             // Nobody will authenticate: all that counts is the cap on connections.
-            permit.authenticated();
+            permit.verdict();
         }
         // Code of the application, on the server's task: if it panics, there is no answer and no
         // connection.
@@ -84,8 +84,8 @@ impl Drop for End {
 }
 
 impl Permit for ConnectionPermit {
-    fn authenticated(&mut self) {
-        Self::authenticated(self);
+    fn verdict(&mut self) {
+        Self::verdict(self);
     }
 }
 

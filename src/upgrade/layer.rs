@@ -18,9 +18,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    admission::{Admission, AdmittedRequest, Gate},
+    admission::Admission,
     body::ResponseBody,
     endpoint::StackEndpoint,
+    gate::{AdmittedRequest, Gate},
     origin::OriginPolicy,
     peer::PeerAddr,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
@@ -126,7 +127,7 @@ impl WebSocketLayer {
                 endpoint,
                 paths: Vec::new(),
                 origin: OriginPolicy::new(),
-                gate: Arc::new(Gate::new(Admission::new())),
+                gate: Arc::new(Gate::new(&Admission::new())),
                 refused: Arc::default(),
                 settings: Settings {
                     connection: Arc::default(),
@@ -159,7 +160,7 @@ impl WebSocketLayer {
 
     /// How many connections there may be. The defaults stand with [`Admission`].
     pub fn admission(mut self, admission: Admission) -> Self {
-        Arc::make_mut(&mut self.shared).gate = Arc::new(Gate::new(admission));
+        Arc::make_mut(&mut self.shared).gate = Arc::new(Gate::new(&admission));
         self
     }
 

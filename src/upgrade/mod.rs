@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | request | is it a handshake, to the letter of RFC 6455 §4.2.1, and without credentials in the URL? | 400, 405, 426 |
 //! | origin | whose page started it? [`OriginPolicy`] | 403, 421 |
-//! | admission | is there room, and is it not too fast? [`Admission`] | 429, 503 |
+//! | admission | is there room, also for this address, and is it not too fast? [`Admission`] | 429, 503 |
 //! | serve | 101, and one task for the connection | |
 //!
 //! An attempt is a request with an `Upgrade` header or any `Sec-WebSocket-*` header, or a `CONNECT`;
@@ -41,12 +41,14 @@ pub use self::{
     rejection::{UpgradeRejection, UpgradeRejectionKind},
     serve::{OnClose, OnConnect},
 };
+pub use crate::quota::{PeerSlot, PeerSlots};
 
 mod layer;
 mod request;
 mod authority;
 mod origin;
 mod admission;
+mod gate;
 mod peer;
 mod serve;
 mod endpoint;

@@ -4,7 +4,7 @@
 //! as [`PeerAddr`]; without it, limits per address do not apply and audit records name none.
 //! `X-Forwarded-For` and the like are never read: anybody can write them.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use http::Extensions;
 
@@ -42,27 +42,10 @@ use http::Extensions;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// What counts as one peer: an IPv4 address, or an IPv6 network of 64 bits, which is what one
-/// subscriber has (RFC 6177 §2).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct PeerKey(IpAddr);
-
 impl PeerAddr {
     /// The address in `extensions`, an IPv4 address as such even if it came in on an IPv6 socket.
     pub(super) fn read(extensions: &Extensions) -> Option<SocketAddr> {
         let Self(addr) = extensions.get()?;
         Some(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
-    }
-}
-
-impl PeerKey {
-    pub(super) fn of(addr: SocketAddr) -> Self {
-        Self(match addr.ip().to_canonical() {
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-            }
-            ip @ IpAddr::V4(_) => ip,
-        })
     }
 }

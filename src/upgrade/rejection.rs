@@ -61,12 +61,16 @@ pub enum UpgradeRejectionKind {
     QueryCredential,
     /// More handshakes per second than are allowed.
     TooFast,
+    /// More handshakes from the peer's address than one address may make.
+    TooFastFromPeer,
     /// The endpoint is full.
     TooManyConnections,
     /// The peer's address has as many connections as one address may have.
     TooManyFromPeer,
     /// Too many connections wait for their credentials.
     TooManyUnauthenticated,
+    /// Of those that wait for their credentials, the peer's address has as many as one may have.
+    TooManyUnauthenticatedFromPeer,
     /// `Upgrade` is not exactly `websocket`.
     Upgrade,
     /// Not an attempt at all, on a path where there is nothing else; only a leaf service answers
@@ -173,6 +177,9 @@ impl UpgradeRejectionKind {
                 (Status::BAD_REQUEST, "no credentials in the url\n", "handshake.query_credential")
             }
             Self::TooFast => (Status::TOO_MANY_REQUESTS, "too many handshakes\n", "admission.rate"),
+            Self::TooFastFromPeer => {
+                (Status::TOO_MANY_REQUESTS, "too many handshakes\n", "admission.peer_rate")
+            }
             Self::TooManyConnections => {
                 (Status::SERVICE_UNAVAILABLE, "no room\n", "admission.connections")
             }
@@ -183,6 +190,11 @@ impl UpgradeRejectionKind {
             Self::TooManyUnauthenticated => {
                 (Status::SERVICE_UNAVAILABLE, "no room\n", "admission.unauthenticated")
             }
+            Self::TooManyUnauthenticatedFromPeer => (
+                Status::TOO_MANY_REQUESTS,
+                "too many connections\n",
+                "admission.peer_unauthenticated",
+            ),
             Self::Upgrade => {
                 (Status::BAD_REQUEST, "upgrade: websocket expected\n", "handshake.upgrade")
             }

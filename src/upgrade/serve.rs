@@ -9,7 +9,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
-use super::admission::{AdmittedRequest, ConnectionPermit};
+use super::gate::{AdmittedRequest, ConnectionPermit};
 use crate::{
     audit::AuditSink, budget::MemoryBudget, connection::ConnectionConfig, handle::Connection,
 };

@@ -3,17 +3,26 @@
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
 };
 
 use axum::{
     extract::{ConnectInfo, Request},
     middleware,
 };
-use tower_websocket::{Admission, PeerAddr};
+use tower::service_fn;
+use tower_websocket::{
+    Admission, Authenticated, CloseReason, Inbound, Message, PeerAddr, Quota, Reply,
+    RequireAuthLayer, WebSocketLayer,
+};
 
-use super::support_http::{HttpServer, RawClient, handshake, handshake_with};
+use super::{
+    support::{Probe, User, Verifier, auth},
+    support_http::{HttpServer, RawClient, handshake, handshake_with},
+};
 
 const TEN: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+const FOUR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 const THREE: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
 async fn server(admission: Admission) -> HttpServer {
@@ -139,4 +148,51 @@ async fn handshakes_come_no_faster_than_allowed() {
     assert_eq!(statuses[..2], [101, 101]);
     assert!(statuses.contains(&429), "{statuses:?}");
     assert!(server.audit.refused().contains(&"admission.rate"));
+}
+
+// covers: HS-32
+#[tokio::test]
+async fn a_refused_login_makes_room_for_the_next_though_its_socket_is_still_heard_out() {
+    let server = HttpServer::start_endpoint(|| {
+        let messages = RequireAuthLayer::new(Verifier(Arc::new(Probe::default())));
+        let handler = service_fn(async |_: Inbound<Message, Authenticated<User>>| {
+            Ok::<_, CloseReason>(Reply::none())
+        });
+        let admission =
+            Admission::new().max_unauthenticated(NonZeroUsize::MIN).max_connections(FOUR);
+        WebSocketLayer::new(messages, handler).admission(admission)
+    })
+    .await;
+    let mut lingering = Vec::new();
+    for _ in 0..3 {
+        let (head, mut client) = server.send(handshake()).await;
+        assert_eq!(head.status, 101);
+        assert_eq!(server.send(handshake()).await.0.status, 503);
+        client.send(auth("bad:eve")).await;
+        // The verdict has been spoken; the socket is open until the peer hangs up.
+        assert_eq!(client.take(4).await[2..], 4403_u16.to_be_bytes());
+        lingering.push(client);
+    }
+    // They still count among all.
+    let _waiting = server.send(handshake()).await;
+    assert_eq!(server.send(handshake()).await.0.status, 503);
+    let refused = server.audit.refused();
+    assert_eq!(refused[..3], ["admission.unauthenticated"; 3]);
+    assert_eq!(refused[3..], ["admission.connections"]);
+}
+
+// covers: HS-30
+#[tokio::test]
+async fn an_address_that_opens_and_hangs_up_is_refused_until_it_slows_down() {
+    let quota = Quota::per_minute(1).burst(3);
+    let server = server(Admission::new().handshakes_per_peer(quota)).await;
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        let (head, client) = server.send(handshake()).await;
+        assert!(head.status == 101 || head.header("retry-after").is_some());
+        statuses.push(head.status);
+        drop(client);
+    }
+    assert_eq!(statuses, [101, 101, 101, 429, 429, 429]);
+    assert_eq!(server.audit.refused(), ["admission.peer_rate"; 3]);
 }

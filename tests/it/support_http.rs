@@ -91,6 +91,17 @@ impl HttpServer {
     ) -> Self {
         let audit = Arc::new(Recorder::default());
         let layer = configure(endpoint(Arc::<Recorder>::clone(&audit)).path("/ws"));
+        Self::serve(layer, audit).await
+    }
+
+    /// Another endpoint than an echo, on `/ws`.
+    pub(crate) async fn start_endpoint(endpoint: impl FnOnce() -> WebSocketLayer) -> Self {
+        let audit = Arc::new(Recorder::default());
+        let layer = endpoint().path("/ws").audit(Arc::<Recorder>::clone(&audit));
+        Self::serve(layer, audit).await
+    }
+
+    async fn serve(layer: WebSocketLayer, audit: Arc<Recorder>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, layer));

@@ -46,7 +46,7 @@ impl Drop for End {
 }
 
 impl Permit for Arc<()> {
-    fn authenticated(&mut self) {}
+    fn verdict(&mut self) {}
 }
 
 struct Woken(AtomicBool);

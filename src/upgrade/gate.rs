@@ -1,0 +1,208 @@
+//! Admit a connection only while there is room, and not too many at once.
+//!
+//! What is counted stands with [`Admission`]. The order: room, which costs nothing to look for; then the
+//! rate of the address, so that who is over its own share does not spend what all share; then the rate
+//! of all.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use governor::{Quota, RateLimiter, clock::Clock, middleware::NoOpMiddleware, state};
+use http::HeaderValue;
+
+use super::{admission::Admission, origin::TrustedRequest, rejection::UpgradeRejectionKind};
+use crate::quota::{AddressRate, Counts, Full, Limits, TooFast};
+
+/// A handshake for which there is room. The permit is the room.
+#[derive(Debug)]
+pub(super) struct AdmittedRequest {
+    /// The value of `Sec-WebSocket-Accept`.
+    pub(super) accept: HeaderValue,
+    pub(super) permit: ConnectionPermit,
+}
+
+/// The room one connection takes up. Its task owns it; dropping it is the only way to give it back.
+pub(crate) struct ConnectionPermit {
+    gate: Arc<Gate>,
+    /// The address whose share it is part of.
+    address: Option<IpAddr>,
+    unauthenticated: bool,
+}
+
+/// Counts the connections of one endpoint.
+pub(super) struct Gate {
+    connections: Limits,
+    unauthenticated: Limits,
+    /// Addresses have no shares: the operator has said that they tell nothing.
+    shared: bool,
+    rate: Rate,
+    rate_of_each: Option<AddressRate>,
+    /// One lock for all counts, so that they are checked and taken together. Held for a few
+    /// instructions, twice or three times in a connection's life.
+    open: Mutex<Open>,
+    told: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    connections: Counts,
+    unauthenticated: Counts,
+}
+
+impl Gate {
+    pub(super) fn new(limits: &Admission) -> Self {
+        let quota =
+            Quota::per_second(limits.handshakes_per_second).allow_burst(limits.handshake_burst);
+        let pool = |all: NonZeroUsize, each: Option<NonZeroUsize>| Limits {
+            all,
+            each: each.unwrap_or(NonZeroUsize::MAX),
+        };
+        let rate_of_each = limits
+            .each_of_handshakes()
+            .map(|it| AddressRate::new(it.interval(), it.at_once(), ADDRESSES));
+        Self {
+            connections: pool(limits.max_connections, limits.each_of_connections()),
+            unauthenticated: pool(limits.max_unauthenticated, limits.each_of_unauthenticated()),
+            shared: limits.each_of_connections().is_none() && rate_of_each.is_none(),
+            rate: Rate::direct_with_clock(quota, TokioClock),
+            rate_of_each,
+            open: Mutex::default(),
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes room for `request`, which came from `peer`.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        request: TrustedRequest,
+        peer: Option<SocketAddr>,
+    ) -> Result<AdmittedRequest, UpgradeRejectionKind> {
+        let address = peer.filter(|_| !self.shared).map(|it| it.ip());
+        if peer.is_none() {
+            self.tell_of_missing_addresses();
+        }
+        // First, so that who is refused for want of room does not slow down the others. A refusal
+        // after it drops the permit again.
+        let permit = self.take(address)?;
+        if let Some((rate, address)) = self.rate_of_each.as_ref().zip(address) {
+            rate.take(address, tokio::time::Instant::now())
+                .map_err(|TooFast| UpgradeRejectionKind::TooFastFromPeer)?;
+        }
+        self.rate.check().map_err(|_| UpgradeRejectionKind::TooFast)?;
+        Ok(AdmittedRequest { accept: request.accept, permit })
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+    ) -> Result<ConnectionPermit, UpgradeRejectionKind> {
+        let mut open = self.open();
+        open.connections.check(self.connections, address).map_err(|full| match full {
+            Full::Each => UpgradeRejectionKind::TooManyFromPeer,
+            Full::All => UpgradeRejectionKind::TooManyConnections,
+        })?;
+        open.unauthenticated.check(self.unauthenticated, address).map_err(|full| match full {
+            Full::Each => UpgradeRejectionKind::TooManyUnauthenticatedFromPeer,
+            Full::All => UpgradeRejectionKind::TooManyUnauthenticated,
+        })?;
+        open.connections.take(address);
+        open.unauthenticated.take(address);
+        drop(open);
+        Ok(ConnectionPermit { gate: Arc::clone(self), address, unauthenticated: true })
+    }
+
+    /// Once: it is the operator who has to know, and every handshake would say it again.
+    fn tell_of_missing_addresses(&self) {
+        if !self.shared && !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a handshake came without a PeerAddr in its extensions: this endpoint's limits for \
+                 each address do not apply. Insert it where sockets are accepted, or set \
+                 max_connections_per_peer to max_connections if addresses tell nothing here"
+            );
+        }
+    }
+
+    /// Whether every permit was given back.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let open = self.open();
+        (open.connections.all(), open.unauthenticated.all()) == (0, 0)
+            && self.networks_of(&open) == 0
+    }
+
+    /// In how many networks there is anything open.
+    #[cfg(test)]
+    pub(super) fn networks(&self) -> usize {
+        self.networks_of(&self.open())
+    }
+
+    #[cfg(test)]
+    fn networks_of(&self, open: &Open) -> usize {
+        open.connections.networks().max(open.unauthenticated.networks())
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConnectionPermit {
+    /// Frees the place among the unauthenticated; the connection keeps its place among all.
+    ///
+    /// To be called when there is a verdict: the peer was authenticated, or the connection begins to
+    /// close; and at the start on an endpoint that authenticates nobody. Once is enough.
+    pub(crate) fn verdict(&mut self) {
+        if std::mem::take(&mut self.unauthenticated) {
+            self.gate.open().unauthenticated.give_back(self.address);
+        }
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.verdict();
+        self.gate.open().connections.give_back(self.address);
+    }
+}
+
+impl fmt::Debug for ConnectionPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionPermit")
+            .field("unauthenticated", &self.unauthenticated)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("connections", &self.connections)
+            .field("unauthenticated", &self.unauthenticated)
+            .finish_non_exhaustive()
+    }
+}
+
+type Rate = RateLimiter<state::NotKeyed, state::InMemoryState, TokioClock, NoOpMiddleware<Instant>>;
+
+/// The clock of the runtime, which tests can pause.
+#[derive(Clone, Copy, Debug)]
+struct TokioClock;
+
+impl Clock for TokioClock {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}
+
+/// Networks whose rate is told apart; past it those who come share one.
+const ADDRESSES: usize = 100_000;
