@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::{ServiceBuilder, service_fn};
 use tower_layer::Layer as _;
 use tower_websocket::{
-    Anonymous, AuditEvent, AuditSink, AuthFailure, Authenticate, CloseReason, Connection,
+    Anonymous, AuditRecord, AuditSink, AuthFailure, Authenticate, CloseReason, Connection,
     ConnectionConfig, DecodeLayer, Inbound, Message, OpenRooms, Principal, Quota, RateLimitLayer,
     Reply, RequireAuthLayer, Rooms, RoomsLayer, Session, internal, room::service,
 };
@@ -71,7 +71,7 @@ impl AsyncWrite for Tape {
 struct Silent;
 
 impl AuditSink for Silent {
-    fn record(&self, _: AuditEvent) {}
+    fn record(&self, _: &AuditRecord) {}
 }
 
 struct User;

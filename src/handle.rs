@@ -3,7 +3,6 @@
 use std::{
     fmt,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,10 +14,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    audit::{AuditEvent, AuditSink, Refusal, thinner::Thinner},
+    audit::{self, AuditEvent, AuditRecord, AuditSink, Refused, thinner::Thinner},
     budget::{Charge, MemoryBudget},
     close::CloseReason,
-    message::Message,
+    message::{Message, Principal},
     outbound::{OutboundLimits, OutboundQueue, OutboundSender, SendError},
 };
 
@@ -39,7 +38,7 @@ struct Shared {
     audit: Arc<dyn AuditSink>,
     outbound: Arc<OutboundQueue>,
     /// Set once, by the authentication layer; read by audit records and per-user limits.
-    user: OnceLock<Arc<str>>,
+    user: OnceLock<Identity>,
     /// Microseconds plus one; zero while no pong has come.
     rtt: AtomicU64,
     /// Whether there is anything in `signals`: spares the driver the lock in nearly every turn.
@@ -47,6 +46,13 @@ struct Shared {
     signals: Mutex<Signals>,
     /// What was refused lately, so that a flood of refusals is not a flood of records.
     refused: Thinner<1>,
+}
+
+/// Who the peer was verified to be.
+struct Identity {
+    /// `None` where users have no tenants.
+    tenant: Option<Arc<str>>,
+    user: Arc<str>,
 }
 
 /// What layers and the application ask of the driver. It looks after each turn.
@@ -98,7 +104,13 @@ impl Connection {
 
     /// The id of the user, once the peer is authenticated.
     pub fn user_id(&self) -> Option<&Arc<str>> {
-        self.shared.user.get()
+        self.shared.user.get().map(|it| &it.user)
+    }
+
+    /// The tenant of the user, once the peer is authenticated; `None` for users without one. Ids are
+    /// unique within a tenant only.
+    pub fn tenant(&self) -> Option<&Arc<str>> {
+        self.shared.user.get().and_then(|it| it.tenant.as_ref())
     }
 
     /// The last round trip of a ping and its pong. One during which a message was being handled is
@@ -155,14 +167,17 @@ impl Connection {
     }
 
     /// Ends the authentication deadline. Called by the one layer that verified the peer.
-    pub(crate) fn authenticated(&self, user: &str, expires: Option<Instant>) {
-        let user = self.shared.user.get_or_init(|| user.into());
+    pub(crate) fn authenticated(&self, user: &impl Principal, expires: Option<Instant>) {
+        self.shared.user.get_or_init(|| Identity {
+            tenant: Some(user.tenant()).filter(|it| !it.is_empty()).map(Arc::from),
+            user: user.id().into(),
+        });
         {
             let mut signals = self.signals();
             signals.authenticated = Some(expires);
             self.shared.signalled.store(true, Ordering::Release);
         }
-        self.record(AuditEvent::Authenticated { connection: self.id(), user: Arc::clone(user) });
+        self.record(AuditEvent::Authenticated(audit::Authenticated {}));
     }
 
     pub(crate) fn set_rtt(&self, rtt: Duration) {
@@ -181,10 +196,17 @@ impl Connection {
         Some(std::mem::take(&mut *signals))
     }
 
-    /// Hands an event to the audit sink. If the sink panics, the connection ends.
+    /// Hands an event to the audit sink, with the time and with whose it is. If the sink panics, the
+    /// connection ends.
     pub(crate) fn record(&self, event: AuditEvent) {
-        let recorded = catch_unwind(AssertUnwindSafe(|| self.shared.audit.record(event)));
-        if recorded.is_err() {
+        let record = AuditRecord {
+            connection: Some(self.id()),
+            peer: self.peer_addr(),
+            tenant: self.tenant().cloned(),
+            user: self.user_id().cloned(),
+            ..AuditRecord::of(event)
+        };
+        if !audit::tell(&*self.shared.audit, &record) {
             self.close(CloseReason::HandlerFailed);
         }
     }
@@ -200,15 +222,7 @@ impl Connection {
         let Some(suppressed) = self.shared.refused.pass(rule) else {
             return;
         };
-        self.record(AuditEvent::Refused(Refusal {
-            connection: self.id(),
-            user: self.user_id().cloned(),
-            layer,
-            rule,
-            observed,
-            limit,
-            suppressed,
-        }));
+        self.record(AuditEvent::Refused(Refused { layer, rule, observed, limit, suppressed }));
     }
 
     /// Held to read or write two small options, never across an await or another lock.

@@ -144,7 +144,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use self::{
-    audit::{AuditEvent, AuditSink, Closed, Refusal, TracingSink},
+    audit::{AuditEvent, AuditRecord, AuditSink, TracingSink},
     budget::MemoryBudget,
     close::{ApplicationClose, CloseCode, CloseReason, InvalidClose, Retry},
     connection::ConnectionConfig,
@@ -164,12 +164,12 @@ pub use self::{
     },
 };
 
+pub mod audit;
 pub mod connection;
 pub mod message;
 pub mod room;
 pub mod upgrade;
 
-mod audit;
 pub mod budget;
 mod clock;
 mod close;

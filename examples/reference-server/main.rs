@@ -45,7 +45,7 @@ async fn main() -> Result<(), Error> {
 /// The page, and the endpoint in front of it at `/ws` and at `/`.
 fn app(options: &Options, connections: &Connections) -> Result<Router, Error> {
     let rooms = Rooms::new();
-    let census = Census::new();
+    let census = Census::default();
     let budget = options.memory_budget();
     let status =
         status::log_on_signal(census.clone(), connections.clone(), rooms.clone(), budget.clone());
@@ -64,7 +64,7 @@ fn app(options: &Options, connections: &Connections) -> Result<Router, Error> {
         .connection(options.connection())
         .on_connect(connections.opened())
         .on_close(connections.closed())
-        .audit(census);
+        .audit((census, TracingSink::shared()));
     if let Some(budget) = budget {
         endpoint = endpoint.memory_budget(budget);
     }

@@ -9,31 +9,23 @@ use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
 };
-use tower_websocket::{AuditEvent, AuditSink, MemoryBudget, Rooms, TracingSink};
+use tower_websocket::{AuditEvent, AuditRecord, AuditSink, MemoryBudget, Rooms};
 
 use crate::connections::Connections;
 
-/// Records as [`TracingSink`] does, and counts memberships: rooms tell only of those one can name.
-#[derive(Clone)]
+/// Counts memberships: rooms tell only of those one can name.
+#[derive(Clone, Default)]
 pub(crate) struct Census {
     members: Arc<AtomicI64>,
-    log: TracingSink,
-}
-
-impl Census {
-    pub(crate) fn new() -> Self {
-        Self { members: Arc::default(), log: TracingSink::shared() }
-    }
 }
 
 impl AuditSink for Census {
-    fn record(&self, event: AuditEvent) {
-        match event {
-            AuditEvent::Joined { .. } => _ = self.members.fetch_add(1, Ordering::Relaxed),
-            AuditEvent::Left { .. } => _ = self.members.fetch_sub(1, Ordering::Relaxed),
+    fn record(&self, record: &AuditRecord) {
+        match record.event {
+            AuditEvent::Joined(_) => _ = self.members.fetch_add(1, Ordering::Relaxed),
+            AuditEvent::Left(_) => _ = self.members.fetch_sub(1, Ordering::Relaxed),
             _ => {}
         }
-        self.log.record(event);
     }
 }
 

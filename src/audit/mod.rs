@@ -1,182 +1,89 @@
 //! Record what happened, outside delivery: every refusal, login, join, publication and close.
+//!
+//! Delivery is not a record: a message that reached a room proves nothing a week later. An
+//! [`AuditSink`] gets an [`AuditRecord`] of each thing that happened, none of which carries a token, a
+//! payload or any other text of the peer's choosing but a room name (which has an alphabet) and the id
+//! and tenant of a user who was verified. [`TracingSink`], the default, writes them to the log.
+//!
+//! A record is one struct, and so is each event: later versions add fields to them, and break no sink.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
 
-use crate::handle::ConnectionId;
+pub use self::{
+    event::{
+        AuditEvent, AuthFailed, Authenticated, Closed, Connected, Joined, Left, Published, Refused,
+        UpgradeRefused,
+    },
+    record::AuditRecord,
+    tracing_sink::TracingSink,
+};
 
-pub use self::tracing_sink::TracingSink;
-
+mod event;
+mod record;
 pub(crate) mod thinner;
 mod tracing_sink;
 
-/// Takes audit events.
+/// Takes audit records.
 ///
-/// Delivery is not a record: a message that reached a room proves nothing a week later. An
-/// [`AuditSink`] gets typed events, none of which carries a token, a payload or any other text of the
-/// peer's choosing but a room name (which has an alphabet) and the id of a user who was verified.
-///
-/// [`TracingSink`] is the default. It hands events to a worker thread over a bounded queue, so that a
+/// [`TracingSink`] is the default. It hands records to a worker thread over a bounded queue, so that a
 /// log that stalls never holds up a connection; what does not fit is counted, and the count is in the
 /// stream (`audit.dropped`).
 ///
 /// `record` is called on the connection's task: it must only enqueue. A panic in it costs that
 /// connection, with 1011.
 ///
+/// Two sinks are one as a pair: `(mine, TracingSink::shared())`. Each gets every record, also if the
+/// other panics.
+///
 /// # Example
 ///
 /// ```
-/// use tower_websocket::{AuditEvent, AuditSink};
+/// use tower_websocket::{AuditEvent, AuditRecord, AuditSink};
 ///
 /// /// Keeps what concerns logins.
 /// #[derive(Debug)]
 /// struct Logins(std::sync::mpsc::SyncSender<String>);
 ///
 /// impl AuditSink for Logins {
-///     fn record(&self, event: AuditEvent) {
-///         if let AuditEvent::AuthFailed { connection, rule } = event {
-///             let _ = self.0.try_send(format!("{connection} {rule}"));
+///     fn record(&self, record: &AuditRecord) {
+///         if let AuditEvent::AuthFailed(failed) = &record.event {
+///             let _ = self.0.try_send(format!("{:?} {}", record.peer, failed.rule));
 ///         }
 ///     }
 /// }
 /// ```
+///
+/// To try one, the test kit has a record of each kind: `testing::Records::one_of_each`.
 pub trait AuditSink: Send + Sync + 'static {
-    /// Takes one event.
-    fn record(&self, event: AuditEvent);
+    /// Takes one record.
+    fn record(&self, record: &AuditRecord);
 }
 
 impl<T: AuditSink + ?Sized> AuditSink for Arc<T> {
-    fn record(&self, event: AuditEvent) {
-        (**self).record(event);
+    fn record(&self, record: &AuditRecord) {
+        (**self).record(record);
     }
 }
 
-/// One thing that happened.
-#[non_exhaustive]
-#[derive(Clone, Debug)]
-pub enum AuditEvent {
-    /// A handshake was refused; there is no connection.
-    UpgradeRefused {
-        /// The address the request came from, where it is known.
-        peer: Option<SocketAddr>,
-        /// The rule that refused it.
-        rule: &'static str,
-        /// The HTTP status of the answer.
-        status: u16,
-        /// How many refusals by this rule were not recorded since its last record: there are at most
-        /// 100 records for an endpoint and rule each second.
-        suppressed: u64,
-    },
-    /// A connection is open; nothing is known of its peer yet.
-    Connected {
-        /// The connection.
-        connection: ConnectionId,
-        /// The address it came from, where it is known.
-        peer: Option<SocketAddr>,
-    },
-    /// The peer was authenticated.
-    Authenticated {
-        /// The connection.
-        connection: ConnectionId,
-        /// The user's id.
-        user: Arc<str>,
-    },
-    /// The peer's credentials were refused, or could not be verified.
-    AuthFailed {
-        /// The connection.
-        connection: ConnectionId,
-        /// Why: `auth.required`, `auth.failed` or `auth.error`.
-        rule: &'static str,
-    },
-    /// The peer entered a room.
-    Joined {
-        /// The connection.
-        connection: ConnectionId,
-        /// The user's id.
-        user: Arc<str>,
-        /// The room's key.
-        room: Arc<str>,
-    },
-    /// The peer left a room: it asked to, was removed, or its connection ended.
-    Left {
-        /// The connection.
-        connection: ConnectionId,
-        /// The user's id.
-        user: Arc<str>,
-        /// The room's key.
-        room: Arc<str>,
-    },
-    /// A message was published to a room.
-    Published {
-        /// The connection it came from; `None` if the application published it.
-        connection: Option<ConnectionId>,
-        /// The room's key.
-        room: Arc<str>,
-        /// Payload bytes of the encoded message.
-        bytes: usize,
-        /// Members whose queue took it.
-        members: usize,
-    },
-    /// A layer refused something.
-    Refused(Refusal),
-    /// The connection is over.
-    Closed(Closed),
+impl<A: AuditSink, B: AuditSink> AuditSink for (A, B) {
+    fn record(&self, record: &AuditRecord) {
+        // The second sink may be the one that must not lose anything.
+        let first = catch_unwind(AssertUnwindSafe(|| self.0.record(record)));
+        self.1.record(record);
+        if let Err(panic) = first {
+            resume_unwind(panic);
+        }
+    }
 }
 
-/// A decision against a peer: who decided, by which rule, on what numbers.
-#[non_exhaustive]
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// The connection.
-    pub connection: ConnectionId,
-    /// The user's id, once authenticated.
-    pub user: Option<Arc<str>>,
-    /// The layer that decided.
-    pub layer: &'static str,
-    /// The rule it decided by.
-    pub rule: &'static str,
-    /// What was seen, where the rule is about a number.
-    pub observed: Option<u64>,
-    /// What is allowed, where the rule is about a number.
-    pub limit: Option<u64>,
-    /// How often the same rule refused this connection since its last record: there is at most one
-    /// record for a connection and rule each second.
-    pub suppressed: u64,
-}
-
-/// How a connection ended, and what it did until then.
-#[non_exhaustive]
-#[derive(Clone, Debug)]
-pub struct Closed {
-    /// The connection.
-    pub connection: ConnectionId,
-    /// The address it came from, where it is known.
-    pub peer: Option<SocketAddr>,
-    /// The user's id, if it was authenticated.
-    pub user: Option<Arc<str>>,
-    /// The rule that ended it.
-    pub rule: &'static str,
-    /// The close code meant for the peer.
-    pub intended_code: Option<u16>,
-    /// Whether the close frame went out to the socket.
-    pub flushed: bool,
-    /// The close code the peer sent, legal or not.
-    pub received_code: Option<u16>,
-    /// From the accepted handshake to the last byte.
-    pub duration: Duration,
-    /// Bytes read from the socket.
-    pub bytes_in: u64,
-    /// Bytes the socket took.
-    pub bytes_out: u64,
-    /// Data messages handed to the stack.
-    pub messages_in: u64,
-    /// Data messages written.
-    pub messages_out: u64,
-    /// The most bytes ever held for the peer.
-    pub queued_peak: usize,
-    /// The longest time the socket took nothing although there was something to write.
-    pub longest_stall: Duration,
-    /// The last round trip of a ping and its pong.
-    pub rtt: Option<Duration>,
-    /// How long the last message took its handler.
-    pub last_handler_time: Option<Duration>,
+/// Hands `record` to `sink`; says whether the sink took it, and did not panic.
+///
+/// It is the application's code, and what it is told about goes on without it: an answer is written, a
+/// message delivered, a room left.
+#[must_use]
+pub(crate) fn tell(sink: &dyn AuditSink, record: &AuditRecord) -> bool {
+    catch_unwind(AssertUnwindSafe(|| sink.record(record))).is_ok()
 }

@@ -5,14 +5,21 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
-use super::{AuditEvent, AuditSink};
+use super::{
+    AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Connected, Joined, Left,
+    Published, UpgradeRefused,
+};
 
-/// Writes each event as one `tracing` event at INFO with target `tower_websocket::audit`.
+/// Writes each record as one `tracing` event at INFO with target `tower_websocket::audit`.
 ///
-/// Events go through a bounded queue to a worker thread of the sink's own, which writes them in
+/// `event` is the event's [name](AuditEvent::name), `at` the time at which it happened: the time that
+/// the subscriber writes is that of the writing. `connection`, `peer`, `tenant` and `user` say whose it
+/// is, where that is known.
+///
+/// Records go through a bounded queue to a worker thread of the sink's own, which writes them in
 /// batches: at the latest 20 ms after they were recorded. Clones share both. Before the process
 /// ends, [`flush`](Self::flush) what is queued.
 ///
@@ -46,8 +53,8 @@ struct Queue {
 
 #[derive(Default)]
 struct Queued {
-    events: Vec<AuditEvent>,
-    /// Events there was no room for, or no worker, or that the subscriber panicked on.
+    records: Vec<AuditRecord>,
+    /// Records there was no room for, or no worker, or that the subscriber panicked on.
     lost: u64,
     /// Somebody waits for the queue to be written.
     flush: bool,
@@ -78,11 +85,11 @@ impl TracingSink {
         !waited.unwrap_or_else(PoisonError::into_inner).0.flush
     }
 
-    fn with_writer(write: impl Fn(&AuditEvent) + Send + 'static) -> Self {
+    fn with_writer(write: impl Fn(&AuditRecord) + Send + 'static) -> Self {
         let queue =
             Arc::new(Queue { inner: Mutex::default(), work: Condvar::new(), idle: Condvar::new() });
         let worker = Worker { queue: Arc::clone(&queue) };
-        // Without a thread the queue fills, and every further event is counted as lost, which is
+        // Without a thread the queue fills, and every further record is counted as lost, which is
         // what happens to it.
         let _ = thread::Builder::new()
             .name("websocket-audit".into())
@@ -98,46 +105,46 @@ impl Default for TracingSink {
 }
 
 impl AuditSink for TracingSink {
-    fn record(&self, event: AuditEvent) {
+    fn record(&self, record: &AuditRecord) {
         let queue = &self.worker.queue;
         let mut queued = queue.lock();
-        if queued.events.len() >= QUEUED_EVENTS {
+        if queued.records.len() >= QUEUED_RECORDS {
             queued.lost += 1;
             return;
         }
-        queued.events.push(event);
-        // The worker wakes for the first event of a batch, not for each: waking a thread costs more
+        queued.records.push(record.clone());
+        // The worker wakes for the first record of a batch, not for each: waking a thread costs more
         // than all the rest.
-        if queued.events.len() == 1 {
+        if queued.records.len() == 1 {
             queue.work.notify_one();
         }
     }
 }
 
 impl Queue {
-    /// Held to push an event or to take the batch. Nothing in it can be half done.
+    /// Held to push a record or to take the batch. Nothing in it can be half done.
     fn lock(&self) -> MutexGuard<'_, Queued> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for events, then a little for more of them. The last batch says that it is.
-    fn take_batch(&self) -> (Vec<AuditEvent>, u64, bool) {
+    /// Waits for records, then a little for more of them. The last batch says that it is.
+    fn take_batch(&self) -> (Vec<AuditRecord>, u64, bool) {
         let nothing =
-            |it: &mut Queued| it.events.is_empty() && it.lost == 0 && !it.flush && !it.closed;
+            |it: &mut Queued| it.records.is_empty() && it.lost == 0 && !it.flush && !it.closed;
         let queued = self.work.wait_while(self.lock(), nothing);
         // What can only be reported as lost is in no hurry: a subscriber may panic on that for ever.
         let may_grow =
-            |it: &mut Queued| !it.closed && (!it.flush || (it.events.is_empty() && it.lost > 0));
+            |it: &mut Queued| !it.closed && (!it.flush || (it.records.is_empty() && it.lost > 0));
         let queued = queued.unwrap_or_else(PoisonError::into_inner);
         let waited = self.work.wait_timeout_while(queued, BATCH, may_grow);
         let (mut queued, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut queued.events), std::mem::take(&mut queued.lost), queued.closed)
+        (std::mem::take(&mut queued.records), std::mem::take(&mut queued.lost), queued.closed)
     }
 
     fn batch_written(&self, lost: u64) {
         let mut queued = self.lock();
         queued.lost += lost;
-        if queued.events.is_empty() && queued.lost == 0 && queued.flush {
+        if queued.records.is_empty() && queued.lost == 0 && queued.flush {
             queued.flush = false;
             self.idle.notify_all();
         }
@@ -158,10 +165,10 @@ impl Drop for Worker {
 }
 
 /// Writes until the last sink is dropped, and then what is left.
-fn work(queue: &Queue, write: impl Fn(&AuditEvent)) {
+fn work(queue: &Queue, write: impl Fn(&AuditRecord)) {
     loop {
-        let (events, lost, last) = queue.take_batch();
-        let lost = write_batch(&events, lost, &write);
+        let (records, lost, last) = queue.take_batch();
+        let lost = write_batch(&records, lost, &write);
         if last {
             return;
         }
@@ -169,87 +176,81 @@ fn work(queue: &Queue, write: impl Fn(&AuditEvent)) {
     }
 }
 
-/// Reports `lost` events and writes the others; says how many are lost now.
+/// Reports `lost` records and writes the others; says how many are lost now.
 ///
 /// A subscriber that panics costs what it was given, which is counted, not the audit log.
-fn write_batch(events: &[AuditEvent], lost: u64, write: impl Fn(&AuditEvent)) -> u64 {
+fn write_batch(records: &[AuditRecord], lost: u64, write: impl Fn(&AuditRecord)) -> u64 {
     let panics = |write: &dyn Fn()| catch_unwind(AssertUnwindSafe(write)).is_err();
     let report = || tracing::warn!(target: TARGET, event = "audit.dropped", count = lost);
     let unreported = if lost > 0 && panics(&report) { lost } else { 0 };
-    events.iter().filter(|event| panics(&|| write(event))).count() as u64 + unreported
+    records.iter().filter(|it| panics(&|| write(it))).count() as u64 + unreported
 }
 
-fn write(event: &AuditEvent) {
-    match event {
-        AuditEvent::UpgradeRefused { peer, rule, status, suppressed } => {
-            tracing::info!(target: TARGET, event = "handshake.rejected", peer = peer.map(tracing::field::display), rule, status, suppressed);
-        }
-        AuditEvent::Connected { connection, peer } => {
-            tracing::info!(target: TARGET, event = "connected", %connection, peer = peer.map(tracing::field::display));
-        }
-        AuditEvent::Authenticated { connection, user } => {
-            tracing::info!(target: TARGET, event = "authenticated", %connection, user = spelled(user));
-        }
-        AuditEvent::AuthFailed { connection, rule } => {
-            tracing::info!(target: TARGET, event = "auth.failed", %connection, rule);
-        }
-        AuditEvent::Joined { connection, user, room } => {
-            tracing::info!(target: TARGET, event = "joined", %connection, user = spelled(user), room = &**room);
-        }
-        AuditEvent::Left { connection, user, room } => {
-            tracing::info!(target: TARGET, event = "left", %connection, user = spelled(user), room = &**room);
-        }
-        AuditEvent::Published { connection, room, bytes, members } => {
-            tracing::info!(target: TARGET, event = "published", connection = connection.map(tracing::field::display), room = &**room, bytes, members);
-        }
-        AuditEvent::Refused(refusal) => {
+/// Writes one line. Who and when are in all of them; what is not known is not there.
+fn write(record: &AuditRecord) {
+    macro_rules! line {
+        ($($fields:tt)*) => {
             tracing::info!(
                 target: TARGET,
-                event = "refused",
-                connection = %refusal.connection,
-                user = refusal.user.as_deref().map(spelled),
-                layer = refusal.layer,
-                rule = refusal.rule,
-                observed = refusal.observed,
-                limit = refusal.limit,
-                suppressed = refusal.suppressed,
-            );
+                event = record.event.name(),
+                connection = record.connection.map(tracing::field::display),
+                peer = record.peer.map(tracing::field::display),
+                tenant = record.tenant.as_deref().map(spelled),
+                user = record.user.as_deref().map(spelled),
+                $($fields)*
+                at = %humantime::format_rfc3339_micros(record.at.max(UNIX_EPOCH)),
+            )
+        };
+    }
+    match &record.event {
+        AuditEvent::Connected(Connected {}) | AuditEvent::Authenticated(Authenticated {}) => {
+            line!();
         }
-        AuditEvent::Closed(closed) => {
-            tracing::info!(
-                target: TARGET,
-                event = "closed",
-                connection = %closed.connection,
-                peer = closed.peer.map(tracing::field::display),
-                user = closed.user.as_deref().map(spelled),
-                rule = closed.rule,
-                intended_code = closed.intended_code,
-                flushed = closed.flushed,
-                received_code = closed.received_code,
-                duration_ms = closed.duration.as_millis() as u64,
-                bytes_in = closed.bytes_in,
-                bytes_out = closed.bytes_out,
-                messages_in = closed.messages_in,
-                messages_out = closed.messages_out,
-                queued_peak = closed.queued_peak,
-                longest_stall_ms = closed.longest_stall.as_millis() as u64,
-                rtt_us = closed.rtt.map(|it| it.as_micros() as u64),
-                last_handler_us = closed.last_handler_time.map(|it| it.as_micros() as u64),
-            );
+        AuditEvent::UpgradeRefused(UpgradeRefused { rule, status, suppressed }) => {
+            line!(rule, status, suppressed,);
         }
+        AuditEvent::AuthFailed(AuthFailed { rule }) => line!(rule,),
+        AuditEvent::Joined(Joined { room }) | AuditEvent::Left(Left { room }) => {
+            line!(room = &**room,);
+        }
+        AuditEvent::Published(Published { room, bytes, members }) => {
+            line!(room = &**room, bytes, members,);
+        }
+        AuditEvent::Refused(refused) => line!(
+            layer = refused.layer,
+            rule = refused.rule,
+            observed = refused.observed,
+            limit = refused.limit,
+            suppressed = refused.suppressed,
+        ),
+        AuditEvent::Closed(closed) => line!(
+            rule = closed.rule,
+            intended_code = closed.intended_code,
+            flushed = closed.flushed,
+            received_code = closed.received_code,
+            duration_ms = closed.duration.as_millis() as u64,
+            bytes_in = closed.bytes_in,
+            bytes_out = closed.bytes_out,
+            messages_in = closed.messages_in,
+            messages_out = closed.messages_out,
+            queued_peak = closed.queued_peak,
+            longest_stall_ms = closed.longest_stall.as_millis() as u64,
+            rtt_us = closed.rtt.map(|it| it.as_micros() as u64),
+            last_handler_us = closed.last_handler_time.map(|it| it.as_micros() as u64),
+        ),
     }
 }
 
-/// A user's id, which may be anything that the verifier lets pass, on one line.
-fn spelled(user: &str) -> String {
-    user.escape_debug().to_string()
+/// What a verifier let pass, which may be anything, on one line.
+fn spelled(name: &str) -> String {
+    name.escape_debug().to_string()
 }
 
-/// The `tracing` target of every audit event.
+/// The `tracing` target of every record.
 const TARGET: &str = "tower_websocket::audit";
 
-/// Events that may wait: 20 ms of 400,000 a second; past it they are counted, not kept.
-const QUEUED_EVENTS: usize = 8192;
+/// Records that may wait: 20 ms of 400,000 a second; past it they are counted, not kept.
+const QUEUED_RECORDS: usize = 8192;
 
 /// How long the worker lets a batch grow.
 const BATCH: Duration = Duration::from_millis(20);

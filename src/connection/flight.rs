@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    audit::{AuditEvent, Closed},
+    audit::{AuditEvent, Closed, Connected},
     close::CloseReason,
     handle::Connection,
 };
@@ -28,8 +28,7 @@ pub(crate) struct Flight {
 
 impl Flight {
     pub(crate) fn new(connection: Connection) -> Self {
-        let peer = connection.peer_addr();
-        connection.record(AuditEvent::Connected { connection: connection.id(), peer });
+        connection.record(AuditEvent::Connected(Connected {}));
         Self {
             connection,
             reason: None,
@@ -62,9 +61,6 @@ impl Drop for Flight {
     fn drop(&mut self) {
         let connection = &self.connection;
         connection.record(AuditEvent::Closed(Closed {
-            connection: connection.id(),
-            peer: connection.peer_addr(),
-            user: connection.user_id().cloned(),
             rule: self.reason.as_ref().map_or("aborted", CloseReason::rule),
             intended_code: self.reason.as_ref().and_then(CloseReason::code).map(u16::from),
             flushed: self.flushed,

@@ -15,7 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    audit::AuditEvent,
+    audit::{AuditEvent, AuthFailed},
     close::CloseReason,
     handle::Connection,
     message::{Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply},
@@ -229,7 +229,7 @@ async fn verify<A: Authenticate, R: From<Message>>(
     let connection = inbound.connection();
     let failure = match layer.authenticator.authenticate(&inbound.message, connection).await {
         Ok(Session { user, expires, reply }) => {
-            connection.authenticated(user.id(), expires);
+            connection.authenticated(&user, expires);
             let proof = slot.get_or_init(|| Authenticated::claim(user));
             if let Some(hook) = &layer.on_open {
                 hook.on_open(proof, connection);
@@ -243,7 +243,7 @@ async fn verify<A: Authenticate, R: From<Message>>(
         AuthFailure::Rejected => ("auth.failed", CloseReason::AuthFailed),
         AuthFailure::Unavailable => ("auth.error", CloseReason::AuthUnavailable),
     };
-    connection.record(AuditEvent::AuthFailed { connection: connection.id(), rule });
+    connection.record(AuditEvent::AuthFailed(AuthFailed { rule }));
     Err(Failure::Close(reason))
 }
 

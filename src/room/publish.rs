@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    audit::AuditEvent,
+    audit::{self, AuditEvent},
     close::CloseReason,
     message::{
         EncodeError, Failure, Message,
@@ -125,12 +125,11 @@ impl<R: 'static> Room<R> {
             }
         })?;
         let published = Published::new(members, message.len());
-        seat.connection().record(AuditEvent::Published {
-            connection: Some(seat.connection().id()),
+        seat.connection().record(AuditEvent::Published(audit::Published {
             room: Arc::clone(seat.room().label()),
             bytes: published.bytes,
             members,
-        });
+        }));
         Ok(published)
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    audit::{AuditEvent, AuditSink, TracingSink},
+    audit::{self, AuditEvent, AuditRecord, AuditSink, TracingSink},
     handle::Connection,
     message::{Encode, EncodeError, Json, Message},
     room::{
@@ -208,16 +208,19 @@ impl<R: 'static> RoomRef<R> {
             None => 0,
         };
         let published = Published::new(members, message.len());
-        let event = AuditEvent::Published {
-            connection: None,
-            room: self.key.to_string().into(),
-            bytes: published.bytes,
-            members,
+        let record = AuditRecord {
+            tenant: Some(self.key.tenant()).filter(|it| !it.is_empty()).map(Arc::from),
+            ..AuditRecord::of(AuditEvent::Published(audit::Published {
+                room: self.key.to_string().into(),
+                bytes: published.bytes,
+                members,
+            }))
         };
-        match &self.rooms.audit {
-            Some(sink) => sink.record(event),
-            None => TracingSink::shared().record(event),
-        }
+        // The members have the message: a sink that panics does not make that undone.
+        let _ = match &self.rooms.audit {
+            Some(sink) => audit::tell(&**sink, &record),
+            None => audit::tell(&TracingSink::shared(), &record),
+        };
         self.budget.spend(published).await;
         Ok(published)
     }

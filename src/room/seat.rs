@@ -18,7 +18,7 @@ use std::{
 use slab::Slab;
 
 use crate::{
-    audit::AuditEvent,
+    audit::{AuditEvent, Joined, Left},
     handle::Connection,
     message::Message,
     outbound::OutboundSender,
@@ -275,11 +275,8 @@ impl<R> Seat<R> {
     /// Records that the peer joined. Whoever takes the seat away before that leaves it to this call
     /// to record both, so that `Left` never comes first and never without `Joined`.
     pub(super) fn announce(&self) {
-        self.connection.record(AuditEvent::Joined {
-            connection: self.connection.id(),
-            user: Arc::clone(&self.user),
-            room: Arc::clone(&self.room.label),
-        });
+        let room = Arc::clone(&self.room.label);
+        self.connection.record(AuditEvent::Joined(Joined { room }));
         let swapped =
             self.phase.compare_exchange(NEW, ANNOUNCED, Ordering::AcqRel, Ordering::Acquire);
         if swapped == Err(GONE) {
@@ -290,11 +287,8 @@ impl<R> Seat<R> {
     /// Runs in drops and where somebody else removes this user; a sink that panics stops neither,
     /// because [`Connection::record`] catches it.
     fn record_left(&self) {
-        self.connection.record(AuditEvent::Left {
-            connection: self.connection.id(),
-            user: Arc::clone(&self.user),
-            room: Arc::clone(&self.room.label),
-        });
+        let room = Arc::clone(&self.room.label);
+        self.connection.record(AuditEvent::Left(Left { room }));
     }
 }
 

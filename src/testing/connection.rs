@@ -100,7 +100,7 @@ impl TestConnection {
     /// If it has somebody else's: a connection is one user's for good.
     #[track_caller]
     pub fn authenticated<U: Principal>(&self, user: U) -> Authenticated<U> {
-        self.connection.authenticated(user.id(), None);
+        self.connection.authenticated(&user, None);
         let known = self.connection.user_id().map(|it| &**it);
         assert_eq!(known, Some(user.id()), "whose connection it is");
         Authenticated::claim(user)

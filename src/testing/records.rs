@@ -2,18 +2,24 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use crate::audit::{AuditEvent, AuditSink, Closed};
+use super::TestConnection;
+use crate::audit::{
+    AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Closed, Connected, Joined, Left,
+    Published, Refused, UpgradeRefused,
+};
 
 /// An [`AuditSink`] that keeps what it gets. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Records(Arc<Mutex<Vec<AuditEvent>>>);
+pub struct Records(Arc<Mutex<Vec<AuditRecord>>>);
 
 impl AuditSink for Records {
-    fn record(&self, event: AuditEvent) {
-        self.0.lock().unwrap().push(event);
+    fn record(&self, record: &AuditRecord) {
+        self.0.lock().unwrap().push(record.clone());
     }
 }
 
@@ -24,20 +30,25 @@ impl Records {
     }
 
     /// All there are, in order.
-    pub fn events(&self) -> Vec<AuditEvent> {
+    pub fn all(&self) -> Vec<AuditRecord> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// What happened, in order.
+    pub fn events(&self) -> Vec<AuditEvent> {
+        self.0.lock().unwrap().iter().map(|it| it.event.clone()).collect()
     }
 
     /// How many connections there have been.
     pub fn connected(&self) -> usize {
         let records = self.0.lock().unwrap();
-        records.iter().filter(|it| matches!(it, AuditEvent::Connected { .. })).count()
+        records.iter().filter(|it| matches!(it.event, AuditEvent::Connected(_))).count()
     }
 
     /// How each connection that is over ended.
     pub fn all_closed(&self) -> Vec<Closed> {
         let records = self.0.lock().unwrap();
-        let closed = records.iter().filter_map(|it| match it {
+        let closed = records.iter().filter_map(|it| match &it.event {
             AuditEvent::Closed(closed) => Some(closed.clone()),
             _ => None,
         });
@@ -48,9 +59,9 @@ impl Records {
     pub(crate) fn memberships(&self) -> BTreeMap<String, i32> {
         let mut rooms = BTreeMap::new();
         for record in &*self.0.lock().unwrap() {
-            let (room, times) = match record {
-                AuditEvent::Joined { room, .. } => (room, 1),
-                AuditEvent::Left { room, .. } => (room, -1),
+            let (room, times) = match &record.event {
+                AuditEvent::Joined(joined) => (&joined.room, 1),
+                AuditEvent::Left(left) => (&left.room, -1),
                 _ => continue,
             };
             *rooms.entry(room.to_string()).or_default() += times;
@@ -69,5 +80,58 @@ impl Records {
         let closed = <[Closed; 1]>::try_from(self.all_closed());
         let [closed] = closed.unwrap_or_else(|closed| panic!("it is not over: {closed:?}"));
         closed
+    }
+
+    /// A record of each kind of event, with something in every field, to try a sink on: nothing else
+    /// makes them without a server. All are of one connection from `192.0.2.1`, and of the user `ada`
+    /// of the tenant `acme`.
+    pub fn one_of_each() -> Vec<AuditRecord> {
+        let room: Arc<str> = "acme/lobby".into();
+        let (observed, limit) = (Some(70_000), Some(65_536));
+        let events = [
+            AuditEvent::UpgradeRefused(UpgradeRefused {
+                rule: "origin.not_trusted",
+                status: 403,
+                suppressed: 1,
+            }),
+            AuditEvent::Connected(Connected {}),
+            AuditEvent::Authenticated(Authenticated {}),
+            AuditEvent::AuthFailed(AuthFailed { rule: "auth.failed" }),
+            AuditEvent::Joined(Joined { room: Arc::clone(&room) }),
+            AuditEvent::Left(Left { room: Arc::clone(&room) }),
+            AuditEvent::Published(Published { room, bytes: 100, members: 2 }),
+            AuditEvent::Refused(Refused {
+                layer: "frames",
+                rule: "message.size",
+                observed,
+                limit,
+                suppressed: 1,
+            }),
+            AuditEvent::Closed(Closed {
+                rule: "message.size",
+                intended_code: Some(1009),
+                flushed: true,
+                received_code: Some(1009),
+                duration: Duration::from_secs(60),
+                bytes_in: 70_000,
+                bytes_out: 1_000,
+                messages_in: 10,
+                messages_out: 10,
+                queued_peak: 500,
+                longest_stall: Duration::from_millis(5),
+                rtt: Some(Duration::from_micros(1_500)),
+                last_handler_time: Some(Duration::from_micros(200)),
+            }),
+        ];
+        let connection = Some(TestConnection::new().connection().id());
+        let peer = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 50_000));
+        let of = |event| AuditRecord {
+            connection,
+            peer,
+            tenant: Some("acme".into()),
+            user: Some("ada".into()),
+            ..AuditRecord::of(event)
+        };
+        events.map(of).into()
     }
 }

@@ -14,6 +14,19 @@ fn refusals(records: &Records) -> Vec<(&'static str, u64)> {
     refusals.collect()
 }
 
+/// Of a tenant, and with an id.
+struct User(&'static str, &'static str);
+
+impl Principal for User {
+    fn id(&self) -> &str {
+        self.1
+    }
+
+    fn tenant(&self) -> &str {
+        self.0
+    }
+}
+
 fn connection() -> (Connection, Records) {
     let records = Records::new();
     let limits = OutboundLimits { bytes: 1 << 20, messages: 100 };
@@ -93,18 +106,19 @@ async fn of_many_threads_that_close_one_gives_the_reason() {
 async fn authentication_is_signalled_with_the_sessions_end_and_recorded() {
     let (connection, records) = connection();
     let end = Instant::now() + Duration::from_secs(60);
-    connection.authenticated("alice", Some(end));
+    connection.authenticated(&User("acme", "alice"), Some(end));
     assert_eq!(connection.user_id().map(|it| &**it), Some("alice"));
     assert_eq!(connection.take_signals().unwrap().authenticated, Some(Some(end)));
     // An identity never changes.
-    connection.authenticated("mallory", None);
+    connection.authenticated(&User("other", "mallory"), None);
     assert_eq!(connection.user_id().map(|it| &**it), Some("alice"));
-    let events = records.events();
-    let users = events.iter().filter_map(|event| match event {
-        AuditEvent::Authenticated { user, .. } => Some(&**user),
-        _ => None,
+    let told = records.all().into_iter().map(|it| {
+        assert!(matches!(it.event, AuditEvent::Authenticated(_)));
+        (it.connection == Some(connection.id()), it.tenant, it.user)
     });
-    assert_eq!(users.collect::<Vec<_>>(), ["alice", "alice"]);
+    let acme: (_, Option<Arc<str>>, Option<Arc<str>>) =
+        (true, Some("acme".into()), Some("alice".into()));
+    assert_eq!(told.collect::<Vec<_>>(), [acme.clone(), acme]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,7 +136,7 @@ async fn the_round_trip_is_unknown_until_it_was_measured() {
 struct Broken;
 
 impl AuditSink for Broken {
-    fn record(&self, _event: AuditEvent) {
+    fn record(&self, _record: &AuditRecord) {
         panic!("the sink is broken");
     }
 }
@@ -153,7 +167,8 @@ async fn a_pushed_slice_of_a_buffer_does_not_hold_the_buffer() {
 #[tokio::test(start_paused = true)]
 async fn a_handle_shows_its_id_and_its_peer_and_nothing_else() {
     let (connection, _) = connection();
-    connection.authenticated("alice", None);
+    connection.authenticated(&User("", "alice"), None);
+    assert_eq!(connection.tenant(), None, "no tenant is none, and not the empty one");
     connection.push(Message::text("secret")).unwrap();
     let shown = format!("{connection:?} {:?}", connection.sender());
     assert!(shown.contains(&connection.id().to_string()));

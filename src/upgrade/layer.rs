@@ -29,7 +29,9 @@ use super::{
     serve::{Endpoint, OnClose, OnConnect, Settings, switch_protocols, take_upgrade},
 };
 use crate::{
-    audit::{AuditEvent, AuditSink, TracingSink, thinner::Thinner},
+    audit::{
+        self, AuditEvent, AuditRecord, AuditSink, TracingSink, UpgradeRefused, thinner::Thinner,
+    },
     budget::MemoryBudget,
     connection::ConnectionConfig,
     handle::Connection,
@@ -258,8 +260,10 @@ impl Shared {
         tracing::debug!(rule, status, "handshake refused");
         let peer = PeerAddr::read(request.extensions());
         if let Some(suppressed) = self.refused.pass(rule) {
-            let event = AuditEvent::UpgradeRefused { peer, rule, status, suppressed };
-            self.settings.audit.record(event);
+            let event = AuditEvent::UpgradeRefused(UpgradeRefused { rule, status, suppressed });
+            let record = AuditRecord { peer, ..AuditRecord::of(event) };
+            // The answer is the same, whether it could be recorded or not.
+            let _ = audit::tell(&*self.settings.audit, &record);
         }
         UpgradeRejection::new(kind).into_response(request.version())
     }

@@ -17,7 +17,7 @@ use super::{
 const REFUSED: &str = "authentication failed";
 
 fn authenticated(server: &TestServer) -> usize {
-    server.count(|it| matches!(it, AuditEvent::Authenticated { .. }))
+    server.count(|it| matches!(it, AuditEvent::Authenticated(_)))
 }
 
 /// No code beneath the authentication was reached.
@@ -117,7 +117,7 @@ async fn there_is_one_attempt_for_each_connection() {
     assert_untouched(&server, "a second attempt");
     assert_eq!(server.probe.attempts(), 1);
     assert_eq!(server.auth_failures(), ["auth.failed"]);
-    assert!(!format!("{:?}", server.audit.events()).contains("s3cret"));
+    assert!(!format!("{:?}", server.audit.records()).contains("s3cret"));
 }
 
 // covers: AU-06
@@ -211,11 +211,11 @@ async fn credentials_after_the_first_are_an_invalid_message() {
         assert_eq!(client.assert_closed(1008).await, "invalid message", "{token}");
         assert!(server.probe.members("private").is_empty());
         drop(client);
-        assert_eq!(server.closed(nth).await.user.as_deref(), Some("ada"));
+        assert_eq!(server.ended(nth).await.0.user.as_deref(), Some("ada"));
     }
     // Once for each connection, and never for bob.
     assert_eq!((server.probe.attempts(), server.probe.calls()), (2, 0));
-    assert!(!format!("{:?}", server.audit.events()).contains("bob"));
+    assert!(!format!("{:?}", server.audit.records()).contains("bob"));
 }
 
 // covers: AU-13

@@ -9,8 +9,8 @@ use tokio::{sync::Semaphore, task::yield_now};
 use tower::{service_fn, util::BoxCloneSyncService};
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, CloseReason, Closed, Connection, ConnectionConfig, Inbound, MemoryBudget, Message,
-    Reply, WebSocketLayer,
+    Anonymous, AuditEvent, AuditRecord, CloseReason, Connection, ConnectionConfig, Inbound,
+    MemoryBudget, Message, Reply, WebSocketLayer, audit::Closed,
 };
 
 use super::{
@@ -200,8 +200,8 @@ async fn a_message_in_flight_is_given_back_at_the_close_not_at_the_end() {
     connection.close(CloseReason::Forbidden);
     assert_eq!(peer.frame().await, Frame::Close(Some(4403), "forbidden".into()));
     server.assert_free().await;
-    let live = server.server.audit.events();
-    assert!(!live.iter().any(|it| matches!(it, tower_websocket::AuditEvent::Closed(_))));
+    let live = server.server.audit.records();
+    assert!(!live.iter().any(|it| matches!(it.event, AuditEvent::Closed(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +219,7 @@ async fn above_the_soft_mark_nobody_new_comes_in_until_it_is_below_again() {
     let refused = server.handshake().await;
     assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
     assert!(refused.to_ascii_lowercase().contains("retry-after: "), "{refused}");
-    let rules: Vec<_> = server.server.audit.events().iter().filter_map(refusal).collect();
+    let rules: Vec<_> = server.server.audit.records().iter().filter_map(refusal).collect();
     assert_eq!(rules, ["admission.memory"]);
     // The largest holder goes, and nobody else.
     one.assert_closed(1013).await;
@@ -236,9 +236,9 @@ async fn above_the_soft_mark_nobody_new_comes_in_until_it_is_below_again() {
     assert_eq!(ends, [("overloaded", Some(1013))]);
 }
 
-fn refusal(event: &tower_websocket::AuditEvent) -> Option<&'static str> {
-    match event {
-        tower_websocket::AuditEvent::UpgradeRefused { rule, .. } => Some(*rule),
+fn refusal(record: &AuditRecord) -> Option<&'static str> {
+    match &record.event {
+        AuditEvent::UpgradeRefused(refused) => Some(refused.rule),
         _ => None,
     }
 }

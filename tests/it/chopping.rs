@@ -8,7 +8,7 @@ use proptest::{
     sample::{Index, select},
 };
 use tokio::{runtime::Builder, task::yield_now, time::timeout};
-use tower_websocket::Closed;
+use tower_websocket::audit::Closed;
 
 use super::{
     support::{TestServer, quiet},

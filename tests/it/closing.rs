@@ -36,7 +36,7 @@ async fn a_connection_that_failed_hands_nothing_on_and_says_so_once() {
     assert_eq!((closed.rule, closed.intended_code), ("protocol", Some(1002)));
     assert!(closed.flushed);
     assert_eq!(server.closed_count(), 1);
-    assert!(!format!("{:?}", server.audit.events()).contains("SECRET"));
+    assert!(!format!("{:?}", server.audit.records()).contains("SECRET"));
 }
 
 /// Steps 4 and 5: as long as the time lasts.
@@ -169,7 +169,7 @@ async fn a_clean_close_is_answered_once_and_the_server_hangs_up() {
         let closed = server.closed(nth).await;
         assert_eq!((closed.rule, closed.duration), ("peer_closed", Duration::ZERO));
     }
-    assert!(!format!("{:?}", server.audit.events()).contains("ZZZ"));
+    assert!(!format!("{:?}", server.audit.records()).contains("ZZZ"));
 }
 
 // covers: P2-07

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tower_websocket::{AuditEvent, CloseReason, Closed, ConnectionConfig};
+use tower_websocket::{AuditEvent, AuditRecord, CloseReason, ConnectionConfig};
 
 use super::{
     support::{TestServer, auth, join, quiet, say},
@@ -17,12 +17,11 @@ async fn server() -> TestServer {
     TestServer::rooms(ConnectionConfig::new()).await
 }
 
-/// How often the connection of `closed` joined and left.
-fn joined_and_left(server: &TestServer, closed: &Closed) -> (usize, usize) {
-    let id = closed.connection;
-    let joined = |it: &_| matches!(it, AuditEvent::Joined { connection, .. } if *connection == id);
-    let left = |it: &_| matches!(it, AuditEvent::Left { connection, .. } if *connection == id);
-    (server.count(joined), server.count(left))
+/// How often the connection of `record` joined and left.
+fn joined_and_left(server: &TestServer, record: &AuditRecord) -> (usize, usize) {
+    let joined = server.count_of(record, |it| matches!(it, AuditEvent::Joined(_)));
+    let left = server.count_of(record, |it| matches!(it, AuditEvent::Left(_)));
+    (joined, left)
 }
 
 /// Hangs up without a word, and with what was sent to it still unread.
@@ -37,14 +36,14 @@ async fn vanish(client: TestClient) {
 async fn before_authentication_there_is_nothing_to_leave() {
     let server = server().await;
     vanish(server.connect().await).await;
-    assert_eq!(joined_and_left(&server, &server.closed(0).await), (0, 0));
+    assert_eq!(joined_and_left(&server, &server.ended(0).await.0), (0, 0));
 
     let mut client = server.connect().await;
     client.send([auth("good:ada:1000"), join("r1")].concat()).await;
     vanish(client).await;
-    let closed = server.closed(1).await;
+    let (record, _) = server.ended(1).await;
     assert!(server.probe.rooms.is_empty());
-    let (joined, left) = joined_and_left(&server, &closed);
+    let (joined, left) = joined_and_left(&server, &record);
     assert_eq!(joined, left);
 }
 
@@ -58,10 +57,10 @@ async fn a_join_under_way_is_undone() {
     client.send([join("r1"), join("slow"), join("r2")].concat()).await;
     client.assert_reply("joined").await;
     vanish(client).await;
-    let closed = server.closed(0).await;
+    let (record, _) = server.ended(0).await;
     assert!(start.elapsed() <= T_GHOST);
     assert!(server.probe.rooms.is_empty());
-    let (joined, left) = joined_and_left(&server, &closed);
+    let (joined, left) = joined_and_left(&server, &record);
     assert_eq!(joined, left);
     assert!((1..=3).contains(&left), "{left}");
 }
@@ -80,9 +79,9 @@ async fn a_member_that_vanishes_in_the_middle_of_a_broadcast_has_left_once() {
     for _ in 0..50 {
         witness.assert_reply("chat").await;
     }
-    let closed = server.closed(0).await;
+    let (record, closed) = server.ended(0).await;
     assert_eq!(closed.duration.as_secs(), 0, "{closed:?}");
-    assert_eq!(joined_and_left(&server, &closed), (1, 1));
+    assert_eq!(joined_and_left(&server, &record), (1, 1));
     let members = server.probe.members("r1");
     assert_eq!(members.len(), 1);
     assert_eq!(&*members[0].user, "bob");
@@ -94,12 +93,12 @@ async fn a_member_that_falls_silent_has_left_in_time() {
     let server = server().await;
     let start = Instant::now();
     let ghost = server.member("ada", "r1").await;
-    let closed = server.closed(0).await;
+    let (record, closed) = server.ended(0).await;
     // The room is left when the peer is given up, not when its socket is gone.
     let left = closed.duration - Duration::from_secs(5);
     assert!(left <= T_GHOST, "{left:?}");
     assert!(start.elapsed() >= left);
-    assert_eq!(joined_and_left(&server, &closed), (1, 1));
+    assert_eq!(joined_and_left(&server, &record), (1, 1));
     assert!(server.probe.rooms.is_empty());
     drop(ghost);
 }
@@ -119,9 +118,9 @@ async fn a_member_that_vanishes_while_it_is_being_closed_has_left_once() {
             server.probe.connection(nth).close(reason.clone());
             let start = Instant::now();
             vanish(client).await;
-            let closed = server.closed(nth).await;
+            let (record, closed) = server.ended(nth).await;
             assert!(start.elapsed() <= T_GHOST);
-            assert_eq!(joined_and_left(&server, &closed), (1, 1), "{reason:?}, busy: {busy}");
+            assert_eq!(joined_and_left(&server, &record), (1, 1), "{reason:?}, busy: {busy}");
             assert_eq!(closed.rule, reason.rule());
             assert!(server.probe.rooms.is_empty());
         }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use tower_websocket::AuditEvent;
+use tower_websocket::{AuditEvent, AuditRecord};
 
 use super::{
     support::{TestServer, auth, quiet, say},
@@ -41,11 +41,11 @@ async fn a_message_has_a_size() {
         assert_eq!(client.assert_closed(1009).await, TOO_LARGE);
     }
     assert_eq!(server.probe.calls(), calls);
-    let size = |it: &AuditEvent| match it {
+    let size = |it: &AuditRecord| match &it.event {
         AuditEvent::Refused(it) => Some((it.rule, it.observed, it.limit)),
         _ => None,
     };
-    let sizes: Vec<_> = server.audit.events().iter().filter_map(size).collect();
+    let sizes: Vec<_> = server.audit.records().iter().filter_map(size).collect();
     let (seen, limit) = (L_MSG as u64 + 1, L_MSG as u64);
     assert_eq!(sizes, [("message.size", Some(seen), Some(limit)); 4]);
 }

@@ -7,9 +7,9 @@ use std::sync::{
 
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    AuditEvent, AuditSink, AuthFailure, Authenticate, Authenticated, Connection, DecodeLayer,
-    Failure, Inbound, Json, Member, Message, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms,
-    RoomsLayer, Session, WebSocketLayer,
+    AuditEvent, AuditRecord, AuditSink, AuthFailure, Authenticate, Authenticated, Connection,
+    DecodeLayer, Failure, Inbound, Json, Member, Message, Reply, RequireAuthLayer, RoomKey,
+    RoomPolicy, Rooms, RoomsLayer, Session, WebSocketLayer,
     message::{Decode, DecodeError, Encode, EncodeError},
     room::{
         JoinDenied,
@@ -80,12 +80,12 @@ impl Encode<ServerMessage> for Fuse {
 struct Sink(Fuse);
 
 impl AuditSink for Sink {
-    fn record(&self, event: AuditEvent) {
-        match event {
-            AuditEvent::Published { .. } => self.0.here("sink, published"),
-            AuditEvent::Joined { .. } => self.0.here("sink, joined"),
-            AuditEvent::Authenticated { .. } => self.0.here("sink, authenticated"),
-            AuditEvent::Left { .. } => self.0.here("sink, left"),
+    fn record(&self, record: &AuditRecord) {
+        match record.event {
+            AuditEvent::Published(_) => self.0.here("sink, published"),
+            AuditEvent::Joined(_) => self.0.here("sink, joined"),
+            AuditEvent::Authenticated(_) => self.0.here("sink, authenticated"),
+            AuditEvent::Left(_) => self.0.here("sink, left"),
             AuditEvent::Closed(_) => self.0.here("sink, closed"),
             _ => {}
         }

@@ -18,10 +18,11 @@ use tokio::{
 };
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Admission, Anonymous, AuditEvent, AuthFailure, Authenticate, CloseReason, Closed, Connection,
-    ConnectionConfig, DecodeLayer, Failure, Inbound, Json, Member, Message, Principal, Quota,
-    RateLimitLayer, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, Session,
-    WebSocketLayer,
+    Admission, Anonymous, AuditEvent, AuditRecord, AuthFailure, Authenticate, CloseReason,
+    Connection, ConnectionConfig, DecodeLayer, Failure, Inbound, Json, Member, Message, Principal,
+    Quota, RateLimitLayer, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer,
+    Session, WebSocketLayer,
+    audit::Closed,
     message::Encode as _,
     room::{
         JoinDenied, MemberInfo,
@@ -164,46 +165,58 @@ impl TestServer {
         client
     }
 
-    /// The record of the connection that ended as the `nth`, from zero: waits for it, and makes sure
-    /// that no connection has two.
+    /// How the connection ended that was the `nth` to do so, from zero: waits for it, and makes sure
+    /// that no connection has two ends.
     pub(crate) async fn closed(&self, nth: usize) -> Closed {
+        self.ended(nth).await.1
+    }
+
+    /// The same, with the record it stands in.
+    pub(crate) async fn ended(&self, nth: usize) -> (AuditRecord, Closed) {
         let mut seen = 0;
         loop {
-            let events = timeout(PATIENCE, self.audit.more_than(seen)).await;
-            let events = events.expect("the connection does not end");
-            seen = events.len();
-            let closed: Vec<_> = closed(&events).collect();
-            if let Some(it) = closed.get(nth) {
-                let same = closed.iter().filter(|other| other.connection == it.connection);
+            let records = timeout(PATIENCE, self.audit.more_than(seen)).await;
+            let records = records.expect("the connection does not end");
+            seen = records.len();
+            let closed: Vec<_> = closed(&records).collect();
+            if let Some((it, how)) = closed.get(nth) {
+                let same = closed.iter().filter(|(other, _)| other.connection == it.connection);
                 assert_eq!(same.count(), 1, "one connection, one record");
-                return (*it).clone();
+                return ((*it).clone(), (*how).clone());
             }
         }
     }
 
     /// How many connections have ended.
     pub(crate) fn closed_count(&self) -> usize {
-        closed(&self.audit.events()).count()
+        closed(&self.audit.records()).count()
     }
 
     /// How many audit events `is` holds for.
     pub(crate) fn count(&self, is: impl Fn(&AuditEvent) -> bool) -> usize {
-        self.audit.events().iter().filter(|it| is(it)).count()
+        self.audit.records().iter().filter(|it| is(&it.event)).count()
+    }
+
+    /// The same of the connection of `record`.
+    pub(crate) fn count_of(&self, record: &AuditRecord, is: impl Fn(&AuditEvent) -> bool) -> usize {
+        let records = self.audit.records();
+        let its = records.iter().filter(|it| it.connection == record.connection);
+        its.filter(|it| is(&it.event)).count()
     }
 
     /// The rules by which credentials were refused, in order.
     pub(crate) fn auth_failures(&self) -> Vec<&'static str> {
-        let rule = |it: &AuditEvent| match it {
-            AuditEvent::AuthFailed { rule, .. } => Some(*rule),
+        let rule = |it: &AuditRecord| match &it.event {
+            AuditEvent::AuthFailed(failed) => Some(failed.rule),
             _ => None,
         };
-        self.audit.events().iter().filter_map(rule).collect()
+        self.audit.records().iter().filter_map(rule).collect()
     }
 }
 
-fn closed(events: &[AuditEvent]) -> impl Iterator<Item = &Closed> {
-    events.iter().filter_map(|it| match it {
-        AuditEvent::Closed(closed) => Some(closed),
+fn closed(records: &[AuditRecord]) -> impl Iterator<Item = (&AuditRecord, &Closed)> {
+    records.iter().filter_map(|it| match &it.event {
+        AuditEvent::Closed(closed) => Some((it, closed)),
         _ => None,
     })
 }

@@ -18,33 +18,33 @@ use tokio::{
 };
 use tower::{ServiceExt, service_fn};
 use tower_layer::Layer;
-use tower_websocket::{AuditEvent, AuditSink, PeerAddr, WebSocketLayer};
+use tower_websocket::{AuditEvent, AuditRecord, AuditSink, PeerAddr, WebSocketLayer};
 
 use super::echo::endpoint;
 
-/// Keeps every audit event.
+/// Keeps every audit record.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    events: Mutex<Vec<AuditEvent>>,
-    /// Told of each event.
+    records: Mutex<Vec<AuditRecord>>,
+    /// Told of each.
     told: Notify,
 }
 
 impl Recorder {
     /// What was recorded so far.
-    pub(crate) fn events(&self) -> Vec<AuditEvent> {
-        self.events.lock().unwrap().clone()
+    pub(crate) fn records(&self) -> Vec<AuditRecord> {
+        self.records.lock().unwrap().clone()
     }
 
-    /// Waits until more was recorded than `seen` events.
-    pub(crate) async fn more_than(&self, seen: usize) -> Vec<AuditEvent> {
+    /// Waits until there are more records than `seen`.
+    pub(crate) async fn more_than(&self, seen: usize) -> Vec<AuditRecord> {
         loop {
             let told = self.told.notified();
             let mut told = std::pin::pin!(told);
             told.as_mut().enable();
-            let events = self.events();
-            if events.len() > seen {
-                return events;
+            let records = self.records();
+            if records.len() > seen {
+                return records;
             }
             told.await;
         }
@@ -52,24 +52,24 @@ impl Recorder {
 
     /// How many connections were opened.
     pub(crate) fn connected(&self) -> usize {
-        let events = self.events.lock().unwrap();
-        events.iter().filter(|it| matches!(it, AuditEvent::Connected { .. })).count()
+        let records = self.records.lock().unwrap();
+        records.iter().filter(|it| matches!(it.event, AuditEvent::Connected(_))).count()
     }
 
     /// The rules of the handshakes that were refused, in order.
     pub(crate) fn refused(&self) -> Vec<&'static str> {
-        let events = self.events.lock().unwrap();
-        let rule = |it: &_| match it {
-            AuditEvent::UpgradeRefused { rule, .. } => Some(*rule),
+        let records = self.records.lock().unwrap();
+        let rule = |it: &AuditRecord| match &it.event {
+            AuditEvent::UpgradeRefused(refused) => Some(refused.rule),
             _ => None,
         };
-        events.iter().filter_map(rule).collect()
+        records.iter().filter_map(rule).collect()
     }
 }
 
 impl AuditSink for Recorder {
-    fn record(&self, event: AuditEvent) {
-        self.events.lock().unwrap().push(event);
+    fn record(&self, record: &AuditRecord) {
+        self.records.lock().unwrap().push(record.clone());
         self.told.notify_waiters();
     }
 }

@@ -20,9 +20,10 @@ use tokio::{
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_layer::Layer;
 use tower_websocket::{
-    Admission, AuditEvent, AuditSink, AuthFailure, Authenticate, Closed, Connection,
-    ConnectionConfig, DecodeLayer, Message, OpenRooms, PeerAddr, Principal, Refusal,
+    Admission, AuditEvent, AuditRecord, AuditSink, AuthFailure, Authenticate, Connection,
+    ConnectionConfig, ConnectionId, DecodeLayer, Message, OpenRooms, PeerAddr, Principal,
     RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
+    audit::{Closed, Refused},
     room::service::{self, ClientMessage, ServerMessage, credentials},
 };
 
@@ -30,35 +31,43 @@ use tower_websocket::{
 pub(crate) use super::slow_peer::{Frame, Peer, frame};
 use super::{slow_peer::PATIENCE, support_http::handshake};
 
-/// Keeps every audit event, and tells who waits for one.
+/// Keeps every audit record, and tells who waits for one.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
-    events: Mutex<Vec<AuditEvent>>,
+    records: Mutex<Vec<AuditRecord>>,
     recorded: Notify,
 }
 
 impl AuditSink for Audit {
-    fn record(&self, event: AuditEvent) {
-        self.events.lock().unwrap().push(event);
+    fn record(&self, record: &AuditRecord) {
+        self.records.lock().unwrap().push(record.clone());
         self.recorded.notify_waiters();
     }
 }
 
 impl Audit {
     #[allow(dead_code, reason = "not all binaries with this file read it")]
-    pub(crate) fn events(&self) -> Vec<AuditEvent> {
-        self.events.lock().unwrap().clone()
+    pub(crate) fn records(&self) -> Vec<AuditRecord> {
+        self.records.lock().unwrap().clone()
     }
 
-    fn all<T>(&self, of: impl Fn(&AuditEvent) -> Option<T>) -> Vec<T> {
-        self.events.lock().unwrap().iter().filter_map(of).collect()
+    fn all<T>(&self, of: impl Fn(&AuditRecord) -> Option<T>) -> Vec<T> {
+        self.records.lock().unwrap().iter().filter_map(of).collect()
     }
 
-    pub(crate) fn refusals(&self) -> Vec<Refusal> {
-        self.all(|event| match event {
-            AuditEvent::Refused(refusal) => Some(refusal.clone()),
+    pub(crate) fn refusals(&self) -> Vec<Refused> {
+        self.all(|it| match &it.event {
+            AuditEvent::Refused(refused) => Some(refused.clone()),
             _ => None,
         })
+    }
+
+    /// The id of the connection that was the last to end.
+    #[allow(dead_code, reason = "not all binaries with this file read it")]
+    pub(crate) fn last_closed(&self) -> ConnectionId {
+        let closed = |it: &AuditRecord| matches!(it.event, AuditEvent::Closed(_));
+        let ids = self.all(|it| it.connection.filter(|_| closed(it)));
+        *ids.last().unwrap()
     }
 
     /// The flight records of the first `count` connections to end, waited for.
@@ -67,7 +76,7 @@ impl Audit {
             let recorded = self.recorded.notified();
             let mut recorded = std::pin::pin!(recorded);
             recorded.as_mut().enable();
-            let closed = self.all(|event| match event {
+            let closed = self.all(|it| match &it.event {
                 AuditEvent::Closed(closed) => Some(closed.clone()),
                 _ => None,
             });

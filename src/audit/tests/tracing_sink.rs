@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -13,27 +12,15 @@ use std::{
 use tracing::{Event, Metadata, Subscriber, span};
 
 use super::*;
-use crate::{
-    audit::{Closed, Refusal},
-    handle::Connection,
-    outbound::OutboundLimits,
-};
+use crate::{audit::tell, testing::Records};
 
-fn connection() -> Connection {
-    struct Nowhere;
-    impl AuditSink for Nowhere {
-        fn record(&self, _event: AuditEvent) {}
-    }
-    Connection::new(None, OutboundLimits { bytes: 1, messages: 1 }, None, Arc::new(Nowhere))
+fn joined(room: &str) -> AuditRecord {
+    AuditRecord::of(AuditEvent::Joined(Joined { room: room.into() }))
 }
 
-fn joined(room: &str) -> AuditEvent {
-    AuditEvent::Joined { connection: connection().id(), user: "alice".into(), room: room.into() }
-}
-
-fn room(event: &AuditEvent) -> String {
-    match event {
-        AuditEvent::Joined { room, .. } => room.to_string(),
+fn room(record: &AuditRecord) -> String {
+    match &record.event {
+        AuditEvent::Joined(joined) => joined.room.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -47,15 +34,15 @@ async fn a_writer_that_stalls_holds_nobody_up_and_losses_are_counted() {
         begun.send(()).unwrap();
         let _ = wait.recv();
     });
-    sink.record(joined("first"));
+    sink.record(&joined("first"));
     has_begun.recv().unwrap();
     // The worker has one in its hands; so many wait, and the rest is lost.
-    for _ in 0..QUEUED_EVENTS + 10 {
-        sink.record(joined("more"));
+    for _ in 0..QUEUED_RECORDS + 10 {
+        sink.record(&joined("more"));
     }
     assert_eq!(sink.worker.queue.lock().lost, 10);
     drop(go);
-    for _ in 0..QUEUED_EVENTS {
+    for _ in 0..QUEUED_RECORDS {
         has_begun.recv().unwrap();
     }
 }
@@ -63,13 +50,13 @@ async fn a_writer_that_stalls_holds_nobody_up_and_losses_are_counted() {
 // covers: LG-02, XX-01
 #[tokio::test]
 async fn a_writer_that_panics_costs_one_event() {
-    let events = ["a", "bad", "b", "bad", "c"].map(joined);
+    let records = ["a", "bad", "b", "bad", "c"].map(joined);
     let written = Mutex::new(Vec::new());
-    let write = |event: &AuditEvent| {
-        assert_ne!(room(event), "bad");
-        written.lock().unwrap().push(room(event));
+    let write = |record: &AuditRecord| {
+        assert_ne!(room(record), "bad");
+        written.lock().unwrap().push(room(record));
     };
-    let (lines, lost) = collected(|| write_batch(&events, 0, write));
+    let (lines, lost) = collected(|| write_batch(&records, 0, write));
     assert_eq!(*written.lock().unwrap(), ["a", "b", "c"]);
     assert!(lines.is_empty(), "{lines:?}");
     assert_eq!(lost, 2);
@@ -104,11 +91,11 @@ impl Subscriber for Broken {
 // covers: LG-02, XX-01
 #[tokio::test]
 async fn a_subscriber_that_always_panics_is_told_again_what_was_lost() {
-    let events = ["a", "b", "c"].map(joined);
+    let records = ["a", "b", "c"].map(joined);
     let broken = Broken::default();
     let seen = Arc::clone(&broken.0);
     let lost = tracing::subscriber::with_default(broken, || {
-        let lost = write_batch(&events, 0, write);
+        let lost = write_batch(&records, 0, write);
         write_batch(&[], lost, write)
     });
     // Three events and a report.
@@ -124,7 +111,7 @@ async fn the_worker_ends_with_the_last_clone() {
         let _held_by_the_worker = &ended;
     });
     let clone = sink.clone();
-    sink.record(joined("a"));
+    sink.record(&joined("a"));
     drop(sink);
     assert!(clone.flush(Duration::from_secs(10)));
     drop(clone);
@@ -137,14 +124,14 @@ async fn the_worker_ends_with_the_last_clone() {
 fn what_was_recorded_before_the_last_clone_went_is_written() {
     let (begun, has_begun) = channel();
     let (go, wait) = channel::<()>();
-    let sink = TracingSink::with_writer(move |event| {
-        begun.send(room(event)).unwrap();
+    let sink = TracingSink::with_writer(move |record| {
+        begun.send(room(record)).unwrap();
         let _ = wait.recv();
     });
-    sink.record(joined("first"));
+    sink.record(&joined("first"));
     assert_eq!(has_begun.recv().unwrap(), "first");
     // The worker is busy; when it comes back the sink is gone.
-    sink.record(joined("second"));
+    sink.record(&joined("second"));
     drop(sink);
     drop(go);
     assert_eq!(has_begun.recv().as_deref(), Ok("second"));
@@ -160,7 +147,7 @@ async fn flush_waits_until_everything_is_written() {
         count.fetch_add(1, Ordering::SeqCst);
     });
     for _ in 0..100 {
-        sink.record(joined("a"));
+        sink.record(&joined("a"));
     }
     assert!(sink.flush(Duration::from_secs(10)));
     assert_eq!(written.load(Ordering::SeqCst), 100);
@@ -169,61 +156,80 @@ async fn flush_waits_until_everything_is_written() {
 // covers: LG-12, LG-10
 #[tokio::test]
 async fn every_event_is_one_line_with_its_name() {
-    let id = connection().id();
-    let peer = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1));
-    let (user, room): (Arc<str>, Arc<str>) = ("al\nice\u{1b}[31m".into(), "room".into());
-    let closed = Closed {
-        connection: id,
-        peer,
-        user: Some(Arc::clone(&user)),
-        rule: "forbidden",
-        intended_code: Some(4403),
-        flushed: true,
-        received_code: None,
-        duration: Duration::from_secs(1),
-        bytes_in: 1,
-        bytes_out: 2,
-        messages_in: 3,
-        messages_out: 4,
-        queued_peak: 5,
-        longest_stall: Duration::ZERO,
-        rtt: None,
-        last_handler_time: None,
-    };
-    let refused = Refusal {
-        connection: id,
-        user: Some(Arc::clone(&user)),
-        layer: "frames",
-        rule: "message.size",
-        observed: Some(9),
-        limit: Some(8),
-        suppressed: 7,
-    };
-    let (joined, left) = ((user.clone(), room.clone()), (user.clone(), room.clone()));
-    let events = [
-        (
-            "handshake.rejected",
-            AuditEvent::UpgradeRefused { peer, rule: "origin", status: 403, suppressed: 1 },
-        ),
-        ("connected", AuditEvent::Connected { connection: id, peer: None }),
-        ("authenticated", AuditEvent::Authenticated { connection: id, user }),
-        ("auth.failed", AuditEvent::AuthFailed { connection: id, rule: "auth.failed" }),
-        ("joined", AuditEvent::Joined { connection: id, user: joined.0, room: joined.1 }),
-        ("left", AuditEvent::Left { connection: id, user: left.0, room: left.1 }),
-        ("published", AuditEvent::Published { connection: None, room, bytes: 1, members: 2 }),
-        ("refused", AuditEvent::Refused(refused)),
-        ("closed", AuditEvent::Closed(closed)),
-    ];
-    for (name, event) in events {
-        let (lines, ()) = collected(|| write(&event));
-        assert_eq!(lines.len(), 1, "{name}");
-        assert!(lines[0].contains(&format!(r#""event":"{name}""#)), "{name}: {}", lines[0]);
-        assert!(lines[0].contains(r#""target":"tower_websocket::audit""#), "{name}");
-        assert!(!lines[0].contains('\u{1b}'), "{name}");
+    for mut record in Records::one_of_each() {
+        record.user = Some("al\nice\u{1b}[31m".into());
+        record.tenant = Some("ac\tme".into());
+        let name = record.event.name();
+        let (lines, ()) = collected(|| write(&record));
+        let [line] = &lines[..] else { panic!("{name}: {lines:?}") };
+        assert!(line.contains(r#""target":"tower_websocket::audit""#), "{line}");
+        assert!(line.contains(&format!(r#""event":"{name}""#)), "{line}");
+        let connection = record.connection.unwrap();
+        assert!(line.contains(&format!(r#""connection":"{connection}""#)), "{line}");
+        assert!(line.contains(r#""peer":"192.0.2.1:50000""#), "{line}");
         // One spelling in all events, and one that no subscriber has to escape.
-        let spelled = lines[0].contains(r#""user":"al\\nice\\u{1b}[31m""#);
-        assert_eq!(spelled, lines[0].contains(r#""user""#), "{name}: {}", lines[0]);
+        assert!(!line.contains('\u{1b}'), "{line}");
+        assert!(line.contains(r#""user":"al\\nice\\u{1b}[31m""#), "{line}");
+        assert!(line.contains(r#""tenant":"ac\\tme""#), "{line}");
+        // What is not known is not there.
+        (record.tenant, record.user, record.peer, record.connection) = (None, None, None, None);
+        let (lines, ()) = collected(|| write(&record));
+        for field in ["tenant", "user", "peer", "connection"] {
+            assert!(!lines[0].contains(&format!(r#""{field}":"#)), "{}", lines[0]);
+        }
     }
+}
+
+// covers: LG-16
+#[tokio::test]
+async fn a_line_has_the_time_of_the_event_however_late_it_is_written() {
+    let (begun, has_begun) = channel();
+    let (go, wait) = channel::<()>();
+    let lines = {
+        let sink = TracingSink::with_writer(move |record| {
+            begun.send(collected(|| write(record)).0).unwrap();
+            let _ = wait.recv();
+        });
+        let mut first = joined("a");
+        first.at = UNIX_EPOCH + Duration::from_millis(1_500);
+        sink.record(&first);
+        let first = has_begun.recv().unwrap();
+        // The writer is busy: this one waits.
+        let mut second = joined("b");
+        second.at = UNIX_EPOCH + Duration::from_micros(86_400_000_001);
+        sink.record(&second);
+        drop(go);
+        [first, has_begun.recv().unwrap()].concat()
+    };
+    assert!(lines[0].contains(r#""at":"1970-01-01T00:00:01.500000Z""#), "{}", lines[0]);
+    assert!(lines[1].contains(r#""at":"1970-01-02T00:00:00.000001Z""#), "{}", lines[1]);
+}
+
+// covers: LG-16
+#[tokio::test]
+async fn a_clock_before_its_time_costs_no_record() {
+    let mut record = joined("a");
+    record.at = UNIX_EPOCH - Duration::from_secs(1);
+    let (lines, lost) = collected(|| write_batch(&[record], 0, write));
+    assert_eq!(lost, 0);
+    assert!(lines[0].contains(r#""at":"1970-01-01T00:00:00.000000Z""#), "{}", lines[0]);
+}
+
+// covers: LG-02, XX-01
+#[tokio::test]
+async fn the_second_of_a_pair_is_told_also_if_the_first_panics() {
+    struct Broken;
+    impl AuditSink for Broken {
+        fn record(&self, _: &AuditRecord) {
+            panic!("the sink is broken");
+        }
+    }
+    let kept = Records::new();
+    assert!(!tell(&(Broken, kept.clone()), &joined("a")), "the panic is not hidden");
+    assert!(!tell(&(kept.clone(), Broken), &joined("b")));
+    assert!(tell(&(kept.clone(), kept.clone()), &joined("c")));
+    let rooms: Vec<_> = kept.all().iter().map(room).collect();
+    assert_eq!(rooms, ["a", "b", "c", "c"]);
 }
 
 /// The lines that `run` writes on this thread.

@@ -146,12 +146,12 @@ async fn run(verdict: Verdict, operations: &[Operation]) {
     }
     served.wait(300).await;
     check(&served, verdict, calls.load(Ordering::Relaxed));
-    let accepted = count(&served, |it| matches!(it, AuditEvent::Authenticated { .. })) > 0;
+    let accepted = count(&served, |it| matches!(it, AuditEvent::Authenticated(_))) > 0;
     Invariant::AuthFirst.assert(served.done || accepted, || "nobody, and not closed".into());
 }
 
 fn check(served: &Served, verdict: Verdict, calls: usize) {
-    let accepted = count(served, |it| matches!(it, AuditEvent::Authenticated { .. }));
+    let accepted = count(served, |it| matches!(it, AuditEvent::Authenticated(_)));
     let most = usize::from(matches!(verdict, Verdict::Accepts));
     Invariant::AuthFirst.assert(accepted <= most, || format!("{accepted} times, by {verdict:?}"));
     Invariant::AuthFirst.assert(calls == 0 || accepted == 1, || format!("{calls} calls"));

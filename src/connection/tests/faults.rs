@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::support::{Served, echo, frame, quiet, text};
 use crate::{
-    audit::{AuditEvent, AuditSink},
+    audit::{AuditRecord, AuditSink},
     close::CloseReason,
     connection,
     handle::Connection,
@@ -135,7 +135,7 @@ async fn what_fails_before_authentication_is_the_verifier() {
 struct Broken;
 
 impl AuditSink for Broken {
-    fn record(&self, _event: AuditEvent) {
+    fn record(&self, _record: &AuditRecord) {
         panic!("the sink is broken");
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    audit::{AuditEvent, AuditSink},
+    audit::{AuditRecord, AuditSink},
     close::CloseReason,
     room::{JoinDenied, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
 };
@@ -153,7 +153,7 @@ fn removing_a_user_refuses_its_joins_under_way_and_nobody_elses() {
 struct Broken;
 
 impl AuditSink for Broken {
-    fn record(&self, _: AuditEvent) {
+    fn record(&self, _: &AuditRecord) {
         panic!("the disk is full")
     }
 }

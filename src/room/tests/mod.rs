@@ -12,7 +12,7 @@ use tower::{ServiceBuilder, service_fn, util::BoxService};
 use tower_service::Service;
 
 use crate::{
-    audit::{AuditEvent, AuditSink},
+    audit::{AuditEvent, AuditRecord, AuditSink},
     close::CloseReason,
     handle::Connection,
     message::{Authenticated, Failure, Inbound, Principal, Reply},
@@ -86,11 +86,12 @@ impl From<RoomNotice> for Line {
 struct Events(Arc<Mutex<Vec<String>>>);
 
 impl AuditSink for Events {
-    fn record(&self, event: AuditEvent) {
-        let line = match event {
-            AuditEvent::Joined { user, room, .. } => format!("joined {user} {room}"),
-            AuditEvent::Left { user, room, .. } => format!("left {user} {room}"),
-            AuditEvent::Published { room, members, .. } => format!("published {room} {members}"),
+    fn record(&self, record: &AuditRecord) {
+        let user = record.user.as_deref().unwrap_or("nobody");
+        let line = match &record.event {
+            AuditEvent::Joined(joined) => format!("joined {user} {}", joined.room),
+            AuditEvent::Left(left) => format!("left {user} {}", left.room),
+            AuditEvent::Published(it) => format!("published {} {}", it.room, it.members),
             AuditEvent::Refused(refusal) => format!("refused {}", refusal.rule),
             other => format!("{other:?}"),
         };
@@ -135,7 +136,10 @@ impl Peer {
         let events = Events::default();
         let connection = connect(events.clone());
         let (tenant, id) = user.split_once('/').unwrap_or(("", user));
-        let user = Authenticated::claim(User { tenant: tenant.into(), id: id.into() });
+        let user = User { tenant: tenant.into(), id: id.into() };
+        connection.authenticated(&user, None);
+        events.take();
+        let user = Authenticated::claim(user);
         Self { stack: stack(&connection), connection, user, events }
     }
 

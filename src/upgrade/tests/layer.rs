@@ -15,7 +15,7 @@ use tower_layer::Layer;
 
 use super::{handshake, handshake_with};
 use crate::{
-    audit::AuditEvent,
+    audit::{AuditEvent, AuditRecord, AuditSink},
     testing::Records,
     upgrade::{
         PeerAddr, ResponseBody, UpgradeRejection, UpgradeRejectionKind, WebSocketLayer,
@@ -155,12 +155,29 @@ async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
     assert_eq!(text(response).await, "origin not allowed\n");
     assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
 
-    let records = records.events();
-    let [AuditEvent::UpgradeRefused { peer, rule, status, suppressed: 0 }] = &records[..] else {
+    let records = records.all();
+    let [AuditRecord { peer, event: AuditEvent::UpgradeRefused(refused), .. }] = &records[..]
+    else {
         panic!("{records:?}");
     };
     assert_eq!(peer.unwrap().to_string(), "192.0.2.1:5");
-    assert_eq!((*rule, *status), ("origin.not_trusted", 403));
+    assert_eq!((refused.rule, refused.status), ("origin.not_trusted", 403));
+    assert_eq!(refused.suppressed, 0);
+}
+
+// covers: LG-02, XX-01
+#[tokio::test]
+async fn a_sink_that_panics_does_not_change_the_answer() {
+    struct Broken;
+    impl AuditSink for Broken {
+        fn record(&self, _: &AuditRecord) {
+            panic!("the sink is broken");
+        }
+    }
+    let (layer, _) = layer();
+    let request = offered(handshake_with("Origin", &["https://evil.example"]));
+    let response = send(&layer.audit(Broken), request).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
 // covers: LG-11
@@ -178,9 +195,10 @@ async fn a_flood_of_refused_handshakes_is_a_hundred_records_a_second_and_a_count
     // Clones are the same endpoint.
     send(&layer.clone(), refused()).await;
     let records = records.events();
-    let Some(AuditEvent::UpgradeRefused { suppressed: 9_900, .. }) = records.last() else {
+    let Some(AuditEvent::UpgradeRefused(last)) = records.last() else {
         panic!("{:?}", records.last());
     };
+    assert_eq!(last.suppressed, 9_900);
 }
 
 // covers: P2-10

@@ -1,0 +1,35 @@
+//! Say when something happened, and to whom.
+
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use super::AuditEvent;
+use crate::handle::ConnectionId;
+
+/// One thing that happened: when, to whom, and what.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct AuditRecord {
+    /// When it happened: the clock of the system, read where the event is, so that a sink that writes
+    /// later does not move it. Two records may have the same time, and a clock that is set back goes
+    /// back: the order is that of the calls.
+    pub at: SystemTime,
+    /// The connection it happened on; `None` if there is none, or if it was the application itself.
+    pub connection: Option<ConnectionId>,
+    /// The address that the connection, or the refused handshake, came from, where it is known.
+    pub peer: Option<SocketAddr>,
+    /// The tenant of the user, or of the room that the application published to; `None` if it has
+    /// none, or is not known yet.
+    pub tenant: Option<Arc<str>>,
+    /// The user's id, unique within the tenant, once the peer is authenticated.
+    pub user: Option<Arc<str>>,
+    /// What happened.
+    pub event: AuditEvent,
+}
+
+impl AuditRecord {
+    /// `event` happened at this moment, to nobody yet.
+    pub(crate) fn of(event: AuditEvent) -> Self {
+        let at = SystemTime::now();
+        Self { at, connection: None, peer: None, tenant: None, user: None, event }
+    }
+}
