@@ -66,6 +66,8 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
         &["AU-11", "HS-30", "MS-21", "RM-12", "RM-16"],
     ),
     ("HS-21 shows it, as far as it can be seen", &["HS-22", "HS-32"]),
+    ("FR-18 is tried, and the deadline is the same", &["FR-33"]),
+    ("what is drawn at random looks like what is not", &["DL-17"]),
     ("it needs HTTP/2", &["HS-24", "HS-25", "HS-27", "P2-13"]),
     ("it needs TLS or a proxy", &["HS-29"]),
     ("somebody would have to stop the server", &["HS-28"]),

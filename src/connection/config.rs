@@ -91,8 +91,8 @@ impl ConnectionConfig {
         self
     }
 
-    /// Time from the first byte of a message to its last. Raised, a peer that sends a byte now and
-    /// then holds a partial message for longer.
+    /// Time from the first byte of a message, or of a control frame, to its last. Raised, a peer that
+    /// sends a byte now and then holds a partial message for longer.
     pub const fn message_timeout(mut self, timeout: Duration) -> Self {
         self.message_timeout = timeout;
         self

@@ -33,6 +33,7 @@ use crate::{
     connection::{
         Permit,
         calls::Calls,
+        challenge,
         ending::Ending,
         engine::Engine,
         flight::Flight,
@@ -211,7 +212,7 @@ where
             scanner.refill_control(this.state.control_refill(now));
         }
         let read = this.engine.poll_read(cx);
-        this.state.handle_partial_message(this.engine.wire().scanner().message(), now);
+        this.state.handle_partial(this.engine.wire().scanner().partial(), now);
         match ready!(read) {
             Some(Ok(tungstenite::Message::Text(text))) => {
                 this.engine.wire_mut().set_in_call(text.len());
@@ -257,7 +258,7 @@ where
     /// Step 4.
     fn write(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let this = self.project();
-        let ping = this.state.poll_ping();
+        let ping = this.state.poll_ping(challenge);
         if let Some(payload) = ping {
             this.output.ping(this.engine, payload, cx);
         }

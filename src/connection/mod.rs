@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tower_service::Service;
+use uuid::Uuid;
 
 use crate::{
     connection::{
@@ -16,7 +17,7 @@ use crate::{
         engine::Engine,
         output::Output,
         scanner::{FrameScanner, ScannerLimits},
-        state::State,
+        state::{Challenge, State},
         wire::Wire,
     },
     handle::Connection,
@@ -91,6 +92,13 @@ pub(crate) async fn serve<Io, S, P>(
     let opened = connection.opened().into_std();
     let state = State::new(config, anonymous, fastrand::f64(), opened);
     Driver::new(engine, state, output, connection, stack, read_below, permit).await;
+}
+
+/// What nobody can guess: 62 bits of a generator for cryptography, which is also where connection ids
+/// come from.
+fn challenge() -> Challenge {
+    let (_, random) = Uuid::new_v4().as_u64_pair();
+    random.to_be_bytes()
 }
 
 /// What the engine reads at a time, and keeps for good. It zero-fills it at every read.
