@@ -57,7 +57,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ),
     (
         "the application would have to fail, stall or decide on demand",
-        &["AU-07", "AU-10", "AU-12", "RM-02", "RM-06", "RM-13", "RM-14", "DL-14", "DL-20"],
+        &["AU-07", "AU-10", "AU-12", "RM-02", "RM-06", "RM-13", "RM-14", "DL-14", "DL-20", "DL-21"],
     ),
     ("it is about logs and audit records", &["LG-01", "LG-02", "LG-10", "LG-11", "LG-12", "LG-16"]),
     ("it is about the server's own code", &["AU-16", "FR-29", "P2-19", "P2-21"]),

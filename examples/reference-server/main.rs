@@ -62,6 +62,7 @@ fn app(options: &Options, connections: &Connections) -> Result<Router, Error> {
         .origin(options.origin()?)
         .admission(options.admission())
         .connection(options.connection())
+        .map_err(options::name_the_option)?
         .on_connect(connections.opened())
         .on_close(connections.closed())
         .audit((census, TracingSink::shared()));

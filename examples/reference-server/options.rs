@@ -68,9 +68,10 @@ pub(crate) struct Options {
     /// What a user may publish at once.
     #[arg(long, env = "PUBLISH_BURST", default_value_t = 1_000_000)]
     publish_burst: u32,
-    /// Bytes held for a client that reads slowly; more closes it with 1013.
-    #[arg(long, env = "MAX_OUTBOUND_BYTES", default_value = "1048576")]
-    max_outbound_bytes: NonZeroUsize,
+    /// Bytes held for a client that reads slowly; more closes it with 1013. It must hold two of the
+    /// largest messages. 1048576 unless set, or room for four of them.
+    #[arg(long, env = "MAX_OUTBOUND_BYTES")]
+    max_outbound_bytes: Option<NonZeroUsize>,
     /// MiB that all connections together may make the server hold: above three quarters of it those
     /// that hold most are closed with 1013. 0 is no limit. A quarter of the memory of the machine or
     /// the cgroup unless set.
@@ -134,12 +135,15 @@ impl Options {
     }
 
     pub(crate) fn connection(&self) -> ConnectionConfig {
-        ConnectionConfig::new()
+        let config = ConnectionConfig::new()
             .auth_timeout(Duration::from_millis(self.auth_timeout_ms))
             .ping_interval(Duration::from_millis(self.heartbeat_interval_ms))
             .pong_timeout(Duration::from_millis(self.pong_timeout_ms))
-            .max_message_size(self.max_message_bytes)
-            .max_outbound_bytes(self.max_outbound_bytes)
+            .max_message_size(self.max_message_bytes);
+        match self.max_outbound_bytes {
+            Some(bytes) => config.max_outbound_bytes(bytes),
+            None => config,
+        }
     }
 
     pub(crate) fn warn_of_defaults(&self) {
@@ -156,6 +160,22 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options").field("addr", &self.addr()).finish_non_exhaustive()
     }
+}
+
+/// Says which option is to be changed, to somebody who knows nothing of the library's names.
+pub(crate) fn name_the_option(error: ConfigError) -> String {
+    let setting = match &error {
+        ConfigError::Connection(error) => error.setting(),
+        _ => "",
+    };
+    let option = match setting {
+        "auth_timeout" => "--auth-timeout-ms",
+        "ping_interval" => "--heartbeat-interval-ms",
+        "pong_timeout" => "--pong-timeout-ms",
+        "max_outbound_bytes" => "--max-outbound-bytes",
+        _ => return error.to_string(),
+    };
+    format!("{option}: {error}")
 }
 
 const DEFAULT_TOKEN: &str = "dev-token";

@@ -43,6 +43,7 @@ use crate::{
     },
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply, Utf8Bytes},
+    outbound::SendError,
 };
 
 pin_project! {
@@ -176,11 +177,14 @@ where
                 return;
             }
         };
-        // An error means that the queue is closed or went over its bound, which output finds out.
-        let _ = reply.try_for_each(|message| {
+        let queued = reply.try_for_each(|message| {
             *this.held = this.connection.outbound().push_reply(message)?;
-            Ok::<_, crate::outbound::SendError>(())
+            Ok::<_, SendError>(())
         });
+        // That the queue is closed or went over its bound is what output finds out.
+        if let Err(SendError::TooLarge(_)) = queued {
+            this.state.close(CloseReason::HandlerFailed, now);
+        }
     }
 
     /// Calls the stack with the message in the slot, once it is ready for it.
@@ -295,7 +299,6 @@ where
             }
             Written::Overflowed => this.state.close(CloseReason::SlowConsumer, now),
             Written::Evicted => this.state.close(CloseReason::Overloaded, now),
-            Written::TooLarge => this.state.close(CloseReason::HandlerFailed, now),
             Written::Lost => this.state.handle_transport_end(now),
         }
     }
