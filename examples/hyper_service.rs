@@ -3,7 +3,7 @@
 //! Run with `cargo run --example hyper_service`. `/` answers as before; `/ws` is open to the public
 //! and adds up the numbers it is sent: `{"add":2}` is answered with `{"total":2}`.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1};
@@ -11,11 +11,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
 use tower::{Layer as _, Service as _, ServiceBuilder, service_fn};
 use tower_websocket::{
     Anonymous, DecodeLayer, Failure, Handler, Inbound, PeerAddr, Quota, RateLimitLayer, Reply,
-    WebSocketLayer,
+    WebSocketLayer, upgrade::PeerSlots,
 };
 
 #[derive(serde::Deserialize)]
@@ -77,11 +80,11 @@ async fn serve(socket: TcpStream, addr: SocketAddr, endpoint: WebSocketLayer) {
         .header_read_timeout(Duration::from_secs(5))
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
         // Without this, hyper closes the socket after the 101.
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        eprintln!("not served: {error}");
-    }
+        .with_upgrades();
+    // That timeout is for heads only. A socket that asks and never reads the answers would stay for
+    // ever; one that is upgraded has left by then, and has the limits of a connection.
+    // How it ended is not printed: whoever can cause a line can fill a disk.
+    let _ = timeout(HTTP_TIMEOUT, served).await;
 }
 
 #[tokio::main]
@@ -91,8 +94,30 @@ async fn main() -> std::io::Result<()> {
     println!("listening on {}", listener.local_addr()?);
     // Clones are the same endpoint: its limits hold for all sockets together.
     let endpoint = endpoint();
+    // The endpoint's limits begin with a handshake. These are for sockets that are still HTTP.
+    let slots = PeerSlots::new(MAX_SOCKETS, MAX_SOCKETS_PER_PEER);
     loop {
-        let (socket, addr) = listener.accept().await?;
-        tokio::spawn(serve(socket, addr, endpoint.clone()));
+        let (socket, addr) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            // A peer that is gone again, or as many files as the process may have. With a `?` here,
+            // anybody could end the process.
+            Err(error) => {
+                eprintln!("cannot accept: {error}");
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        // Whoever has its share is hung up on; to wait here would be to make everybody wait for it.
+        let Some(slot) = slots.acquire(addr) else { continue };
+        let endpoint = endpoint.clone();
+        tokio::spawn(async move {
+            serve(socket, addr, endpoint).await;
+            drop(slot);
+        });
     }
 }
+
+/// For a socket that is still HTTP, all its requests and answers together.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_SOCKETS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const MAX_SOCKETS_PER_PEER: NonZeroUsize = NonZeroUsize::new(512).unwrap();

@@ -23,6 +23,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
+    time::{sleep, timeout},
 };
 use tower::ServiceBuilder;
 use tower_websocket::{
@@ -54,7 +55,11 @@ impl Options {
     fn connection(&self) -> ConnectionConfig {
         let mut config = ConnectionConfig::new();
         if let Some(bytes) = self.max_message_size {
-            config = config.max_message_size(bytes);
+            // The queue has a price for each message besides its payload: twice is enough for one.
+            config = config
+                .max_message_size(bytes)
+                .max_outbound_message_size(bytes)
+                .max_outbound_bytes(bytes.saturating_add(bytes.get()));
         }
         if let Some(frames) = self.max_fragments {
             config = config.max_fragments(frames);
@@ -84,11 +89,12 @@ async fn serve<S>(socket: S, endpoint: WebSocket<WebSocketOnly>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let _ = http1::Builder::new()
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(endpoint))
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    // It is done when the socket is upgraded; one that asks and never reads would stay for ever.
+    let _ = timeout(HTTP_TIMEOUT, served).await;
 }
 
 #[tokio::main]
@@ -99,14 +105,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let endpoint = WebSocketLayer::new(messages, tower::service_fn(echo))
         .allow_anonymous()
         .admission(unlimited_admission())
-        .connection(options.connection())?
+        .connection(options.connection())
         .into_service();
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     println!("echo listening on {}", listener.local_addr()?);
     loop {
-        let (socket, _) = listener.accept().await?;
-        socket.set_nodelay(true)?;
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            // A peer that is gone again, or as many files as the process may have: no reason to end.
+            Err(error) => {
+                eprintln!("cannot accept: {error}");
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        // Fails where the peer has hung up already, which its connection will find out.
+        let _ = socket.set_nodelay(true);
         let endpoint = endpoint.clone();
         match options.read_size {
             None => tokio::spawn(serve(socket, endpoint)),
@@ -114,3 +129,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
     }
 }
+
+/// For a socket that is still HTTP, all its requests and answers together.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
