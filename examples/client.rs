@@ -2,18 +2,20 @@
 //!
 //! Run the server in one terminal and this in two others:
 //! `cargo run --example client -- --name ada --room lobby`. Each line on stdin is said to the room;
-//! what the room says is printed. A lost connection is made again, when and if the close code allows
-//! it. The end of stdin says goodbye.
+//! what the room says is printed. A line that the server would close the connection over is not sent,
+//! and told why; lines that come faster than a person types wait. A lost connection is made again,
+//! when and if the close code allows it. The end of stdin says goodbye.
 
-use std::time::Duration;
+use std::{io, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
+    io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
@@ -75,10 +77,44 @@ fn backoff(failures: u32) -> Duration {
     bound.mul_f64(fastrand::f64())
 }
 
+/// Why `room` is no room's name, in the words and limits of the server.
+fn check_room(room: &str) -> Result<(), String> {
+    let allowed = |it: u8| it.is_ascii_alphanumeric() || b":_-".contains(&it);
+    if (1..=64).contains(&room.len()) && room.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err("room: 1 to 64 of A-Z a-z 0-9 : _ and -, without spaces".to_owned())
+}
+
+/// Why nobody can go by `name`.
+fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
+    if (1..=32).contains(&name.len()) && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err("name: 1 to 32 of A-Z a-z 0-9 _ and -, without spaces".to_owned())
+}
+
+/// Why `text` cannot be said.
+fn check_text(text: &str) -> Result<(), String> {
+    // As the server and browsers count.
+    let units = text.encode_utf16().count();
+    match units {
+        0 => Err("text: it is empty".to_owned()),
+        1..=MAX_TEXT => Ok(()),
+        _ => Err(format!("text: {units} UTF-16 units, and at most {MAX_TEXT} can be sent")),
+    }
+}
+
 #[tokio::main]
-async fn main() -> std::process::ExitCode {
+async fn main() -> ExitCode {
     let options = Options::parse();
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let name = options.name.as_deref().map_or(Ok(()), check_name);
+    if let Err(why) = name.and_then(|()| check_room(&options.room)) {
+        eprintln!("error: --{why}");
+        return ExitCode::from(2);
+    }
+    let mut lines = lines(BufReader::new(tokio::io::stdin()));
     let mut failures = 0;
     loop {
         let started = Instant::now();
@@ -90,11 +126,11 @@ async fn main() -> std::process::ExitCode {
         // A connection that lived is no failure; one that is thrown out at once is.
         failures = if started.elapsed() >= STABLE { 1 } else { failures + 1 };
         match end {
-            End::Done => return std::process::ExitCode::SUCCESS,
+            End::Done => return ExitCode::SUCCESS,
             End::Closed(code, reason) => {
                 println!("* closed: {code} {reason}");
                 if let Next::Stop = next(code, &reason) {
-                    return std::process::ExitCode::FAILURE;
+                    return ExitCode::FAILURE;
                 }
             }
             End::Lost => println!("* no connection"),
@@ -122,19 +158,25 @@ async fn connect(options: &Options) -> Result<Socket, End> {
 }
 
 /// Says what comes from stdin and prints what comes from the server, until either ends.
-async fn talk(mut socket: Socket, room: &str, lines: &mut Lines<BufReader<Stdin>>) -> End {
+async fn talk(mut socket: Socket, room: &str, lines: &mut mpsc::Receiver<String>) -> End {
+    // Of a file that is piped in, too: who is faster than the server's quota is closed.
+    let mut pace = interval(BETWEEN_LINES);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            line = lines.next_line() => match line {
-                Ok(Some(text)) if text.is_empty() => {}
-                Ok(Some(text)) => {
+            line = async { pace.tick().await; lines.recv().await } => match line {
+                Some(text) => {
+                    if let Err(why) = check_text(&text) {
+                        println!("* not sent: {why}");
+                        continue;
+                    }
                     let chat = json!({ "type": "chat", "roomId": room, "text": text });
                     if let Err(end) = say(&mut socket, chat).await {
                         return end;
                     }
                 }
                 // The close frame goes out behind what was said; then wait for the answer to it.
-                Ok(None) | Err(_) => {
+                None => {
                     let _ = socket.close(None).await;
                     let _ = timeout(OPEN_TIMEOUT, async { while let Some(Ok(_)) = socket.next().await {} }).await;
                     return End::Done;
@@ -154,6 +196,56 @@ async fn talk(mut socket: Socket, room: &str, lines: &mut Lines<BufReader<Stdin>
     }
 }
 
+/// The lines of stdin, read by a task of their own, so that one that is typed while the server speaks
+/// is not cut. The task waits while one is not taken.
+fn lines(mut input: impl AsyncBufRead + Unpin + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = next_line(&mut input).await {
+            if sender.send(line).await.is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// The next line that is not empty; of one without an end, as much as is too long to be said. What is
+/// no UTF-8 shows as such, and ends nothing.
+async fn next_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<String>> {
+    loop {
+        let mut bytes = Vec::new();
+        input.take(MAX_LINE).read_until(b'\n', &mut bytes).await?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let whole = bytes.ends_with(b"\n");
+        let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
+        if !whole {
+            skip_line(input).await?;
+        }
+        if !line.is_empty() {
+            return Ok(Some(line));
+        }
+    }
+}
+
+/// Forgets the rest of a line, a piece at a time.
+async fn skip_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<()> {
+    loop {
+        let bytes = input.fill_buf().await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let end = bytes.iter().position(|it| *it == b'\n');
+        let read = end.map_or(bytes.len(), |at| at + 1);
+        input.consume(read);
+        if end.is_some() {
+            return Ok(());
+        }
+    }
+}
+
 async fn say(socket: &mut Socket, message: Value) -> Result<(), End> {
     socket.send(Message::text(message.to_string())).await.map_err(|_| End::Lost)
 }
@@ -163,10 +255,13 @@ fn print(text: &Utf8Bytes) {
     let field = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
     match field("type") {
         // Another person wrote this: control characters would reach the terminal as commands.
-        "chat" => println!("{}: {}", field("userId"), plain(field("text"))),
-        "auth_ok" => println!("* you are {}", field("userId")),
-        "joined" => println!("* you joined {}", field("roomId")),
-        "error" => println!("* refused: {}", field("code")),
+        "chat" => println!("{}: {}", plain(field("userId")), plain(field("text"))),
+        "auth_ok" => println!("* you are {}", plain(field("userId"))),
+        "joined" => println!("* you joined {}", plain(field("roomId"))),
+        "error" => {
+            let why = ["code", "field", "reason"].map(|name| plain(field(name)));
+            println!("* refused: {}", why.join(" ").trim_end());
+        }
         _ => {}
     }
 }
@@ -175,6 +270,12 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// In UTF-16 units.
+const MAX_TEXT: usize = 1000;
+/// Bytes of a line that are looked at: more than a text that can be sent has, whatever it is made of.
+const MAX_LINE: u64 = 4 * 1024;
+/// Below the server's 20 messages a second.
+const BETWEEN_LINES: Duration = Duration::from_millis(60);
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(30);
 /// After so many failures in a row, one attempt a minute.
