@@ -11,6 +11,9 @@
 //   2. A message goes out at most once (outbox.mjs).
 //   3. It does not buffer without bound: above HIGH_WATER bytes in the socket, and while there is no
 //      connection, a few messages wait; then chat() throws Refused.
+//   4. Nothing that a person types ends the connection: what breaks a rule of the server is not sent but
+//      thrown as Refused, which names the field and the limit (rules.mjs), and nothing goes out faster than
+//      the server takes it (pace.mjs).
 //
 // Events, all with a `detail`:
 //   state     { state, failures, code?, text?, retryAt?, patient? }; state is one of idle, connecting,
@@ -19,10 +22,14 @@
 //   left      { roomId }
 //   chat      what the server sent, and own: true if this client asked for it
 //   delivery  { requestId, status }; queued sent confirmed unconfirmed unsent refused
-//   refused   { code, requestId?, roomId? }; the server's error reply
+//   refused   { code, requestId?, roomId?, field?, reason? }; the server's error reply
 //   pong      { sentAt, rttMs }
 
 import { Outbox } from "./outbox.mjs";
+import { Pace } from "./pace.mjs";
+import { checkRoom } from "./rules.mjs";
+
+export { Refused } from "./rules.mjs";
 
 // What to do after each close code; 1006 stands for every connection that was lost or never opened.
 // A Rust test reads the next two tables line by line and compares them with `CloseReason`: one entry per
@@ -65,6 +72,7 @@ const PING_MS = 25_000; // a page cannot see protocol pings, so it asks for itse
 const PONG_MS = 10_000;
 const WAKE_MS = 1_000; // at most one early attempt a second, however often the tab flickers
 const TICK_MS = 250;
+const LATE_MS = 1_000; // a tick this late says that the page stood still, and so much longer it does not judge
 const HIGH_WATER = 64 * 1024;
 
 /** How long to wait after `failures` failures in a row: full jitter, then once a minute. */
@@ -83,7 +91,9 @@ export class RoomClient extends EventTarget {
   #url;
   #token;
   #outbox = new Outbox((requestId, status) => this.#emit("delivery", { requestId, status }));
-  #rooms = new Map(); // roomId → { joined, before }: the rooms this client wants to be in
+  #pace = new Pace();
+  #rooms = new Map(); // roomId → { asked, joined, before }: the rooms this client wants to be in
+  #leaving = new Set(); // rooms to leave, as soon as the pace allows it
   #state = "idle";
   #socket = null;
   #attempt = 0; // callbacks of an older attempt are ignored
@@ -94,6 +104,8 @@ export class RoomClient extends EventTarget {
   #connectedAt = 0;
   #heardAt = 0;
   #pingedAt = 0; // 0: no ping is out
+  #tickedAt = 0;
+  #judgeAt = 0; // until then nothing counts as missing
   #retry; // the timer of the next attempt, due at ...
   #retryAt = 0;
   #tick; // the timer that looks after everything else, while there is an attempt
@@ -132,16 +144,22 @@ export class RoomClient extends EventTarget {
     this.#halt("idle");
   }
 
+  /** Wants to be in the room from here on, also after a lost connection. May throw Refused. */
   join(roomId) {
+    checkRoom(roomId);
     if (this.#rooms.has(roomId)) return;
-    this.#rooms.set(roomId, { joined: false, before: false });
-    if (this.#state === "connected") this.#send({ type: "join", roomId });
+    this.#rooms.set(roomId, { asked: false, joined: false, before: false });
+    this.#leaving.delete(roomId);
+    this.#flush();
   }
 
   leave(roomId) {
-    if (!this.#rooms.delete(roomId)) return;
+    const room = this.#rooms.get(roomId);
+    if (!room) return;
+    this.#rooms.delete(roomId);
     this.#outbox.drop(roomId);
-    if (this.#state === "connected") this.#send({ type: "leave", roomId });
+    if (room.asked) this.#leaving.add(roomId);
+    this.#flush();
   }
 
   /** Sends now or as soon as it can. Returns the requestId that `delivery` will name; may throw Refused. */
@@ -158,6 +176,7 @@ export class RoomClient extends EventTarget {
   ping() {
     if (this.#state !== "connected" || this.#pingedAt) return;
     this.#pingedAt = performance.now();
+    this.#pace.spend();
     this.#send({ type: "ping" });
   }
 
@@ -165,7 +184,8 @@ export class RoomClient extends EventTarget {
     const attempt = ++this.#attempt;
     const current = () => attempt === this.#attempt;
     clearTimeout(this.#retry);
-    this.#startedAt = performance.now();
+    this.#startedAt = this.#tickedAt = performance.now();
+    this.#judgeAt = 0;
     this.#tick = setInterval(() => this.#everyTick(), TICK_MS);
     this.#setState("connecting");
     try {
@@ -196,14 +216,14 @@ export class RoomClient extends EventTarget {
       this.#connectedAt = now;
       this.userId = message.userId;
       this.#setState("connected");
-      for (const wanted of this.#rooms.keys()) this.#send({ type: "join", roomId: wanted });
+      this.#flush();
     } else if (type === "joined" && room) {
       this.#emit("joined", { roomId, again: room.before });
       room.joined = room.before = true;
       this.#flush();
     } else if (type === "left") {
       this.#emit("left", { roomId });
-    } else if (type === "chat") {
+    } else if (type === "chat" && isText(roomId) && isText(message.userId) && isText(message.text)) {
       const own = message.userId === this.userId && this.#outbox.settle(requestId, "confirmed");
       this.#emit("chat", { ...message, own });
     } else if (type === "pong" && this.#pingedAt) {
@@ -216,7 +236,7 @@ export class RoomClient extends EventTarget {
         this.#rooms.delete(roomId);
         this.#outbox.drop(roomId);
       }
-      this.#emit("refused", { code: message.code, requestId, roomId });
+      this.#emit("refused", { code: message.code, requestId, roomId, field: message.field, reason: message.reason });
     }
   }
 
@@ -259,7 +279,8 @@ export class RoomClient extends EventTarget {
     this.#socket?.close();
     this.#socket = null;
     this.#connectedAt = this.#pingedAt = 0;
-    for (const room of this.#rooms.values()) room.joined = false;
+    for (const room of this.#rooms.values()) room.asked = room.joined = false;
+    this.#leaving.clear();
     this.#outbox.connectionLost();
   }
 
@@ -271,9 +292,12 @@ export class RoomClient extends EventTarget {
 
   #everyTick() {
     const now = performance.now();
+    // After a sleep or a long block this may run before the message that has been waiting meanwhile.
+    if (now - this.#tickedAt > TICK_MS + LATE_MS) this.#judgeAt = now + LATE_MS;
+    this.#tickedAt = now;
     const unopened = this.#state === "connecting" && now - this.#startedAt > OPEN_MS;
     const unanswered = this.#pingedAt && now - Math.max(this.#pingedAt, this.#heardAt) > PONG_MS;
-    if (unopened || unanswered) return this.#lost(1006, "");
+    if ((unopened || unanswered) && now >= this.#judgeAt) return this.#lost(1006, "");
     if (now - this.#heardAt > PING_MS) this.ping();
     this.#outbox.checkOverdue(now);
     this.#flush();
@@ -287,11 +311,24 @@ export class RoomClient extends EventTarget {
     if (soon < this.#retryAt) this.#retryIn(soon - performance.now());
   }
 
+  /** Sends what there is to send: leaves and joins first, since messages wait for their room. */
   #flush() {
     const socket = this.#socket;
     if (this.#state !== "connected") return;
     const flowing = () => socket.readyState === WebSocket.OPEN && socket.bufferedAmount < HIGH_WATER;
-    const ready = (roomId) => flowing() && this.#rooms.get(roomId)?.joined;
+    const mayGo = () => flowing() && this.#pace.take();
+    for (const roomId of this.#leaving) {
+      if (!mayGo()) return;
+      this.#leaving.delete(roomId);
+      this.#send({ type: "leave", roomId });
+    }
+    for (const [roomId, room] of this.#rooms) {
+      if (room.asked) continue;
+      if (!mayGo()) return;
+      room.asked = true;
+      this.#send({ type: "join", roomId });
+    }
+    const ready = (roomId) => this.#rooms.get(roomId)?.joined && mayGo();
     this.#outbox.flush(ready, (message) => this.#send(message));
   }
 
@@ -307,4 +344,8 @@ export class RoomClient extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+function isText(value) {
+  return typeof value === "string";
 }

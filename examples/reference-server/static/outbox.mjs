@@ -11,12 +11,11 @@
 //                 → unconfirmed            no echo in time, or the connection went first; it may have arrived
 //   queued → unsent                        given up; it certainly did not arrive
 
-export const TEXT_LIMIT = 1000; // UTF-16 units, which is what `length` counts
-const QUEUE_LIMIT = 20; // with auth and join still below the server's burst of 40
-const ECHO_MS = 10_000; // how long an echo may take
+import { Refused, checkRoom, checkText } from "./rules.mjs";
 
-/** The message was not taken; `message` is meant for the person. */
-export class Refused extends Error {}
+const QUEUE_LIMIT = 20; // more than a person writes while a connection is made again
+const PENDING_LIMIT = 200; // ids that are kept for a late echo; the oldest go first
+const ECHO_MS = 10_000; // how long an echo may take
 
 export class Outbox {
   #queue = []; // { requestId, roomId, text }
@@ -29,14 +28,13 @@ export class Outbox {
 
   /** Takes a message and returns its requestId, or throws Refused. Call flush() next. */
   push(roomId, text) {
-    if (text.length < 1) throw new Refused("There is nothing to send.");
-    if (text.length > TEXT_LIMIT) throw new Refused(`A message has at most ${TEXT_LIMIT} characters.`);
+    checkRoom(roomId);
+    checkText(text);
     if (this.#queue.length >= QUEUE_LIMIT) {
       throw new Refused(`Not sent: ${QUEUE_LIMIT} messages are waiting already.`);
     }
     const requestId = randomId();
-    // Half of a surrogate pair has no UTF-8; the server would close the connection over it.
-    this.#queue.push({ requestId, roomId, text: text.toWellFormed?.() ?? text });
+    this.#queue.push({ requestId, roomId, text });
     this.#report(requestId, "queued");
     return requestId;
   }
@@ -47,6 +45,7 @@ export class Outbox {
       if (!ready(entry.roomId)) return true;
       this.#pending.set(entry.requestId, performance.now());
       this.#report(entry.requestId, "sent");
+      this.#forgetOldest();
       send({ type: "chat", ...entry });
       return false;
     });
@@ -66,6 +65,14 @@ export class Outbox {
       this.#pending.set(requestId, 0);
       this.#report(requestId, "unconfirmed");
     }
+  }
+
+  /** A server that never echoes must not make this grow. */
+  #forgetOldest() {
+    if (this.#pending.size <= PENDING_LIMIT) return;
+    const [[requestId, sentAt]] = this.#pending;
+    this.#pending.delete(requestId);
+    if (sentAt) this.#report(requestId, "unconfirmed");
   }
 
   /** No more echoes will come. */

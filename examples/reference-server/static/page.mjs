@@ -2,14 +2,16 @@
 // server or a person becomes text by `textContent`; there is no other way into the document.
 
 import { RoomClient } from "./client.mjs";
-import { Refused, TEXT_LIMIT } from "./outbox.mjs";
+import { Refused, TEXT_LIMIT, checkName, checkRoom } from "./rules.mjs";
 
 const LOG_LIMIT = 500; // older messages leave the page
 const AT_END_PX = 48; // this close to the end, the log follows what comes
-const INVALID = {
-  name: "A name has up to 32 letters, digits, - and _.",
-  room: "A room has 1 to 64 letters, digits, -, _ and :",
-  token: "The token is missing.",
+const CHECKS = {
+  name: (value) => value === "" || checkName(value),
+  room: checkRoom,
+  token: (value) => {
+    if (value === "") throw new Refused("The token is missing.", "token");
+  },
 };
 const DELIVERY = {
   queued: "waiting",
@@ -35,12 +37,28 @@ let unseen = 0; // messages that came while nobody looked
 
 at("entrance").addEventListener("submit", (event) => {
   event.preventDefault();
-  const fields = [name, room, token];
-  for (const field of fields) field.setAttribute("aria-invalid", String(!field.checkValidity()));
-  const wrong = fields.find((field) => !field.checkValidity());
-  if (wrong) showEntrance(INVALID[wrong.id], wrong);
+  // A phone's keyboard puts a space behind each word.
+  for (const field of [name, room]) field.value = field.value.trim();
+  let first = null; // what is wrong with the first field that is
+  for (const field of [name, room, token]) {
+    const why = refusal(() => CHECKS[field.id](field.value));
+    field.setAttribute("aria-invalid", String(why !== ""));
+    if (why !== "") first ??= [why, field];
+  }
+  if (first) showEntrance(...first);
   else enter();
 });
+
+/** What `check` says to the person, or nothing. */
+function refusal(check) {
+  try {
+    check();
+    return "";
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    return error.message;
+  }
+}
 
 function enter() {
   roomId = room.value;
@@ -132,10 +150,15 @@ function onJoined({ again }) {
   addEvent(again ? "You are back. What was said meanwhile is not shown." : `You joined ${roomId}.`);
 }
 
-function onRefused({ code, requestId }) {
-  if (requestId) showText(at("notice"), `The server refused a message: ${code}`);
-  else if (entered) showText(at("notice"), `The server refused that: ${code}`);
-  else leave(`The server refused to let you in: ${code}`, room);
+function onRefused({ code, requestId, field, reason }) {
+  const why = isText(field) && isText(reason) ? `${field} ${reason}` : code;
+  if (requestId) showText(at("notice"), `The server refused a message: ${why}`);
+  else if (entered) showText(at("notice"), `The server refused that: ${why}`);
+  else leave(`The server refused to let you in: ${why}`, room);
+}
+
+function isText(value) {
+  return typeof value === "string";
 }
 
 // --- The log ---
@@ -234,18 +257,17 @@ text.addEventListener("keydown", (event) => {
 
 at("composer").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (at("send").disabled) return;
-  try {
-    const words = text.value;
-    const requestId = client.chat(roomId, words);
+  // Enter comes here also when the button is off: a text that is too long is told so below.
+  if (text.value.trim() === "" || status.state === "stopped") return;
+  const words = text.value;
+  let requestId;
+  const why = refusal(() => (requestId = client.chat(roomId, words)));
+  showText(at("notice"), why);
+  if (why === "") {
     const item = createMessage({ requestId, userId: client.userId ?? "", text: words, own: true });
     setTime(item, new Date());
     addToLog(item);
     text.value = "";
-    showText(at("notice"), "");
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    showText(at("notice"), error.message);
   }
   drawComposer();
   text.focus();

@@ -37,6 +37,11 @@ export async function advance(ms) {
   await settle();
 }
 
+/** Lets `ms` pass in which nothing runs, as in a laptop that sleeps. */
+export function standStill(ms) {
+  now += ms;
+}
+
 export function reset() {
   sockets = [];
   timers = [];

@@ -5,11 +5,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { advance, reset, settle, sockets, timers } from "./fakes.mjs";
+import { advance, reset, settle, sockets, standStill, timers } from "./fakes.mjs";
 
 const page = "../../../examples/reference-server/static";
 const { RoomClient, backoffMs, verdict } = await import(`${page}/client.mjs`);
-const { Refused } = await import(`${page}/outbox.mjs`);
+const { Refused, checkName, checkRoom, checkText } = await import(`${page}/rules.mjs`);
 
 /** A client that wants to be in room `r`, on its first attempt to connect. */
 async function start(token = "t") {
@@ -120,6 +120,10 @@ test("respects bufferedAmount: high-water mark, then a queue, then Refused", asy
   welcome();
   last().stuck = true;
   let ids = [];
+  while (last().bufferedAmount < 65536) {
+    ids.push(client.chat("r", "x".repeat(1000)));
+    await advance(100);
+  }
   try {
     for (;;) ids.push(client.chat("r", "x".repeat(1000)));
   } catch (e) {
@@ -132,7 +136,7 @@ test("respects bufferedAmount: high-water mark, then a queue, then Refused", asy
   assert.deepEqual(deliveries(ids.at(-1)), ["queued"]);
   last().bufferedAmount = 0;
   last().stuck = false;
-  await advance(300);
+  await advance(2000);
   assert.deepEqual(deliveries(ids.at(-1)), ["queued", "sent"]);
   assert.deepEqual(
     chats().map((m) => m.requestId),
@@ -299,4 +303,149 @@ test("online shortens a wait, at most one attempt a second, never a retry-after"
   await advance(5000);
   assert.equal(sockets.length, n + 2);
   delete globalThis.addEventListener;
+});
+
+/** The field and the words of what is refused. */
+function refusal(act) {
+  try {
+    act();
+  } catch (error) {
+    assert(error instanceof Refused, error);
+    return error;
+  }
+  assert.fail("it was taken");
+}
+
+// covers: MS-25
+test("what a person types wrongly is refused with field and limit, and ends nothing", async () => {
+  const { client } = await start();
+  welcome();
+  const half = "\u{1f600}".slice(0, 1);
+  for (const [act, field, limit] of [
+    [() => client.chat("r", ""), "text", "1000"],
+    [() => client.chat("r", "x".repeat(1001)), "text", "1000"],
+    [() => client.chat("r", "\u{1f600}".repeat(501)), "text", "1000"],
+    [() => client.chat("r", `cut ${half}`), "text", "half"],
+    [() => client.chat("r", `${"\u{1f600}".slice(1)} cut`), "text", "half"],
+    [() => client.chat("r", undefined), "text", "1000"],
+    [() => client.chat("my room", "x"), "roomId", "64"],
+    [() => client.join("my room"), "roomId", "64"],
+    [() => client.join(""), "roomId", "64"],
+    [() => client.join("r".repeat(65)), "roomId", "64"],
+    [() => client.join("r\n"), "roomId", "64"],
+    [() => client.join("größe"), "roomId", "64"],
+    [() => client.join(7), "roomId", "64"],
+    [() => checkName("ada lovelace"), "name", "32"],
+    [() => checkName("a".repeat(33)), "name", "32"],
+    [() => checkName("a:b"), "name", "32"],
+  ]) {
+    const refused = refusal(act);
+    assert.equal(refused.field, field);
+    assert(refused.message.includes(limit), refused.message);
+  }
+  await advance(1000);
+  assert.deepEqual(types(), ["auth", "join"]);
+  assert.equal(client.state, "connected");
+  checkText("x".repeat(1000));
+  checkText("\u{1f600}".repeat(500));
+  checkRoom("A-z:0_9");
+  checkRoom("r".repeat(64));
+  checkName("ada_1-x");
+});
+
+// covers: RM-19
+test("a hundred rooms are joined again without ever being faster than the server takes", async () => {
+  const { client } = await start();
+  for (let n = 0; n < 99; n += 1) client.join(`room-${n}`);
+  for (let connection = 0; connection < 3; connection += 1) {
+    last().open();
+    last().say({ type: "auth_ok", userId: "me" });
+    // A quota of 20 a second after 40, of which the login was one.
+    let allowed = 39;
+    let heard = 1;
+    for (let at = 0; at < 10_000; at += 50) {
+      const said = last().sent.slice(heard);
+      heard += said.length;
+      allowed -= said.length;
+      assert(allowed >= 0, `too fast after ${at} ms`);
+      for (const { type, roomId } of said) if (type === "join") last().say({ type: "joined", roomId });
+      await advance(50);
+      allowed = Math.min(40, allowed + 1);
+    }
+    const joined = new Set(last().sent.filter((it) => it.type === "join").map((it) => it.roomId));
+    assert.equal(joined.size, 100);
+    last().end(1006);
+    await advance(30_000);
+  }
+});
+
+// covers: MS-25
+test("who leans on the Enter key waits, and is never too fast", async () => {
+  const { client, deliveries } = await start();
+  welcome();
+  const ids = [];
+  let allowed = 38;
+  let heard = 2;
+  let waited = false;
+  for (let n = 0; n < 200; n += 1) {
+    try {
+      ids.push(client.chat("r", "x"));
+    } catch (error) {
+      assert(error instanceof Refused, error);
+      waited = true;
+    }
+    await advance(30);
+    allowed = Math.min(40, allowed + 0.6) - (last().sent.length - heard);
+    heard = last().sent.length;
+    assert(allowed >= 0, `too fast at ${n}`);
+  }
+  assert(waited);
+  await advance(5000);
+  assert.equal(chats().length, ids.length);
+  assert(ids.every((id) => deliveries(id)[1] === "sent"));
+});
+
+test("a room that is left and joined again before it can be said is joined", async () => {
+  const { client } = await start();
+  welcome();
+  for (let n = 0; n < 29; n += 1) client.chat("r", "x");
+  client.leave("r");
+  client.join("r");
+  await advance(2000);
+  assert.equal(types().at(-1), "join");
+  assert(!types().includes("leave"));
+});
+
+test("a server that never echoes does not make the client remember everything", async () => {
+  const { client, deliveries } = await start();
+  welcome();
+  const first = client.chat("r", "x");
+  for (let n = 0; n < 210; n += 1) {
+    client.chat("r", "x");
+    await advance(100);
+    last().say({ type: "pong" });
+  }
+  assert.deepEqual(deliveries(first), ["queued", "sent", "unconfirmed"]);
+  // Its echo comes too late to be known.
+  last().say({ type: "chat", requestId: first, userId: "me", roomId: "r", text: "x" });
+  await settle();
+  assert.equal(deliveries(first).at(-1), "unconfirmed");
+});
+
+test("a page that stood still hears what has waited before it gives up", async () => {
+  const { client } = await start();
+  welcome();
+  await advance(25_500);
+  assert.equal(last().sent.at(-1).type, "ping");
+  standStill(60_000);
+  await advance(300);
+  assert.equal(client.state, "connected");
+  last().say({ type: "pong", sentAt: "x" });
+  await advance(5000);
+  assert.equal(client.state, "connected");
+  // Still nothing a second later is an end.
+  await advance(25_500);
+  standStill(60_000);
+  await advance(1500);
+  assert.equal(client.state, "waiting");
 });
