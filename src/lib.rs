@@ -176,7 +176,6 @@ mod close;
 mod handle;
 mod outbound;
 mod quota;
-mod send_error;
 
 #[doc(hidden)]
 pub mod internal;

@@ -6,7 +6,7 @@ mod support;
 use std::net::SocketAddr;
 
 use serde_json::json;
-use support::{Peer, Program, example, in_repository, page, run};
+use support::{Peer, Program, example, page, refusal, run, socket_from};
 
 async fn started(example: &str) -> (Program, SocketAddr) {
     let mut program = Program::example(example, &["127.0.0.1:0"], &[]);
@@ -112,6 +112,70 @@ async fn the_terminal_client_stops_where_the_token_is_refused() {
     assert!(!client.exit().await.success());
 }
 
+// covers: XX-03
+#[tokio::test]
+async fn who_takes_all_files_of_a_process_does_not_end_it() {
+    for (name, args) in [
+        ("hyper_service", &["127.0.0.1:0"][..]),
+        ("echo", &["--port", "0"]),
+        ("reference-server", &["--port", "0"]),
+        ("minimal", &["127.0.0.1:0"]),
+        ("axum_service", &["127.0.0.1:0"]),
+    ] {
+        let mut program = Program::example_with_files(name, 48, args);
+        let addr = program.addr().await;
+        let mut sockets = Vec::new();
+        for _ in 0..64 {
+            sockets.push(socket_from([127, 0, 0, 1], addr).await.unwrap());
+        }
+        // Those that it could not take are hung up on, or wait for it.
+        drop(sockets);
+        drop(Peer::connect(addr).await);
+        assert!(program.is_running(), "{name}");
+    }
+}
+
+// covers: MS-25
+#[tokio::test]
+async fn the_terminal_client_says_what_cannot_be_sent_and_stays() {
+    let (_server, addr) = reference_server(0).await;
+    let mut client = client(addr, &["--name", "ada", "--room", "den"]);
+    client.line_with("* you joined den").await;
+    let mut grace = Peer::join(addr, "dev-token:grace", "den").await;
+    let long = "x".repeat(1001);
+    let endless = "y".repeat(100_000);
+    for (line, words) in [
+        (long.as_str(), "* not sent: text: 1001 UTF-16 units, and at most 1000"),
+        (endless.as_str(), "* not sent: text: 4096 UTF-16 units"),
+        ("", ""),
+    ] {
+        client.type_line(line).await;
+        if !words.is_empty() {
+            client.line_with(words).await;
+        }
+    }
+    // What is no UTF-8 shows as such.
+    client.type_bytes(b"caf\xe9\r\n").await;
+    assert_eq!(grace.hear().await["text"], "caf\u{fffd}");
+    // A file is said no faster than the server takes it.
+    for n in 0..60 {
+        client.type_line(&format!("line {n}")).await;
+    }
+    for n in 0..60 {
+        assert_eq!(grace.hear().await["text"], format!("line {n}"));
+    }
+
+    for (args, words) in [
+        (&["--room", "my room"][..], "error: --room: 1 to 64 of A-Z a-z 0-9 : _ and -"),
+        (&["--name", "ada:admin"], "error: --name: 1 to 32 of A-Z a-z 0-9 _ and -"),
+        (&["--name", ""], "error: --name: 1 to 32"),
+    ] {
+        let (code, said) = refusal("client", args, &[]).await;
+        assert_eq!(code, Some(2), "{args:?}");
+        assert!(said.starts_with(words) && said.lines().count() == 1, "{said}");
+    }
+}
+
 #[tokio::test]
 async fn the_reference_server_logs_on_a_signal_what_is_open() {
     let (mut server, addr) = reference_server(0).await;
@@ -171,16 +235,4 @@ fn memory_of_this_machine() -> u64 {
 async fn testing_tests_its_handler() {
     let said = run(&example("testing"), &[], &[]).await;
     assert_eq!(said, "the handler does what it should\n");
-}
-
-#[tokio::test]
-async fn the_readme_names_every_option_of_the_reference_server() {
-    let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
-    let help = run(&example("reference-server"), &["--help"], &[]).await;
-    let words = help.split_whitespace().map(|it| it.trim_end_matches(|c| !char::is_alphabetic(c)));
-    let options: Vec<_> = words.filter(|it| it.starts_with("--") && *it != "--help").collect();
-    assert!(options.len() > 10, "{help}");
-    for option in options {
-        assert!(readme.contains(&format!("`{option}`")), "{option}");
-    }
 }

@@ -43,6 +43,8 @@ async fn nothing_is_found_in_the_reference_server() {
             // Together still more than a slow message may take.
             ("HEARTBEAT_INTERVAL_MS", "2000"),
             ("PONG_TIMEOUT_MS", "9000"),
+            // All rows are tried from one address, with more handshakes than one has.
+            ("HANDSHAKE_RATE_PER_PEER", "500"),
         ],
     )
     .await;

@@ -1,6 +1,11 @@
 //! Accept sockets, and give each a limited time to become something.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
@@ -9,55 +14,61 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    signal::unix::{SignalKind, signal},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
 };
 use tower::ServiceExt as _;
+use tower_websocket::upgrade::PeerSlots;
 
-use crate::connections::Connections;
+use crate::{connections::Connections, stop::Stopping};
 
-/// Listens on `addr`, also right after a server there has ended.
-pub(crate) fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    // For sockets that are not upgraded; a connection has its own heartbeat, which is faster.
-    socket.set_keepalive(true)?;
-    socket.bind(addr)?;
-    socket.listen(BACKLOG)
+/// What a socket may take before it is a connection, with the limits of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// To begin a request, and again to send its head.
+    pub(crate) header: Duration,
+    /// For everything: requests, answers, and what lies between.
+    pub(crate) http: Duration,
 }
 
-/// Serves `app` until Ctrl-C or SIGTERM; then closes every connection with 1001.
+/// Serves `app` on every socket that comes. It goes on while the server stops, so that who comes then
+/// gets an answer.
 pub(crate) async fn serve(
     listener: TcpListener,
     app: Router,
-    header_timeout: Duration,
+    times: Times,
     connections: Connections,
+    stopping: Stopping,
 ) {
-    let requests = Arc::new(Semaphore::new(MAX_REQUESTS));
-    let accept = async {
-        loop {
-            // Past the cap, new sockets wait in the kernel's backlog.
-            let Ok(permit) = Arc::clone(&requests).acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((socket, addr)) => {
-                    tokio::spawn(answer(socket, addr, app.clone(), header_timeout, permit));
-                }
-                Err(error) => {
-                    // Out of file descriptors, most likely: time gives some back.
+    let slots = PeerSlots::new(MAX_SOCKETS, MAX_SOCKETS_PER_PEER);
+    let mut complained: Option<Instant> = None;
+    loop {
+        let (socket, addr) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // The peer is gone again, or the process has no file descriptor left: time gives
+                // some back. It is no reason to end, nor for a line each time.
+                if complained.is_none_or(|at| at.elapsed() > COMPLAIN_EVERY) {
+                    complained = Some(Instant::now());
                     tracing::warn!(%error, "cannot accept");
-                    sleep(Duration::from_millis(100)).await;
                 }
+                sleep(Duration::from_millis(100)).await;
+                continue;
             }
-        }
-    };
-    tokio::select! {
-        () = accept => {}
-        () = stopped() => {}
+        };
+        // Who has its share is hung up on, and everybody else goes on being accepted: waiting for a
+        // place here would be waiting for whoever has taken them.
+        let Some(slot) = slots.acquire(addr) else {
+            tracing::debug!(%addr, "no place for a socket");
+            continue;
+        };
+        let counted = connections.socket();
+        let (app, stopping) = (app.clone(), stopping.clone());
+        tokio::spawn(async move {
+            answer(socket, addr, app, times, stopping).await;
+            drop((slot, counted));
+        });
     }
-    drop(listener);
-    connections.close_all(STOP_TIMEOUT).await;
 }
 
 /// Answers the requests on one socket, until it is upgraded or closed.
@@ -65,55 +76,70 @@ async fn answer(
     socket: TcpStream,
     addr: SocketAddr,
     app: Router,
-    header_timeout: Duration,
-    _permit: OwnedSemaphorePermit,
+    times: Times,
+    mut stopping: Stopping,
 ) {
     // A chat message is small and must not wait for the next one to fill a packet.
     let _ = socket.set_nodelay(true);
+    // Who says nothing gets no buffers, and is not waited for when the server stops.
+    tokio::select! {
+        begun = timeout(times.header, socket.readable()) => {
+            let Ok(Ok(())) = begun else { return };
+        }
+        () = last_words(&mut stopping) => return,
+    }
     let app = app.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(addr));
         request.map(axum::body::Body::new)
     });
-    let served = http1::Builder::new()
-        // Without a timer the timeout below does nothing; with it, it also ends a client that
-        // connects and says nothing.
+    let serving = http1::Builder::new()
+        // Without a timer the timeout below does nothing.
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(times.header)
         // By default it keeps 400 KB for each of them, also of what is sent behind a handshake.
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(app))
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "request not served");
-    }
-}
-
-/// Ready at Ctrl-C or SIGTERM.
-async fn stopped() {
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(signal) => signal,
-        Err(error) => {
-            tracing::warn!(%error, "cannot listen for SIGTERM");
-            let _ = tokio::signal::ctrl_c().await;
-            return;
+        .with_upgrades();
+    let mut serving = pin!(serving);
+    // hyper has no deadline for an answer that nobody reads. After this one the answer under way is
+    // the last, and who does not take that in time is hung up on.
+    let served = tokio::select! {
+        served = serving.as_mut() => Some(served),
+        () = sleep(times.http) => None,
+        () = last_words(&mut stopping) => None,
+    };
+    let served = match served {
+        Some(served) => Ok(served),
+        None => {
+            serving.as_mut().graceful_shutdown();
+            timeout(times.header, serving).await
         }
     };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    match served {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "request not served"),
+        Err(_) => tracing::debug!("answer not taken in time"),
     }
 }
 
-/// What the kernel queues for us; it caps this itself.
-const BACKLOG: u32 = 4096;
+/// Ready when the server stops, and what was on its way by then has had time to come.
+async fn last_words(stopping: &mut Stopping) {
+    stopping.begun().await;
+    sleep(LAST_WORDS).await;
+}
 
 /// Sockets that are still HTTP. An upgraded one no longer counts: the endpoint's own limits do.
-const MAX_REQUESTS: usize = 4096;
+const MAX_SOCKETS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
+/// Of one address: an eighth. Eighty browsers behind it may load the page at once, each with the six
+/// sockets that a browser opens; and a process with the usual 1,024 files has some left for others.
+const MAX_SOCKETS_PER_PEER: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
 
 /// Bytes of a request's head; more is answered with 431. What browsers send with all of a site's
 /// cookies fits twice.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Above the close timeout of a connection, so that it is a connection that gives up first.
-const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// A round trip, for a request that was sent before its sender could know.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);

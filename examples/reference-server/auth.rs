@@ -30,17 +30,13 @@ impl DevTokens {
 
     /// The name that goes with `offered`: `None` if it is not the token, or the name is not one.
     fn name(&self, offered: &str, connection: &Connection) -> Option<String> {
-        let (token, name) = match offered.split_once(':') {
-            Some((token, name)) => (token, Some(name)),
-            None => (offered, None),
-        };
-        if !same(token.as_bytes(), self.token.as_bytes()) {
-            return None;
+        let token = self.token.as_bytes();
+        if same(offered.as_bytes(), token) {
+            return Some(format!("user-{:.8}", connection.id().to_string()));
         }
-        match name {
-            Some(name) => is_name(name).then(|| name.to_owned()),
-            None => Some(format!("user-{:.8}", connection.id().to_string())),
-        }
+        // A name has no colon, but the token may have one.
+        let (prefix, name) = offered.rsplit_once(':')?;
+        (same(prefix.as_bytes(), token) && is_name(name)).then(|| name.to_owned())
     }
 }
 

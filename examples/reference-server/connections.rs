@@ -1,15 +1,15 @@
-//! Know the open connections, to close them when the server stops.
+//! Know what is open, to close it when the server stops.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use tokio::{sync::Notify, time::timeout};
+use tokio::sync::Notify;
 use tower_websocket::{CloseReason, Connection, ConnectionId};
 
-/// The open connections: as many as the admission limits let in. Clones share them.
+/// The open connections, as many as the admission limits let in, and the sockets that may become one.
+/// Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Connections {
     shared: Arc<Shared>,
@@ -17,9 +17,24 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct Shared {
-    open: Mutex<HashMap<ConnectionId, Connection>>,
-    /// Told when the last one has ended.
+    open: Mutex<Open>,
+    /// Told when there is nothing left.
     empty: Notify,
+}
+
+#[derive(Default)]
+struct Open {
+    connections: HashMap<ConnectionId, Connection>,
+    /// Sockets that are still HTTP.
+    sockets: usize,
+    /// What opens now is closed at once. Under the same lock as the connections, so that none comes
+    /// between the look at them and the end.
+    stopping: bool,
+}
+
+/// A socket that is still HTTP.
+pub(crate) struct Socket {
+    connections: Connections,
 }
 
 impl Connections {
@@ -27,7 +42,11 @@ impl Connections {
     pub(crate) fn opened(&self) -> impl Fn(&Connection) + Send + Sync + 'static {
         let this = self.clone();
         move |connection| {
-            this.open().insert(connection.id(), connection.clone());
+            let mut open = this.open();
+            open.connections.insert(connection.id(), connection.clone());
+            if open.stopping {
+                connection.close(CloseReason::GoingAway);
+            }
         }
     }
 
@@ -36,38 +55,71 @@ impl Connections {
         let this = self.clone();
         move |connection| {
             let mut open = this.open();
-            open.remove(&connection.id());
-            if open.is_empty() {
-                this.shared.empty.notify_waiters();
+            open.connections.remove(&connection.id());
+            // What a flood has grown is given back.
+            if open.connections.len() < open.connections.capacity() / 4 {
+                open.connections.shrink_to_fit();
             }
+            this.tell_if_empty(&open);
         }
+    }
+
+    /// Counts a socket in, until what is returned is dropped.
+    pub(crate) fn socket(&self) -> Socket {
+        self.open().sockets += 1;
+        Socket { connections: self.clone() }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.open().len()
+        self.open().connections.len()
     }
 
-    /// Closes all with 1001 and waits until they have ended, at most `limit`.
-    pub(crate) async fn close_all(&self, limit: Duration) {
-        let ended = self.shared.empty.notified();
-        let mut ended = std::pin::pin!(ended);
-        ended.as_mut().enable();
-        {
-            let open = self.open();
-            tracing::info!(connections = open.len(), "closing");
-            if open.is_empty() {
+    /// Closes all with 1001, also those that are about to open.
+    pub(crate) fn close_all(&self) {
+        let mut open = self.open();
+        open.stopping = true;
+        tracing::info!(connections = open.connections.len(), "closing");
+        for connection in open.connections.values() {
+            connection.close(CloseReason::GoingAway);
+        }
+    }
+
+    /// Waits until nothing is open, and nothing can become a connection any more.
+    pub(crate) async fn ended(&self) {
+        loop {
+            let told = self.shared.empty.notified();
+            let mut told = std::pin::pin!(told);
+            // Before the look, so that the end is not missed in between.
+            told.as_mut().enable();
+            if self.open().is_empty() {
                 return;
             }
-            for connection in open.values() {
-                connection.close(CloseReason::GoingAway);
-            }
-        }
-        if timeout(limit, ended).await.is_err() {
-            tracing::info!(connections = self.open().len(), "left behind");
+            told.await;
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<ConnectionId, Connection>> {
+    fn tell_if_empty(&self, open: &Open) {
+        if open.is_empty() {
+            self.shared.empty.notify_waiters();
+        }
+    }
+
+    /// Held to count, and to tell each connection to close; never across an await.
+    fn open(&self) -> MutexGuard<'_, Open> {
         self.shared.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.sockets == 0
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let mut open = self.connections.open();
+        open.sockets -= 1;
+        self.connections.tell_if_empty(&open);
     }
 }

@@ -3,77 +3,99 @@
 //! Run with `cargo run --release --example reference-server` and open <http://localhost:8080>.
 //! `--help` lists the options; each can also be set in the environment.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
-use axum::{Router, extract::ConnectInfo, routing::get};
-use clap::Parser;
-use tower::ServiceBuilder;
-use tower_websocket::{
-    DecodeLayer, OpenRooms, PeerAddr, RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer,
-    TracingSink, WebSocketLayer,
-    room::service::{self, ClientMessage},
+use axum::{Router, extract::ConnectInfo, middleware, routing::get};
+use tokio::time::timeout;
+use tower_websocket::{PeerAddr, Rooms, TracingSink};
+
+use crate::{
+    accept::Times, connections::Connections, options::Options, status::Census, stop::Signals,
 };
-
-use crate::{auth::DevTokens, connections::Connections, options::Options, status::Census};
 
 mod accept;
 mod auth;
 mod connections;
+mod endpoint;
+mod listen;
 mod logs;
 mod memory;
 mod options;
 mod page;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod reconnect;
+mod settings;
 mod status;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
+mod stop;
+mod values;
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
-    let options = Options::parse();
+async fn main() -> ExitCode {
+    let options = Options::read();
     logs::init();
-    options.warn_of_defaults();
-
-    let connections = Connections::default();
-    let app = app(&options, &connections)?;
-    let listener = accept::listen(options.addr())?;
-    tracing::info!(addr = %listener.local_addr()?, "listening");
-    accept::serve(listener, app, options.header_timeout(), connections).await;
-    TracingSink::shared().flush(Duration::from_secs(1));
-    Ok(())
+    match run(&options).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-/// The page, and the endpoint in front of it at `/ws` and at `/`.
-fn app(options: &Options, connections: &Connections) -> Result<Router, Error> {
-    let rooms = Rooms::new();
+/// Serves until Ctrl-C or SIGTERM; then refuses what comes and closes every connection with 1001.
+async fn run(options: &Options) -> Result<ExitCode, String> {
+    let address = options.host().address().await?;
+    let token = options.token(address)?;
+    options.warn_of_defaults();
+    // Before anybody can connect, so that a signal that comes early is not lost.
+    let mut signals = Signals::listen()?;
+    let (stop, stopping) = stop::channel();
+
+    let connections = Connections::default();
     let census = Census::default();
+    let rooms = Rooms::new();
     let budget = options.memory_budget();
-    let status =
-        status::log_on_signal(census.clone(), connections.clone(), rooms.clone(), budget.clone());
-    tokio::spawn(status);
-    let messages = ServiceBuilder::new()
-        .layer(RateLimitLayer::per_connection(options.message_quota()))
-        .layer(RequireAuthLayer::new(DevTokens::new(&options.dev_token)))
-        .layer(RateLimitLayer::per_user(options.user_quota()))
-        .layer(DecodeLayer::<ClientMessage>::json())
-        .layer(RoomsLayer::new(rooms, OpenRooms).publish_quota(options.publish_quota()));
-    let mut endpoint = WebSocketLayer::new(messages, tower::service_fn(service::handle))
-        .path("/ws")
-        .path("/")
-        .origin(options.origin()?)
-        .admission(options.admission())
-        .connection(options.connection())
-        .map_err(options::name_the_option)?
+    let endpoint = endpoint::endpoint(options, token, rooms.clone(), budget.clone())?
         .on_connect(connections.opened())
         .on_close(connections.closed())
-        .audit((census, TracingSink::shared()));
-    if let Some(budget) = budget {
-        endpoint = endpoint.memory_budget(budget);
-    }
-    Ok(Router::new()
+        .audit((census.clone(), TracingSink::shared()));
+    let app = Router::new()
         .route("/", get(page::index))
         .route("/{file}", get(page::file))
+        // In front of the page, since both are at `/`. What is added below a layer is not behind it.
         .layer(endpoint)
-        .layer(axum::middleware::map_request(tell_peer)))
+        .layer(middleware::map_request(tell_peer))
+        .layer(middleware::from_fn_with_state(stopping.clone(), stop::refuse_when_stopping));
+
+    let listener = listen::listen((address, options.port).into())?;
+    let listening = listener.local_addr().map_err(|error| error.to_string())?;
+    tracing::info!(addr = %listening, "listening");
+    tokio::spawn(status::log_on_signal(census, connections.clone(), rooms, budget));
+    let times = Times { header: options.header_timeout_ms, http: options.http_timeout_ms };
+    let mut serving = pin!(accept::serve(listener, app, times, connections.clone(), stopping));
+    tokio::select! {
+        () = serving.as_mut() => {}
+        () = signals.next() => {}
+    }
+
+    stop.begin();
+    connections.close_all();
+    let code = tokio::select! {
+        () = serving => ExitCode::FAILURE,
+        ended = timeout(STOP_TIMEOUT, connections.ended()) => {
+            if ended.is_err() {
+                tracing::info!(connections = connections.len(), "left behind");
+            }
+            ExitCode::SUCCESS
+        }
+        () = signals.next() => {
+            tracing::info!(connections = connections.len(), "asked twice; left behind");
+            ExitCode::FAILURE
+        }
+    };
+    TracingSink::shared().flush(Duration::from_secs(1));
+    Ok(code)
 }
 
 /// Tells the endpoint whose connection it is, which its limits go by.
@@ -84,3 +106,6 @@ async fn tell_peer(
     request.extensions_mut().insert(PeerAddr(addr));
     request
 }
+
+/// Above the close timeout of a connection, so that it is a connection that gives up first.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);

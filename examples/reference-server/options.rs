@@ -2,180 +2,193 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
+    process,
     time::Duration,
 };
 
-use clap::Parser;
-use tower_websocket::{
-    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, upgrade::ConfigError,
+use clap::{
+    Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum, error::ErrorKind,
+    parser::ValueSource,
 };
 
-use crate::memory;
+use crate::{
+    listen::Host,
+    values::{millis, number},
+};
 
 /// A hardened WebSocket chat server with rooms.
 #[derive(Parser)]
 #[command(
     name = "reference-server",
-    after_help = "On SIGUSR1 it logs how many connections, rooms, members and tasks there are, and \
-                  how much of the memory budget is charged."
+    after_help = "An environment variable that is empty counts as one that is not set, but for \
+                  DEV_TOKEN: an empty token is refused. On SIGUSR1 the server logs how many \
+                  connections, rooms, members and tasks there are, and how much of the memory budget \
+                  is charged. SIGTERM and Ctrl-C end it in good order; a second one ends it at once."
 )]
 pub(crate) struct Options {
-    /// Address to listen on.
-    #[arg(long, env = "HOST", default_value_t = Ipv4Addr::LOCALHOST.into())]
-    host: IpAddr,
-    /// Port to listen on.
-    #[arg(long, env = "PORT", default_value_t = 8080)]
-    port: u16,
-    /// The token that lets anybody in, alone or followed by `:name`.
-    #[arg(long, env = "DEV_TOKEN", default_value = DEFAULT_TOKEN, hide_env_values = true)]
-    pub(crate) dev_token: String,
+    /// Address to listen on, or a name that has one.
+    #[arg(long, env = "HOST", default_value = "127.0.0.1")]
+    host: String,
+    #[arg(skip)]
+    host_is_ambient: bool,
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, env = "PORT", default_value = "8080", value_parser = port)]
+    pub(crate) port: u16,
+    /// The token that lets anybody in, alone or followed by `:name`. `dev-token` unless set, and then
+    /// on the loopback interface only.
+    #[arg(long, env = "DEV_TOKEN", hide_env_values = true)]
+    pub(crate) dev_token: Option<String>,
     /// Whose pages may connect besides the server's own, as a browser writes it:
-    /// `https://example.com`. May be given several times.
+    /// `https://example.com`. Separated by commas, or given several times. None unless set.
     #[arg(long, env = "ALLOW_ORIGIN", value_delimiter = ',')]
-    allow_origin: Vec<String>,
+    pub(crate) allow_origin: Vec<String>,
+    /// The hosts that the server goes by, with or without a port; handshakes for others get 421. Any
+    /// unless set. Separated by commas, or given several times.
+    #[arg(long, env = "ALLOW_HOST", value_delimiter = ',')]
+    pub(crate) allow_host: Vec<String>,
+    /// What becomes of a message that is not of the protocol: the connection is closed, or the message
+    /// is answered with an error that names field and limit, and the connection closed at the fifth in
+    /// a row.
+    #[arg(long, env = "INVALID_MESSAGE", default_value = "close", value_parser = invalid_message)]
+    pub(crate) invalid_message: InvalidMessage,
     /// Milliseconds between pings.
-    #[arg(long, env = "HEARTBEAT_INTERVAL_MS", default_value_t = 30_000)]
-    heartbeat_interval_ms: u64,
+    #[arg(long, env = "HEARTBEAT_INTERVAL_MS", default_value = "30000", value_parser = millis)]
+    pub(crate) heartbeat_interval_ms: Duration,
     /// Milliseconds a pong may take.
-    #[arg(long, env = "PONG_TIMEOUT_MS", default_value_t = 10_000)]
-    pong_timeout_ms: u64,
+    #[arg(long, env = "PONG_TIMEOUT_MS", default_value = "10000", value_parser = millis)]
+    pub(crate) pong_timeout_ms: Duration,
     /// Milliseconds from the handshake to valid credentials.
-    #[arg(long, env = "AUTH_TIMEOUT_MS", default_value_t = 5_000)]
-    auth_timeout_ms: u64,
-    /// Milliseconds a client may take to send its HTTP request.
-    #[arg(long, env = "HEADER_TIMEOUT_MS", default_value_t = 5_000)]
-    header_timeout_ms: u64,
+    #[arg(long, env = "AUTH_TIMEOUT_MS", default_value = "5000", value_parser = millis)]
+    pub(crate) auth_timeout_ms: Duration,
+    /// Milliseconds a client may take to begin its HTTP request, and again to send its head.
+    #[arg(long, env = "HEADER_TIMEOUT_MS", default_value = "5000", value_parser = millis)]
+    pub(crate) header_timeout_ms: Duration,
+    /// Milliseconds a socket may be HTTP, with all its requests and answers, until it is a WebSocket.
+    #[arg(long, env = "HTTP_TIMEOUT_MS", default_value = "30000", value_parser = millis)]
+    pub(crate) http_timeout_ms: Duration,
     /// Bytes of one message from a client.
-    #[arg(long, env = "MAX_MESSAGE_BYTES", default_value = "8192")]
-    max_message_bytes: NonZeroUsize,
-    /// Messages a connection may send each second.
-    #[arg(long, env = "MESSAGE_RATE", default_value_t = 20)]
-    message_rate: u32,
+    #[arg(long, env = "MAX_MESSAGE_BYTES", default_value = "8192", value_parser = number::<NonZeroUsize>)]
+    pub(crate) max_message_bytes: NonZeroUsize,
+    /// Messages a connection may send each second. Joins have a quota of their own.
+    #[arg(long, env = "MESSAGE_RATE", default_value = "20", value_parser = number::<NonZeroU32>)]
+    pub(crate) message_rate: NonZeroU32,
     /// Messages a connection may send at once.
-    #[arg(long, env = "MESSAGE_BURST", default_value_t = 40)]
-    message_burst: u32,
-    /// Messages a user may send each second, on all connections together.
-    #[arg(long, env = "USER_RATE", default_value_t = 40)]
-    user_rate: u32,
-    /// Messages a user may send at once, on all connections together.
-    #[arg(long, env = "USER_BURST", default_value_t = 80)]
-    user_burst: u32,
+    #[arg(long, env = "MESSAGE_BURST", default_value = "40", value_parser = number::<NonZeroU32>)]
+    pub(crate) message_burst: NonZeroU32,
+    /// Messages a user may send each second, on all connections together. Twice what a connection may
+    /// unless set.
+    #[arg(long, env = "USER_RATE", value_parser = number::<NonZeroU32>)]
+    pub(crate) user_rate: Option<NonZeroU32>,
+    /// Messages a user may send at once, on all connections together. Twice what a connection may
+    /// unless set.
+    #[arg(long, env = "USER_BURST", value_parser = number::<NonZeroU32>)]
+    pub(crate) user_burst: Option<NonZeroU32>,
     /// What a user may publish each second: KiB of each message times the members of its room.
-    #[arg(long, env = "PUBLISH_RATE", default_value_t = 100_000)]
-    publish_rate: u32,
+    #[arg(long, env = "PUBLISH_RATE", default_value = "100000", value_parser = number::<NonZeroU32>)]
+    pub(crate) publish_rate: NonZeroU32,
     /// What a user may publish at once.
-    #[arg(long, env = "PUBLISH_BURST", default_value_t = 1_000_000)]
-    publish_burst: u32,
-    /// Bytes held for a client that reads slowly; more closes it with 1013. It must hold two of the
-    /// largest messages. 1048576 unless set, or room for four of them.
-    #[arg(long, env = "MAX_OUTBOUND_BYTES")]
-    max_outbound_bytes: Option<NonZeroUsize>,
+    #[arg(long, env = "PUBLISH_BURST", default_value = "1000000", value_parser = number::<NonZeroU32>)]
+    pub(crate) publish_burst: NonZeroU32,
+    /// Bytes held for a client that reads slowly; more closes it with 1013.
+    #[arg(long, env = "MAX_OUTBOUND_BYTES", default_value = "1048576", value_parser = number::<NonZeroUsize>)]
+    pub(crate) max_outbound_bytes: NonZeroUsize,
     /// MiB that all connections together may make the server hold: above three quarters of it those
     /// that hold most are closed with 1013. 0 is no limit. A quarter of the memory of the machine or
     /// the cgroup unless set.
-    #[arg(long, env = "MEMORY_BUDGET_MB")]
-    memory_budget_mb: Option<usize>,
+    #[arg(long, env = "MEMORY_BUDGET_MB", value_parser = mebibytes)]
+    pub(crate) memory_budget_mb: Option<usize>,
     /// Connections in all.
-    #[arg(long, env = "MAX_CONNECTIONS", default_value = "10000")]
-    max_connections: NonZeroUsize,
+    #[arg(long, env = "MAX_CONNECTIONS", default_value = "10000", value_parser = number::<NonZeroUsize>)]
+    pub(crate) max_connections: NonZeroUsize,
     /// Connections that have not authenticated yet.
-    #[arg(long, env = "MAX_UNAUTHENTICATED", default_value = "1000")]
-    max_unauthenticated: NonZeroUsize,
-    /// Connections from one address.
-    #[arg(long, env = "MAX_CONNECTIONS_PER_PEER", default_value = "256")]
-    max_connections_per_peer: NonZeroUsize,
+    #[arg(long, env = "MAX_UNAUTHENTICATED", default_value = "1000", value_parser = number::<NonZeroUsize>)]
+    pub(crate) max_unauthenticated: NonZeroUsize,
+    /// Connections from one address. 256 unless set, but a quarter of all at most; as many as all, or
+    /// more, says that addresses tell nothing.
+    #[arg(long, env = "MAX_CONNECTIONS_PER_PEER", value_parser = number::<NonZeroUsize>)]
+    pub(crate) max_connections_per_peer: Option<NonZeroUsize>,
     /// Handshakes each second, and at once.
-    #[arg(long, env = "HANDSHAKE_RATE", default_value = "500")]
-    handshake_rate: NonZeroU32,
+    #[arg(long, env = "HANDSHAKE_RATE", default_value = "500", value_parser = number::<NonZeroU32>)]
+    pub(crate) handshake_rate: NonZeroU32,
+    /// Handshakes of one address each second, after 256 at once. A fiftieth of all unless set.
+    #[arg(long, env = "HANDSHAKE_RATE_PER_PEER", value_parser = number::<NonZeroU32>)]
+    pub(crate) handshake_rate_per_peer: Option<NonZeroU32>,
+}
+
+/// What becomes of a message that is not of the protocol.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum InvalidMessage {
+    Close,
+    Reply,
 }
 
 impl Options {
-    pub(crate) fn addr(&self) -> SocketAddr {
-        (self.host, self.port).into()
+    /// What the command line and the environment say. If they cannot be understood, this says why in a
+    /// line, and ends the process with 2; so does `--help`, with its text and 0.
+    pub(crate) fn read() -> Self {
+        Self::parse_from_environment().unwrap_or_else(|error| {
+            if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+                error.exit();
+            }
+            eprintln!("{}", error.to_string().lines().next().unwrap_or_default());
+            process::exit(2);
+        })
     }
 
-    pub(crate) fn header_timeout(&self) -> Duration {
-        Duration::from_millis(self.header_timeout_ms)
+    fn parse_from_environment() -> Result<Self, clap::Error> {
+        // Without the latter, `-1` is taken for an option, and the error does not name the one it is of.
+        let command = Self::command().mut_args(|it| unless_empty(it).allow_negative_numbers(true));
+        let matches = command.try_get_matches()?;
+        let mut options = Self::from_arg_matches(&matches)?;
+        options.host_is_ambient = matches.value_source("host") == Some(ValueSource::EnvVariable);
+        Ok(options)
     }
 
-    pub(crate) fn message_quota(&self) -> Quota {
-        Quota::per_second(self.message_rate).burst(self.message_burst)
+    /// What is set if nothing is, whatever the environment of the tests has.
+    #[cfg(test)]
+    pub(crate) fn defaults() -> Self {
+        Self::of(&[]).unwrap()
     }
 
-    pub(crate) fn user_quota(&self) -> Quota {
-        Quota::per_second(self.user_rate).burst(self.user_burst)
+    /// What these arguments say.
+    #[cfg(test)]
+    pub(crate) fn of(args: &[&str]) -> Result<Self, clap::Error> {
+        let command = Self::command().mut_args(|it| it.env(None::<&'static str>));
+        let args = ["reference-server"].iter().chain(args);
+        Self::from_arg_matches(&command.try_get_matches_from(args)?)
     }
 
-    pub(crate) fn publish_quota(&self) -> Quota {
-        Quota::per_second(self.publish_rate).burst(self.publish_burst)
+    pub(crate) fn host(&self) -> Host {
+        Host { name: self.host.clone(), ambient: self.host_is_ambient }
     }
+}
 
-    pub(crate) fn origin(&self) -> Result<OriginPolicy, ConfigError> {
-        self.allow_origin
-            .iter()
-            .try_fold(OriginPolicy::new(), |policy, origin| policy.trust(origin))
-    }
+/// Forgets a variable that is empty: a compose file makes one of each that nobody has set. The token is
+/// an exception, since whoever meant to set one must not get the one that everybody knows.
+fn unless_empty(arg: Arg) -> Arg {
+    let variable = arg.get_env().and_then(std::env::var_os);
+    let empty = variable.is_some_and(|it| it.to_str().is_some_and(|it| it.trim().is_empty()));
+    if empty && arg.get_id() != "dev_token" { arg.env(None::<&'static str>) } else { arg }
+}
 
-    pub(crate) fn admission(&self) -> Admission {
-        Admission::new()
-            .max_connections(self.max_connections)
-            .max_unauthenticated(self.max_unauthenticated)
-            .max_connections_per_peer(self.max_connections_per_peer)
-            .handshakes_per_second(self.handshake_rate)
-            .handshake_burst(self.handshake_rate)
-    }
+fn port(text: &str) -> Result<u16, String> {
+    text.trim().parse().map_err(|_| "is not a port, which is a number from 0 to 65535".to_owned())
+}
 
-    pub(crate) fn memory_budget(&self) -> Option<MemoryBudget> {
-        let set = self.memory_budget_mb.map(|mib| mib.saturating_mul(1024 * 1024));
-        let bytes = NonZeroUsize::new(set.unwrap_or_else(memory::quarter));
-        tracing::info!(bytes, "memory budget");
-        bytes.map(MemoryBudget::new)
-    }
+fn mebibytes(text: &str) -> Result<usize, String> {
+    text.trim().parse().map_err(|_| "is not a whole number of MiB; 0 is no limit".to_owned())
+}
 
-    pub(crate) fn connection(&self) -> ConnectionConfig {
-        let config = ConnectionConfig::new()
-            .auth_timeout(Duration::from_millis(self.auth_timeout_ms))
-            .ping_interval(Duration::from_millis(self.heartbeat_interval_ms))
-            .pong_timeout(Duration::from_millis(self.pong_timeout_ms))
-            .max_message_size(self.max_message_bytes);
-        match self.max_outbound_bytes {
-            Some(bytes) => config.max_outbound_bytes(bytes),
-            None => config,
-        }
-    }
-
-    pub(crate) fn warn_of_defaults(&self) {
-        if self.dev_token == DEFAULT_TOKEN {
-            tracing::warn!(
-                "DEV_TOKEN IS THE DEFAULT, WHICH EVERYBODY KNOWS: anyone who reaches this port can \
-                 log in under any name. Set DEV_TOKEN before others can reach it."
-            );
-        }
-    }
+fn invalid_message(text: &str) -> Result<InvalidMessage, String> {
+    InvalidMessage::from_str(text.trim(), true).map_err(|_| "must be close or reply".to_owned())
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("addr", &self.addr()).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
     }
 }
-
-/// Says which option is to be changed, to somebody who knows nothing of the library's names.
-pub(crate) fn name_the_option(error: ConfigError) -> String {
-    let setting = match &error {
-        ConfigError::Connection(error) => error.setting(),
-        _ => "",
-    };
-    let option = match setting {
-        "auth_timeout" => "--auth-timeout-ms",
-        "ping_interval" => "--heartbeat-interval-ms",
-        "pong_timeout" => "--pong-timeout-ms",
-        "max_outbound_bytes" => "--max-outbound-bytes",
-        _ => return error.to_string(),
-    };
-    format!("{option}: {error}")
-}
-
-const DEFAULT_TOKEN: &str = "dev-token";

@@ -107,7 +107,6 @@ mod layer;
 mod member;
 pub mod service;
 
-mod bounds;
 mod name;
 mod policy;
 mod protocol;

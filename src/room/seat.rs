@@ -21,10 +21,9 @@ use crate::{
     audit::{AuditEvent, Joined, Left},
     handle::Connection,
     message::Message,
-    outbound::{OutboundSender, SendError},
+    outbound::OutboundSender,
     room::{
         MemberInfo, RoomKey, RoomNotice,
-        bounds::Bounds,
         publish::{Budget, Room, Undelivered},
         registry::{Claim, Directory},
     },
@@ -43,8 +42,6 @@ struct Members<R> {
     slots: Slab<Slot<R>>,
     /// How many slots have a queue.
     seated: usize,
-    /// Of those.
-    bounds: Bounds,
 }
 
 struct Slot<R> {
@@ -86,8 +83,6 @@ pub(super) enum JoinRefused {
     Already,
     /// The connection is closing.
     Closed,
-    /// The notice that it joined is larger than any message to it may be.
-    NoticeTooLarge,
     /// The policy said no.
     Denied,
     /// The policy panicked.
@@ -116,7 +111,6 @@ impl JoinRefused {
         match self {
             Self::Already => "room.joined",
             Self::Closed => "room.closed",
-            Self::NoticeTooLarge => "room.message_size",
             Self::Denied => "room.join_denied",
             Self::PolicyFailed => "room.policy_failed",
             Self::Removed => "room.removed",
@@ -130,7 +124,7 @@ impl JoinRefused {
 impl<R> RoomState<R> {
     pub(super) fn new(key: RoomKey, directory: Arc<Directory<R>>) -> Self {
         let label = key.to_string().into();
-        let members = Mutex::new(Members { slots: Slab::new(), seated: 0, bounds: Bounds::new() });
+        let members = Mutex::new(Members { slots: Slab::new(), seated: 0 });
         Self { key, label, directory, members }
     }
 
@@ -167,10 +161,8 @@ impl<R> RoomState<R> {
     }
 
     /// Queues `message` for every member; returns how many queues took it.
-    pub(super) fn deliver(&self, message: &Message) -> Result<usize, Undelivered> {
-        let members = self.lock();
-        members.fits(message)?;
-        Ok(members.deliver(message))
+    pub(super) fn deliver(&self, message: &Message) -> usize {
+        self.lock().deliver(message)
     }
 
     pub(super) fn members(&self) -> Vec<MemberInfo> {
@@ -209,18 +201,12 @@ impl<R> RoomState<R> {
 }
 
 impl<R> Members<R> {
-    /// Whether every member can take `message`: found here, and not behind their queues.
-    fn fits(&self, message: &Message) -> Result<(), Undelivered> {
-        let (size, limit) = (message.len(), self.bounds.message_size());
-        if size > limit { Err(Undelivered::TooLarge { size, limit }) } else { Ok(()) }
-    }
-
     fn deliver(&self, message: &Message) -> usize {
         let mut delivered = 0;
         for (_, slot) in &self.slots {
             // A queue that refuses belongs to a connection that its driver is about to close.
             if let Some(queue) = &slot.queue
-                && queue.push_own(message.clone()).is_ok()
+                && queue.push(message.clone()).is_ok()
             {
                 delivered += 1;
             }
@@ -230,9 +216,8 @@ impl<R> Members<R> {
 
     fn vacate(&mut self, slot: usize) -> Option<Vacated<R>> {
         let slot = self.slots.try_remove(slot)?;
-        if let Some(queue) = &slot.queue {
+        if slot.queue.is_some() {
             self.seated -= 1;
-            self.bounds.remove(queue.limits());
         }
         let announced = slot.seat.phase.swap(GONE, Ordering::AcqRel) == ANNOUNCED;
         Some(Vacated { slot, announced })
@@ -283,7 +268,6 @@ impl<R> Seat<R> {
         if self.is_gone() {
             return Err(Undelivered::NotAMember);
         }
-        members.fits(message)?;
         self.budget.charge(message, members.seated)?;
         Ok(members.deliver(message))
     }
@@ -326,15 +310,11 @@ impl<R> Joining<R> {
             let Some(slot) = members.slots.get_mut(membership.slot) else {
                 return Err(JoinRefused::Removed);
             };
-            match queue.push_own(notice) {
-                Ok(()) => {}
-                Err(SendError::TooLarge(_)) => return Err(JoinRefused::NoticeTooLarge),
-                Err(_) => return Err(JoinRefused::Closed),
+            if queue.push(notice).is_err() {
+                return Err(JoinRefused::Closed);
             }
-            let limits = queue.limits();
             slot.queue = Some(queue);
             members.seated += 1;
-            members.bounds.add(limits);
         }
         Ok(membership)
     }

@@ -35,9 +35,8 @@
 pub use self::{
     admission::Admission,
     body::ResponseBody,
-    config_error::ConfigError,
     layer::{ResponseFuture, WebSocket, WebSocketLayer, WebSocketOnly},
-    origin::OriginPolicy,
+    origin::{ConfigError, OriginPolicy},
     peer::PeerAddr,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
     serve::{OnClose, OnConnect},
@@ -47,7 +46,6 @@ pub use crate::quota::{PeerSlot, PeerSlots};
 mod layer;
 mod request;
 mod authority;
-mod config_error;
 mod origin;
 mod admission;
 mod gate;

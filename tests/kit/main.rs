@@ -21,7 +21,6 @@ use tower_websocket::{
 mod connections;
 mod peers;
 mod properties;
-mod publishing;
 
 struct User(String);
 

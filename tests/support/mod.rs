@@ -13,7 +13,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     process::{Child, ChildStdin, Command},
     sync::mpsc,
     time::timeout,
@@ -58,6 +58,19 @@ impl Program {
         Self { child, lines }
     }
 
+    /// Starts an example of this crate that may have so many files open.
+    pub(crate) fn example_with_files(name: &str, files: u32, args: &[&str]) -> Self {
+        let path = example(name);
+        let run = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        let args = [&["-c", &run, path.to_str().unwrap()], args].concat();
+        Self::start("sh", &args, &[])
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// The next line on stdout with `text` in it.
     pub(crate) async fn line_with(&mut self, text: &str) -> String {
         let mut others = Vec::new();
@@ -87,6 +100,10 @@ impl Program {
     pub(crate) async fn type_line(&mut self, line: &str) {
         let stdin: &mut ChildStdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+
+    pub(crate) async fn type_bytes(&mut self, bytes: &[u8]) {
+        self.child.stdin.as_mut().unwrap().write_all(bytes).await.unwrap();
     }
 
     /// Ends stdin, as Ctrl-D does.
@@ -125,6 +142,20 @@ pub(crate) async fn run(program: &Path, args: &[&str], env: &[(&str, &str)]) -> 
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{} failed:\n{out}\n{err}", program.display());
     out
+}
+
+/// Runs an example that should end by itself, and refuse. Returns its exit code and what it said on
+/// stderr.
+pub(crate) async fn refusal(
+    name: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let mut command = Command::new(example(name));
+    command.args(args).envs(env.iter().copied()).kill_on_drop(true).stdin(Stdio::null());
+    let ran = timeout(PATIENCE, command.output()).await;
+    let output = ran.unwrap_or_else(|_| panic!("it runs with {args:?} and {env:?}")).unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// A file of the repository.
@@ -169,6 +200,15 @@ impl Peer {
         serde_json::from_str(&self.text().await).unwrap()
     }
 
+    /// The next message, or the code of the close frame that comes instead.
+    pub(crate) async fn hear_or_closed(&mut self) -> Result<Value, u16> {
+        match self.next().await {
+            Message::Text(text) => Ok(serde_json::from_str(&text).unwrap()),
+            Message::Close(Some(CloseFrame { code, .. })) => Err(code.into()),
+            other => panic!("neither a text message nor a close frame: {other:?}"),
+        }
+    }
+
     pub(crate) async fn send(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.unwrap();
     }
@@ -198,6 +238,25 @@ impl Peer {
             }
         }
     }
+}
+
+/// A socket from an address of this machine, with a small window and nothing sent.
+pub(crate) async fn socket_from(from: [u8; 4], addr: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(2048)?;
+    socket.bind(SocketAddr::from((from, 0)))?;
+    timeout(PATIENCE, socket.connect(addr)).await?
+}
+
+/// The status of the next answer on `socket`; `None` if there is none.
+pub(crate) async fn status(socket: &mut TcpStream) -> Option<u16> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let byte = timeout(PATIENCE, socket.read_u8()).await.expect("no answer");
+        head.push(byte.ok()?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    head.split(' ').nth(1)?.parse().ok()
 }
 
 /// Sends `bytes` on a new socket and returns what comes until the server hangs up.

@@ -9,8 +9,7 @@ use crate::{
     close::CloseReason,
     connection::{
         config::ConnectionConfig,
-        scanner,
-        state::{Challenge, Phase, State},
+        state::{Phase, State},
     },
 };
 
@@ -27,10 +26,7 @@ pub(super) enum Operation {
     CallPending,
     CallFinished,
     Message,
-    /// The number of the message that has begun, if one has.
     Partial(Option<u32>),
-    /// The number of the control frame that has begun.
-    PartialControl(u32),
     /// The ping that is due, if one is, goes into the write buffer.
     Ping,
     /// A pong for the last ping but so many.
@@ -53,7 +49,7 @@ pub(super) struct Run {
     pub(super) state: State,
     pub(super) start: Instant,
     pub(super) now: Instant,
-    pub(super) pings: Vec<Challenge>,
+    pub(super) pings: Vec<[u8; 8]>,
     pub(super) rtt: Option<Duration>,
     pub(super) refilled: u64,
 }
@@ -106,16 +102,8 @@ impl Run {
             Operation::CallPending => self.state.handle_call_pending(now),
             Operation::CallFinished => self.state.handle_call_finished(),
             Operation::Message => self.state.handle_message(now),
-            Operation::Partial(message) => {
-                self.state.handle_partial(message.map(scanner::Partial::Message), now);
-            }
-            Operation::PartialControl(number) => {
-                self.state.handle_partial(Some(scanner::Partial::Control(*number)), now);
-            }
-            Operation::Ping => {
-                let count = self.pings.len() as u64;
-                self.pings.extend(self.state.poll_ping(|| count.to_be_bytes()));
-            }
+            Operation::Partial(message) => self.state.handle_partial_message(*message, now),
+            Operation::Ping => self.pings.extend(self.state.poll_ping()),
             Operation::Pong(back) => {
                 let ping = self.pings.len().checked_sub(back + 1).map(|at| self.pings[at]);
                 if let Some(ping) = ping {

@@ -1,0 +1,90 @@
+//! The endpoint: what each message passes, and what each connection may.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use serde::Serialize;
+use tower::ServiceBuilder;
+use tower_websocket::{
+    DecodeLayer, MemoryBudget, OpenRooms, Quota, RateLimitLayer, RequireAuthLayer, Rooms,
+    RoomsLayer, WebSocketLayer,
+    message::DecodeError,
+    room::service::{self, ClientMessage, ServerMessage},
+};
+
+use crate::{
+    auth::DevTokens,
+    options::{InvalidMessage, Options},
+};
+
+/// The endpoint at `/ws` and at `/`, for those who know `token`.
+///
+/// Joins have a price of their own. Who may be in a hundred rooms asks for all of them at once when its
+/// connection is made anew, and under the quota of messages would be closed for it, each time again.
+/// So there are four quotas: one before anything is read, which has room for a login, all joins and the
+/// burst; two for everything but joins; and one that lets the joins of a user wait and never closes.
+///
+/// # Errors
+///
+/// Which option cannot hold, and why.
+pub(crate) fn endpoint(
+    options: &Options,
+    token: &str,
+    rooms: Rooms<ServerMessage>,
+    budget: Option<MemoryBudget>,
+) -> Result<WebSocketLayer, String> {
+    let decode = match options.invalid_message {
+        InvalidMessage::Close => DecodeLayer::<ClientMessage>::json(),
+        InvalidMessage::Reply => DecodeLayer::json().reply_invalid(invalid, INVALID_IN_A_ROW),
+    };
+    let messages = ServiceBuilder::new()
+        .layer(RateLimitLayer::per_connection(options.raw_quota(ROOMS)))
+        .layer(RequireAuthLayer::new(DevTokens::new(token)))
+        .layer(decode)
+        .layer(RateLimitLayer::per_connection(options.message_quota()).cost(unless_join))
+        .layer(RateLimitLayer::per_user(options.user_quota()).cost(unless_join))
+        .layer(RateLimitLayer::per_user(JOINS).cost(if_join).wait())
+        .layer(
+            RoomsLayer::new(rooms, OpenRooms)
+                .max_rooms_per_connection(ROOMS)
+                .publish_quota(options.publish_quota()),
+        );
+    let endpoint = WebSocketLayer::new(messages, tower::service_fn(service::handle))
+        .path("/ws")
+        .path("/")
+        .origin(options.origin()?)
+        .admission(options.admission())
+        .connection(options.connection());
+    Ok(match budget {
+        Some(budget) => endpoint.memory_budget(budget),
+        None => endpoint,
+    })
+}
+
+/// What is said of a message that is not of the protocol.
+#[derive(Serialize)]
+struct Invalid {
+    r#type: &'static str,
+    code: &'static str,
+}
+
+fn invalid(_: &DecodeError) -> Invalid {
+    Invalid { r#type: "error", code: "invalid_message" }
+}
+
+fn if_join(message: &ClientMessage) -> u32 {
+    matches!(message, ClientMessage::Join { .. }).into()
+}
+
+fn unless_join(message: &ClientMessage) -> u32 {
+    1 - if_join(message)
+}
+
+/// Rooms a connection may be in at once.
+pub(crate) const ROOMS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
+
+/// Joins of a user on all connections together. Two devices are back in all their rooms at once, and
+/// 256 connections within five minutes.
+const JOINS: Quota = Quota::per_second(100).burst(200);
+
+/// A person's slips come one at a time; five in a row are a program that does not know the protocol.
+const INVALID_IN_A_ROW: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);

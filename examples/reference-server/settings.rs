@@ -1,0 +1,135 @@
+//! Turn options into the settings of the crate, and refuse those that cannot hold together.
+
+use std::{
+    net::IpAddr,
+    num::{NonZeroU32, NonZeroUsize},
+};
+
+use serde_json::json;
+use tower_websocket::{
+    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, upgrade::ConfigError,
+};
+
+use crate::{
+    memory,
+    options::Options,
+    values::{entries, secret},
+};
+
+impl Options {
+    /// The token to listen with on `address`.
+    ///
+    /// # Errors
+    ///
+    /// Why it must be another.
+    pub(crate) fn token(&self, address: IpAddr) -> Result<&str, String> {
+        let token = match &self.dev_token {
+            Some(token) => secret(token).map_err(|why| format!("--dev-token (DEV_TOKEN) {why}"))?,
+            None if address.to_canonical().is_loopback() => DEFAULT_TOKEN,
+            None => {
+                return Err(format!(
+                    "--dev-token (DEV_TOKEN) must be set to listen on {address}: without one it is \
+                     {DEFAULT_TOKEN}, which everybody knows"
+                ));
+            }
+        };
+        // With the longest name that `auth` lets in.
+        let login = json!({ "type": "auth", "token": format!("{token}:{:32}", "") });
+        let (takes, limit) = (login.to_string().len(), self.max_message_bytes.get());
+        if takes > limit {
+            return Err(format!(
+                "--max-message-bytes (MAX_MESSAGE_BYTES): nobody could log in, since a login with \
+                 this token takes up to {takes} bytes and {limit} are allowed"
+            ));
+        }
+        Ok(token)
+    }
+
+    pub(crate) fn warn_of_defaults(&self) {
+        if self.dev_token.as_deref().is_none_or(|it| it == DEFAULT_TOKEN) {
+            tracing::warn!(
+                "DEV_TOKEN IS THE DEFAULT, WHICH EVERYBODY KNOWS: anyone who reaches this port can \
+                 log in under any name. Set DEV_TOKEN before others can reach it."
+            );
+        }
+    }
+
+    /// # Errors
+    ///
+    /// What could never match, with the option's name.
+    pub(crate) fn origin(&self) -> Result<OriginPolicy, String> {
+        let named = |option: &'static str| move |error: ConfigError| format!("{option}: {error}");
+        let policy = entries(&self.allow_origin)
+            .try_fold(OriginPolicy::new(), OriginPolicy::trust)
+            .map_err(named("--allow-origin (ALLOW_ORIGIN)"))?;
+        entries(&self.allow_host)
+            .try_fold(policy, OriginPolicy::allow_host)
+            .map_err(named("--allow-host (ALLOW_HOST)"))
+    }
+
+    pub(crate) fn admission(&self) -> Admission {
+        let mut admission = Admission::new()
+            .max_connections(self.max_connections)
+            .max_unauthenticated(self.max_unauthenticated)
+            .handshakes_per_second(self.handshake_rate)
+            .handshake_burst(self.handshake_rate);
+        // What is not set is a share of what is.
+        if let Some(each) = self.max_connections_per_peer {
+            admission = admission.max_connections_per_peer(each);
+        }
+        if let Some(rate) = self.handshake_rate_per_peer {
+            admission = admission.handshakes_per_peer(quota(rate, rate.max(HANDSHAKES_AT_ONCE)));
+        }
+        admission
+    }
+
+    pub(crate) fn connection(&self) -> ConnectionConfig {
+        ConnectionConfig::new()
+            .auth_timeout(self.auth_timeout_ms)
+            .ping_interval(self.heartbeat_interval_ms)
+            .pong_timeout(self.pong_timeout_ms)
+            .max_message_size(self.max_message_bytes)
+            .max_outbound_bytes(self.max_outbound_bytes)
+    }
+
+    pub(crate) fn memory_budget(&self) -> Option<MemoryBudget> {
+        let set = self.memory_budget_mb.map(|mib| mib.saturating_mul(1024 * 1024));
+        let bytes = NonZeroUsize::new(set.unwrap_or_else(memory::quarter));
+        tracing::info!(bytes, "memory budget");
+        bytes.map(MemoryBudget::new)
+    }
+
+    /// What a connection may send before anything of it is read: as much as the quotas behind let
+    /// through, that is a login, the joins of all its rooms, and the burst of messages.
+    pub(crate) fn raw_quota(&self, rooms: NonZeroUsize) -> Quota {
+        let rooms = u32::try_from(rooms.get()).unwrap_or(u32::MAX);
+        quota(self.message_rate, self.message_burst.saturating_add(rooms).saturating_add(1))
+    }
+
+    /// What a connection may send, but for its joins.
+    pub(crate) fn message_quota(&self) -> Quota {
+        quota(self.message_rate, self.message_burst)
+    }
+
+    /// What a user may send on all connections together, but for joins.
+    pub(crate) fn user_quota(&self) -> Quota {
+        let twice = |it: NonZeroU32| it.saturating_add(it.get());
+        quota(
+            self.user_rate.unwrap_or_else(|| twice(self.message_rate)),
+            self.user_burst.unwrap_or_else(|| twice(self.message_burst)),
+        )
+    }
+
+    pub(crate) fn publish_quota(&self) -> Quota {
+        quota(self.publish_rate, self.publish_burst)
+    }
+}
+
+fn quota(rate: NonZeroU32, burst: NonZeroU32) -> Quota {
+    Quota::per_second(rate.get()).burst(burst.get())
+}
+
+const DEFAULT_TOKEN: &str = "dev-token";
+
+/// As many as one address may have connections, so that all behind it are back after a restart.
+const HANDSHAKES_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(255);
