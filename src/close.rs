@@ -61,7 +61,7 @@ pub enum CloseReason {
     TooManyFragments,
     /// More control frames than the budget.
     TooManyControlFrames,
-    /// A message that took too long from its first byte to its last.
+    /// A message, or a control frame, that took too long from its first byte to its last.
     MessageTooSlow,
     /// The handler failed, panicked or was dropped before it was done.
     HandlerFailed,

@@ -124,6 +124,7 @@ impl Connection {
     ///
     /// # Errors
     ///
+    /// [`SendError::TooLarge`] if no message to the peer may be so large;
     /// [`SendError::Full`] if the peer reads too slowly, whereupon the connection closes with 1013;
     /// [`SendError::Closed`] if it is closed or closing.
     pub fn push(&self, message: Message) -> Result<(), SendError> {

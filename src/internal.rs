@@ -15,7 +15,7 @@ use crate::{
 };
 pub use crate::{
     close::FIXED_CLOSE_REASONS,
-    connection::scanner::{FrameScanner, ProtocolViolation, ScannerLimits, Violation},
+    connection::scanner::{FrameScanner, Partial, ProtocolViolation, ScannerLimits, Violation},
     message::json::from_str,
 };
 

@@ -176,6 +176,7 @@ mod close;
 mod handle;
 mod outbound;
 mod quota;
+mod send_error;
 
 #[doc(hidden)]
 pub mod internal;

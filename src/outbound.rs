@@ -4,13 +4,14 @@
 //! they were made. One counter says what the connection holds for its peer: plus at [`push`], minus
 //! when the *socket* has taken the bytes, so that what waits in the protocol engine's buffer counts
 //! as well. A push over the bound drops the queue at once; the driver then closes with 1013. There is
-//! no waiting: whoever pushes is never held up by a peer that does not read.
+//! no waiting: whoever pushes is never held up by a peer that does not read. A message that is larger
+//! than any may be is refused before it is queued, so that it is a fault of whoever made it and not of
+//! those who would have got it.
 //!
 //! [`push`]: OutboundSender::push
 
 use std::{
     collections::VecDeque,
-    error::Error,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -19,22 +20,13 @@ use std::{
     task::{Context, Waker},
 };
 
+pub use crate::send_error::SendError;
 use crate::{budget::Account, message::Message};
 
 /// Puts messages into a connection's queue, from any task. Cheap to clone.
 #[derive(Clone)]
 pub struct OutboundSender {
     queue: Arc<OutboundQueue>,
-}
-
-/// Why a message was not queued. It holds the message.
-#[non_exhaustive]
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum SendError {
-    /// The peer reads too slowly: its queue is full, was dropped, and the connection closes.
-    Full(Message),
-    /// The connection is closed or closing.
-    Closed(Message),
 }
 
 /// A message in a queue.
@@ -46,12 +38,14 @@ pub(crate) struct Queued {
 }
 
 /// How much a connection may hold for its peer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct OutboundLimits {
     /// Payload bytes plus [`ENTRY_OVERHEAD`] for each message.
     pub(crate) bytes: usize,
     /// Messages, so that tiny ones cannot multiply their bookkeeping.
     pub(crate) messages: usize,
+    /// Payload bytes of one message.
+    pub(crate) message_size: usize,
 }
 
 /// The queue. Only the driver takes from it.
@@ -111,10 +105,21 @@ impl OutboundSender {
     ///
     /// # Errors
     ///
+    /// [`SendError::TooLarge`] if no message to this peer may be so large: the connection goes on.
     /// [`SendError::Full`] if the peer's queue has no room: the queue is dropped and the connection
     /// closes with 1013. [`SendError::Closed`] if the connection is closed or closing.
     pub fn push(&self, message: Message) -> Result<(), SendError> {
+        self.push_own(message.detached())
+    }
+
+    /// The same for a message that is known to own its payload, because it was made here.
+    pub(crate) fn push_own(&self, message: Message) -> Result<(), SendError> {
         self.queue.push(message).map(|_held| ())
+    }
+
+    /// Within which bounds the connection holds anything for its peer.
+    pub(crate) fn limits(&self) -> OutboundLimits {
+        self.queue.limits
     }
 }
 
@@ -160,8 +165,11 @@ impl OutboundQueue {
     }
 
     fn queue(&self, entry: Queued) -> Result<usize, SendError> {
-        let message = &entry.message;
-        let charge = message.len() + ENTRY_OVERHEAD;
+        let size = entry.message.len();
+        if size > self.limits.message_size {
+            return Err(SendError::TooLarge(entry.message));
+        }
+        let charge = size + ENTRY_OVERHEAD;
         let mut inner = self.lock();
         if inner.phase != Phase::Open {
             return Err(SendError::Closed(entry.message));
@@ -357,17 +365,6 @@ impl Inner {
         (self.queued + self.in_flight).max(self.messages.saturating_mul(share))
     }
 }
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full(_) => "the peer reads too slowly: its queue is full",
-            Self::Closed(_) => "the connection is closed",
-        })
-    }
-}
-
-impl Error for SendError {}
 
 /// What a queued message costs beside its payload: the queue entry, its share of the shared
 /// payload's header, and the frame header. Also the floor that keeps empty messages from being free.

@@ -54,7 +54,7 @@ async fn assert_open(expected: usize, name: &str) {
 async fn however_a_connection_ends_its_descriptor_is_closed() {
     const EACH: usize = 50;
     let rooms = Rooms::new();
-    let server = Server::start(chat(&rooms).connection(quiet()));
+    let server = Server::start(chat(&rooms).connection(quiet()).unwrap());
     drop(server.member("first", "r").await);
     server.audit.closed(1).await;
     let mut ended = 1;

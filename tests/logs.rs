@@ -168,7 +168,7 @@ fn endpoint(audit: &Arc<support_slow::Audit>) -> WebSocketLayer {
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
     tracing::info!(?messages, "stack");
-    let layer = WebSocketLayer::new(messages, service_fn(handle)).connection(quiet());
+    let layer = WebSocketLayer::new(messages, service_fn(handle)).connection(quiet()).unwrap();
     layer.audit((TracingSink::new(), Arc::clone(audit)))
 }
 

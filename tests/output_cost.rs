@@ -61,7 +61,7 @@ fn echo(config: ConnectionConfig) -> WebSocketLayer {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
         Handled::Ok(Reply::one(inbound.message))
     });
-    WebSocketLayer::new(Identity::new(), echo).allow_anonymous().connection(config)
+    WebSocketLayer::new(Identity::new(), echo).allow_anonymous().connection(config).unwrap()
 }
 
 fn metered(layer: WebSocketLayer) -> (Server, Arc<Meter>) {
@@ -237,7 +237,8 @@ fn what_is_queued_for_somebody_does_not_pin_what_it_was_read_into() {
                 let opened = Arc::clone(&opened);
                 move |connection: &Connection| opened.lock().unwrap().push(connection.clone())
             })
-            .connection(quiet());
+            .connection(quiet())
+            .unwrap();
         let (server, meter) = metered(layer);
         let _deaf = server.connect().await;
         let mut peer = server.connect().await;

@@ -55,11 +55,7 @@ impl Options {
     fn connection(&self) -> ConnectionConfig {
         let mut config = ConnectionConfig::new();
         if let Some(bytes) = self.max_message_size {
-            // The queue has a price for each message besides its payload: twice is enough for one.
-            config = config
-                .max_message_size(bytes)
-                .max_outbound_message_size(bytes)
-                .max_outbound_bytes(bytes.saturating_add(bytes.get()));
+            config = config.max_message_size(bytes);
         }
         if let Some(frames) = self.max_fragments {
             config = config.max_fragments(frames);
@@ -105,7 +101,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let endpoint = WebSocketLayer::new(messages, tower::service_fn(echo))
         .allow_anonymous()
         .admission(unlimited_admission())
-        .connection(options.connection())
+        .connection(options.connection())?
         .into_service();
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;

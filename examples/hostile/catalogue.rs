@@ -57,7 +57,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ),
     (
         "the application would have to fail, stall or decide on demand",
-        &["AU-07", "AU-10", "AU-12", "RM-02", "RM-06", "RM-13", "RM-14", "DL-14", "DL-20"],
+        &["AU-07", "AU-10", "AU-12", "RM-02", "RM-06", "RM-13", "RM-14", "DL-14", "DL-20", "DL-21"],
     ),
     ("it is about logs and audit records", &["LG-01", "LG-02", "LG-10", "LG-11", "LG-12", "LG-16"]),
     ("it is about the server's own code", &["AU-16", "FR-29", "P2-19", "P2-21", "P2-24"]),
@@ -68,6 +68,8 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
         &["AU-11", "HS-30", "MS-21", "RM-12", "RM-16"],
     ),
     ("HS-21 shows it, as far as it can be seen", &["HS-22", "HS-32"]),
+    ("FR-18 is tried, and the deadline is the same", &["FR-33"]),
+    ("what is drawn at random looks like what is not", &["DL-17"]),
     ("it needs HTTP/2", &["HS-24", "HS-25", "HS-27", "P2-13"]),
     ("it needs TLS or a proxy", &["HS-29"]),
     ("somebody would have to stop the server", &["HS-28", "HS-36"]),

@@ -14,6 +14,7 @@ use tower_websocket::{
 use crate::{
     auth::DevTokens,
     options::{InvalidMessage, Options},
+    settings,
 };
 
 /// The endpoint at `/ws` and at `/`, for those who know `token`.
@@ -53,7 +54,8 @@ pub(crate) fn endpoint(
         .path("/")
         .origin(options.origin()?)
         .admission(options.admission())
-        .connection(options.connection());
+        .connection(options.connection())
+        .map_err(settings::name_the_option)?;
     Ok(match budget {
         Some(budget) => endpoint.memory_budget(budget),
         None => endpoint,

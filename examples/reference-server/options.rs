@@ -90,9 +90,10 @@ pub(crate) struct Options {
     /// What a user may publish at once.
     #[arg(long, env = "PUBLISH_BURST", default_value = "1000000", value_parser = number::<NonZeroU32>)]
     pub(crate) publish_burst: NonZeroU32,
-    /// Bytes held for a client that reads slowly; more closes it with 1013.
-    #[arg(long, env = "MAX_OUTBOUND_BYTES", default_value = "1048576", value_parser = number::<NonZeroUsize>)]
-    pub(crate) max_outbound_bytes: NonZeroUsize,
+    /// Bytes held for a client that reads slowly; more closes it with 1013. It must hold two of the
+    /// largest messages. 1048576 unless set, or room for four of them.
+    #[arg(long, env = "MAX_OUTBOUND_BYTES", value_parser = number::<NonZeroUsize>)]
+    pub(crate) max_outbound_bytes: Option<NonZeroUsize>,
     /// MiB that all connections together may make the server hold: above three quarters of it those
     /// that hold most are closed with 1013. 0 is no limit. A quarter of the memory of the machine or
     /// the cgroup unless set.

@@ -84,12 +84,15 @@ impl Options {
     }
 
     pub(crate) fn connection(&self) -> ConnectionConfig {
-        ConnectionConfig::new()
+        let config = ConnectionConfig::new()
             .auth_timeout(self.auth_timeout_ms)
             .ping_interval(self.heartbeat_interval_ms)
             .pong_timeout(self.pong_timeout_ms)
-            .max_message_size(self.max_message_bytes)
-            .max_outbound_bytes(self.max_outbound_bytes)
+            .max_message_size(self.max_message_bytes);
+        match self.max_outbound_bytes {
+            Some(bytes) => config.max_outbound_bytes(bytes),
+            None => config,
+        }
     }
 
     pub(crate) fn memory_budget(&self) -> Option<MemoryBudget> {
@@ -123,6 +126,22 @@ impl Options {
     pub(crate) fn publish_quota(&self) -> Quota {
         quota(self.publish_rate, self.publish_burst)
     }
+}
+
+/// Says which option is to be changed, to somebody who knows nothing of the library's names.
+pub(crate) fn name_the_option(error: ConfigError) -> String {
+    let setting = match &error {
+        ConfigError::Connection(error) => error.setting(),
+        _ => "",
+    };
+    let option = match setting {
+        "auth_timeout" => "--auth-timeout-ms (AUTH_TIMEOUT_MS)",
+        "ping_interval" => "--heartbeat-interval-ms (HEARTBEAT_INTERVAL_MS)",
+        "pong_timeout" => "--pong-timeout-ms (PONG_TIMEOUT_MS)",
+        "max_outbound_bytes" => "--max-outbound-bytes (MAX_OUTBOUND_BYTES)",
+        _ => return error.to_string(),
+    };
+    format!("{option}: {error}")
 }
 
 fn quota(rate: NonZeroU32, burst: NonZeroU32) -> Quota {

@@ -5,11 +5,13 @@ use std::{
     time::Duration,
 };
 
-use crate::outbound::OutboundLimits;
+use crate::outbound::{ENTRY_OVERHEAD, OutboundLimits};
 
 /// The bounds of one connection.
 ///
-/// Every bound has a finite default. What it costs to raise one stands at its setter.
+/// Every bound has a finite default. What it costs to raise one stands at its setter. What the bounds
+/// are together is looked at by [`WebSocketLayer::connection`](crate::WebSocketLayer::connection),
+/// which refuses those that cannot work.
 ///
 /// | setting | default | why this number |
 /// |---|---|---|
@@ -24,9 +26,9 @@ use crate::outbound::OutboundLimits;
 /// | `max_first_message_size` | 4 KiB | credentials are small; nobody is known yet |
 /// | `max_fragments` | 64 | a browser sends one; streaming clients a few |
 /// | `control_frames` | 50/s, burst 100 | a ping each 20 ms |
-/// | `max_outbound_bytes` | 1 MiB | seconds of a busy room |
+/// | `max_outbound_message_size` | `max_message_size` + 16 KiB | what may come in may go out again, in an envelope |
+/// | `max_outbound_bytes` | 1 MiB, or four of the largest messages | seconds of a busy room |
 /// | `max_outbound_messages` | 4,096 | so that tiny messages cannot multiply their bookkeeping |
-/// | `max_outbound_message_size` | 64 KiB | as inbound |
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct ConnectionConfig {
@@ -43,9 +45,9 @@ pub struct ConnectionConfig {
     pub(crate) max_fragments: u32,
     pub(crate) control_frames_per_second: u32,
     pub(crate) control_frames_burst: u32,
-    pub(crate) max_outbound_bytes: usize,
-    pub(crate) max_outbound_messages: usize,
-    pub(crate) max_outbound_message_size: usize,
+    pub(super) max_outbound_bytes: Option<usize>,
+    pub(super) max_outbound_messages: usize,
+    pub(super) max_outbound_message_size: Option<usize>,
 }
 
 impl Default for ConnectionConfig {
@@ -64,9 +66,9 @@ impl Default for ConnectionConfig {
             max_fragments: 64,
             control_frames_per_second: 50,
             control_frames_burst: 100,
-            max_outbound_bytes: 1024 * 1024,
+            max_outbound_bytes: None,
             max_outbound_messages: 4096,
-            max_outbound_message_size: 64 * 1024,
+            max_outbound_message_size: None,
         }
     }
 }
@@ -84,15 +86,15 @@ impl ConnectionConfig {
         self
     }
 
-    /// Time one message may take its handler, and before that its stack to be ready for it. Raised, a stuck handler holds its connection for
-    /// longer; the connection's pings go on meanwhile.
+    /// Time one message may take its handler, and before that its stack to be ready for it. Raised, a
+    /// stuck handler holds its connection for longer; the connection's pings go on meanwhile.
     pub const fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.handler_timeout = timeout;
         self
     }
 
-    /// Time from the first byte of a message to its last. Raised, a peer that sends a byte now and
-    /// then holds a partial message for longer.
+    /// Time from the first byte of a message, or of a control frame, to its last. Raised, a peer that
+    /// sends a byte now and then holds a partial message for longer.
     pub const fn message_timeout(mut self, timeout: Duration) -> Self {
         self.message_timeout = timeout;
         self
@@ -100,11 +102,10 @@ impl ConnectionConfig {
 
     /// Time without a message or pong after which the peer is pinged. The first ping of a connection
     /// comes at a random moment in this interval, so that a fleet's pings do not come in step.
-    /// At least a millisecond: a connection that did nothing but ping would be no use.
+    /// Each pong is one of the peer's [`control_frames`](Self::control_frames), which bounds how short
+    /// it may be.
     pub const fn ping_interval(mut self, interval: Duration) -> Self {
-        let shortest = Duration::from_millis(1);
-        let too_short = interval.as_nanos() < shortest.as_nanos();
-        self.ping_interval = if too_short { shortest } else { interval };
+        self.ping_interval = interval;
         self
     }
 
@@ -134,13 +135,15 @@ impl ConnectionConfig {
     }
 
     /// Payload bytes of one message, all fragments together. Raised, each connection can make the
-    /// server hold four times as much more.
+    /// server hold four times as much more coming in, and as much going out unless
+    /// [`max_outbound_bytes`](Self::max_outbound_bytes) is set.
     pub const fn max_message_size(mut self, bytes: NonZeroUsize) -> Self {
         self.max_message_size = bytes.get();
         self
     }
 
-    /// Payload bytes of the first data message, which comes from somebody unknown.
+    /// Payload bytes of the first data message, which comes from somebody unknown. It may be no larger
+    /// than any other: of this and [`max_message_size`](Self::max_message_size) the smaller counts.
     pub const fn max_first_message_size(mut self, bytes: NonZeroUsize) -> Self {
         self.max_first_message_size = bytes.get();
         self
@@ -161,24 +164,66 @@ impl ConnectionConfig {
 
     /// Bytes held for the peer: payload, and 64 for each message. Over it the queue is dropped and
     /// the connection closes with 1013. Raised, each peer that does not read costs so much more.
+    ///
+    /// It must hold two of the largest messages: what a room publishes is held up when half of it is
+    /// used, and one more has to fit then. Unless set it is 1 MiB, or room for four of them.
     pub const fn max_outbound_bytes(mut self, bytes: NonZeroUsize) -> Self {
-        self.max_outbound_bytes = bytes.get();
+        self.max_outbound_bytes = Some(bytes.get());
         self
     }
 
-    /// Messages held for the peer.
+    /// Messages held for the peer: two at least, for the same reason.
     pub const fn max_outbound_messages(mut self, messages: NonZeroUsize) -> Self {
         self.max_outbound_messages = messages.get();
         self
     }
 
-    /// Payload bytes of one message to the peer; a larger one closes the connection with 1011.
+    /// Payload bytes of one message to the peer. Whoever makes a larger one is told so
+    /// ([`SendError::TooLarge`](crate::SendError::TooLarge),
+    /// [`PublishError::TooLarge`](crate::room::PublishError::TooLarge)), and nothing is queued; if it
+    /// is the handler's answer, the handler has failed: 1011.
+    ///
+    /// It must be no less than [`max_message_size`](Self::max_message_size): otherwise what a peer may
+    /// say could not be passed on. Unless set it is 16 KiB more, for what is said about it: an id, a
+    /// time, a sender, and what JSON makes longer when it is written again. Of 1,024 numbers, the most
+    /// that [`JsonLimits`](crate::JsonLimits) lets through, each may grow by 14 bytes (`1e15`).
     pub const fn max_outbound_message_size(mut self, bytes: NonZeroUsize) -> Self {
-        self.max_outbound_message_size = bytes.get();
+        self.max_outbound_message_size = Some(bytes.get());
         self
     }
 
+    pub(crate) const fn outbound_message_size(&self) -> usize {
+        match self.max_outbound_message_size {
+            Some(bytes) => bytes,
+            None => self.max_message_size.saturating_add(ENVELOPE),
+        }
+    }
+
+    pub(crate) const fn outbound_bytes(&self) -> usize {
+        match self.max_outbound_bytes {
+            Some(bytes) => bytes,
+            None => {
+                let four = messages_of(self.outbound_message_size(), 4);
+                if four > OUTBOUND_BYTES { four } else { OUTBOUND_BYTES }
+            }
+        }
+    }
+
     pub(crate) fn outbound_limits(&self) -> OutboundLimits {
-        OutboundLimits { bytes: self.max_outbound_bytes, messages: self.max_outbound_messages }
+        OutboundLimits {
+            bytes: self.outbound_bytes(),
+            messages: self.max_outbound_messages,
+            message_size: self.outbound_message_size(),
+        }
     }
 }
+
+/// What so many messages of `size` bytes take in the queue.
+pub(super) const fn messages_of(size: usize, count: usize) -> usize {
+    size.saturating_add(ENTRY_OVERHEAD).saturating_mul(count)
+}
+
+/// By how much a message may be longer on its way out.
+pub(super) const ENVELOPE: usize = 16 * 1024;
+
+const OUTBOUND_BYTES: usize = 1024 * 1024;

@@ -33,6 +33,7 @@ use crate::{
     connection::{
         Permit,
         calls::Calls,
+        challenge,
         ending::Ending,
         engine::Engine,
         flight::Flight,
@@ -42,6 +43,7 @@ use crate::{
     },
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply, Utf8Bytes},
+    outbound::SendError,
 };
 
 pin_project! {
@@ -175,11 +177,14 @@ where
                 return;
             }
         };
-        // An error means that the queue is closed or went over its bound, which output finds out.
-        let _ = reply.try_for_each(|message| {
+        let queued = reply.try_for_each(|message| {
             *this.held = this.connection.outbound().push_reply(message)?;
-            Ok::<_, crate::outbound::SendError>(())
+            Ok::<_, SendError>(())
         });
+        // That the queue is closed or went over its bound is what output finds out.
+        if let Err(SendError::TooLarge(_)) = queued {
+            this.state.close(CloseReason::HandlerFailed, now);
+        }
     }
 
     /// Calls the stack with the message in the slot, once it is ready for it.
@@ -211,7 +216,7 @@ where
             scanner.refill_control(this.state.control_refill(now));
         }
         let read = this.engine.poll_read(cx);
-        this.state.handle_partial_message(this.engine.wire().scanner().message(), now);
+        this.state.handle_partial(this.engine.wire().scanner().partial(), now);
         match ready!(read) {
             Some(Ok(tungstenite::Message::Text(text))) => {
                 this.engine.wire_mut().set_in_call(text.len());
@@ -257,7 +262,7 @@ where
     /// Step 4.
     fn write(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let this = self.project();
-        let ping = this.state.poll_ping();
+        let ping = this.state.poll_ping(challenge);
         if let Some(payload) = ping {
             this.output.ping(this.engine, payload, cx);
         }
@@ -294,7 +299,6 @@ where
             }
             Written::Overflowed => this.state.close(CloseReason::SlowConsumer, now),
             Written::Evicted => this.state.close(CloseReason::Overloaded, now),
-            Written::TooLarge => this.state.close(CloseReason::HandlerFailed, now),
             Written::Lost => this.state.handle_transport_end(now),
         }
     }

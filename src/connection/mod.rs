@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tower_service::Service;
+use uuid::Uuid;
 
 use crate::{
     connection::{
@@ -16,16 +17,17 @@ use crate::{
         engine::Engine,
         output::Output,
         scanner::{FrameScanner, ScannerLimits},
-        state::State,
+        state::{Challenge, State},
         wire::Wire,
     },
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
 };
 
-pub use self::config::ConnectionConfig;
+pub use self::{config::ConnectionConfig, config_error::ConnectionConfigError};
 
 mod config;
+mod config_error;
 mod state;
 mod timers;
 pub(crate) mod scanner;
@@ -78,19 +80,26 @@ pub(crate) async fn serve<Io, S, P>(
     let protocol = WebSocketConfig::default()
         .read_buffer_size(ENGINE_READ_SIZE)
         // Larger than anything output puts in before it flushes: the engine never writes by itself.
-        .write_buffer_size(Output::write_buffer_bound(config.max_outbound_message_size) - 1)
-        .max_write_buffer_size(Output::write_buffer_bound(config.max_outbound_message_size))
+        .write_buffer_size(Output::write_buffer_bound(config.outbound_message_size()) - 1)
+        .max_write_buffer_size(Output::write_buffer_bound(config.outbound_message_size()))
         .max_message_size(Some(config.max_message_size))
         // A ping may be longer than a message may be.
         .max_frame_size(Some(config.max_message_size.max(MAX_CONTROL)))
         .accept_unmasked_frames(false);
     let engine = Engine::new(Wire::new(io, scanner, connection.input_charge()), protocol);
-    let output = Output::new(config.max_outbound_message_size);
+    let output = Output::new(config.outbound_message_size());
     // Half of what may be held for the peer: the other half is for what it did not ask for.
-    let read_below = config.max_outbound_bytes / 2;
+    let read_below = config.outbound_bytes() / 2;
     let opened = connection.opened().into_std();
     let state = State::new(config, anonymous, fastrand::f64(), opened);
     Driver::new(engine, state, output, connection, stack, read_below, permit).await;
+}
+
+/// What nobody can guess: 62 bits of a generator for cryptography, which is also where connection ids
+/// come from.
+fn challenge() -> Challenge {
+    let (_, random) = Uuid::new_v4().as_u64_pair();
+    random.to_be_bytes()
 }
 
 /// What the engine reads at a time, and keeps for good. It zero-fills it at every read.

@@ -44,8 +44,6 @@ pub(crate) enum Written {
     Overflowed,
     /// The process needed the queue's memory.
     Evicted,
-    /// The application's message is larger than it said any would be.
-    TooLarge,
     /// The socket failed.
     Lost,
 }
@@ -163,11 +161,6 @@ impl Output {
                 let Some(entry) = self.taken.pop_front() else {
                     break;
                 };
-                if entry.message.len() > self.max_message_size {
-                    // It is discarded with the others, and uncharged then.
-                    self.taken.push_front(entry);
-                    return Written::TooLarge;
-                }
                 let message = entry.message;
                 self.owned = self.owned.saturating_sub(1);
                 encoded.add(&message);

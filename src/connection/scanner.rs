@@ -88,6 +88,16 @@ pub enum ProtocolViolation {
     Unmasked,
 }
 
+/// What a peer has begun and not finished. The number tells one from the next of its kind.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Partial {
+    /// A data message, from its first byte to its last, with the control frames in between.
+    Message(u32),
+    /// A control frame outside of a message.
+    Control(u32),
+}
+
 /// The header scanner of one connection.
 ///
 /// The rule stands at the top of its module.
@@ -121,10 +131,8 @@ enum Phase {
     FirstByte,
     SecondByte,
     Length(ExtendedLength),
-    /// One of the `left` bytes of mask and payload. Never none, because there is always a mask.
-    Body {
-        left: u64,
-    },
+    /// One of so many bytes of mask and payload. Never none, because there is always a mask.
+    Body(u64),
     Closed,
     Refused(Violation),
 }
@@ -185,7 +193,7 @@ impl FrameScanner {
                 Phase::FirstByte => self.first_byte(byte),
                 Phase::SecondByte => self.second_byte(byte),
                 Phase::Length(length) => self.length_byte(byte, length),
-                Phase::Body { left } => {
+                Phase::Body(left) => {
                     (phase, rest) = self.pass_body(left, rest);
                     continue;
                 }
@@ -230,10 +238,8 @@ impl FrameScanner {
 
     /// Why nothing more is handed on.
     pub fn violation(&self) -> Option<Violation> {
-        match self.phase {
-            Phase::Refused(violation) => Some(violation),
-            _ => None,
-        }
+        let Phase::Refused(violation) = self.phase else { return None };
+        Some(violation)
     }
 
     /// Whether the peer's close frame has passed, to its last byte.
@@ -251,13 +257,13 @@ impl FrameScanner {
         complete.then(|| u16::from_be_bytes([high ^ mask_high, low ^ mask_low]))
     }
 
-    /// The number of the data message in progress: from the first byte of its first header to the
-    /// last byte of its final frame, control frames in between included.
-    ///
-    /// When it is not the number that the caller saw last, another message began, and the caller
-    /// starts its clock anew. After a close or a violation there is none.
-    pub fn message(&self) -> Option<u32> {
-        self.message_in_progress.then_some(self.messages_begun)
+    /// What has begun and is not over. When it is not what the caller saw last, something else began.
+    pub fn partial(&self) -> Option<Partial> {
+        match self.phase {
+            _ if self.message_in_progress => Some(Partial::Message(self.messages_begun)),
+            Phase::SecondByte | Phase::Body(_) => Some(Partial::Control(self.surfaced)),
+            _ => None,
+        }
     }
 
     /// Whether the stream could end here without cutting a frame or a message.
@@ -299,9 +305,7 @@ impl FrameScanner {
             Frame::PingOrPong if self.control_budget == 0 => {
                 return Err(Violation::TooManyControlFrames(self.control_burst));
             }
-            Frame::PingOrPong => {
-                self.control_budget -= 1;
-            }
+            Frame::PingOrPong => self.control_budget -= 1,
         }
         Ok(Phase::SecondByte)
     }
@@ -347,16 +351,14 @@ impl FrameScanner {
             self.message_size = self.size_with(length)?;
         }
         // No overflow: the high bit of a length is not set.
-        Ok(Phase::Body { left: 4 + length })
+        Ok(Phase::Body(4 + length))
     }
 
     /// The size of the message with `length` more.
     fn size_with(&self, length: u64) -> Result<u32, Violation> {
         let (size, limit) = (u64::from(self.message_size) + length, self.message_limit);
-        match u32::try_from(size) {
-            Ok(size) if size <= limit => Ok(size),
-            _ => Err(Violation::TooLarge { size, limit }),
-        }
+        let fits = u32::try_from(size).ok().filter(|size| *size <= limit);
+        fits.ok_or(Violation::TooLarge { size, limit })
     }
 
     /// Takes what it can of mask and payload, and returns what stands behind it.
@@ -371,7 +373,7 @@ impl FrameScanner {
         }
         let left = left - here as u64;
         if left > 0 {
-            return (Phase::Body { left }, rest);
+            return (Phase::Body(left), rest);
         }
         if self.frame != (Frame::Data { last: false }) {
             self.surfaced = self.surfaced.wrapping_add(1);

@@ -10,7 +10,7 @@
 //! | [`Timer::Auth`] | the accepted handshake; nothing but success ends it | 4401 |
 //! | [`Timer::Session`] | what the session says | 4401 |
 //! | [`Timer::Handler`] | a call that did not finish at once | 1011 |
-//! | [`Timer::Message`] | the first byte of a message, to its last | 1008 |
+//! | [`Timer::Message`] | the first byte of a message or control frame, to its last | 1008 |
 //! | [`Timer::Ping`] | the last ping; the first is at a random moment | a ping |
 //! | [`Timer::Pong`] | the moment the ping was written out | 1011 |
 //! | [`Timer::Idle`] | the last data message | 1001 |
@@ -30,6 +30,7 @@ use crate::{
     close::CloseReason,
     connection::{
         config::ConnectionConfig,
+        scanner::Partial,
         timers::{Timer, Timers},
     },
 };
@@ -45,10 +46,8 @@ pub(crate) struct State {
     /// Paused while the driver does not read.
     timers: Timers,
     ping: Ping,
-    /// The payload of the next ping: counts up, so that a stray pong cannot match by luck.
-    next_ping: u64,
-    /// The message whose time is being taken, as the scanner counts them.
-    partial_message: Option<u32>,
+    /// What the peer has begun, whose time is being taken.
+    partial: Option<Partial>,
     /// When the control-frame budget was last refilled.
     refilled: Instant,
 }
@@ -73,14 +72,18 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ping {
     None,
-    /// The driver is to send it.
-    Due(u64),
+    /// The driver is to send one.
+    Due,
     /// In the write buffer.
-    Sent(u64),
+    Sent(Challenge),
     /// On its way, since this time; the pong must come. Without a time, the pong may have been waiting
     /// unread meanwhile.
-    Flushed(u64, Option<Instant>),
+    Flushed(Challenge, Option<Instant>),
 }
+
+/// What a ping carries, and its pong must repeat: a pong proves that its sender has read the ping, and
+/// when, only if nobody can know before what that one carries.
+pub(crate) type Challenge = [u8; 8];
 
 impl State {
     /// The state of a connection whose handshake was accepted at `now`. `spread`, from 0 to 1, places
@@ -101,8 +104,7 @@ impl State {
             authenticated: anonymous,
             timers: Timers::default(),
             ping: Ping::None,
-            next_ping: 0,
-            partial_message: None,
+            partial: None,
             refilled: now,
         };
         if !anonymous {
@@ -160,8 +162,9 @@ impl State {
                 Timer::Session => self.close(CloseReason::SessionExpired, now),
                 Timer::Handler => self.close(CloseReason::HandlerTimeout, now),
                 Timer::Message => self.close(CloseReason::MessageTooSlow, now),
-                // Behind the rest of a message the pong cannot come; that has a deadline of its own.
-                Timer::Pong if self.partial_message.is_some() => {
+                // Behind the rest of a message the pong cannot come; that has a deadline of its own,
+                // and its end is a sign of life. The end of a control frame is none.
+                Timer::Pong if matches!(self.partial, Some(Partial::Message(_))) => {
                     self.timers.set(Timer::Pong, self.timers.get(Timer::Message));
                 }
                 Timer::Pong => self.close(CloseReason::DeadPeer, now),
@@ -170,8 +173,7 @@ impl State {
                 Timer::Ping => {
                     // While one is under way its own deadline decides; a second would hide it.
                     if !self.awaits_pong() {
-                        self.ping = Ping::Due(self.next_ping);
-                        self.next_ping += 1;
+                        self.ping = Ping::Due;
                     }
                     self.timers.start(Timer::Ping, now, self.config.ping_interval);
                 }
@@ -189,13 +191,15 @@ impl State {
         self.timers.first()
     }
 
-    /// The payload of a ping to send now.
-    pub(crate) fn poll_ping(&mut self) -> Option<[u8; 8]> {
-        let Ping::Due(id) = self.ping else {
+    /// The payload of a ping to send now: `challenge`, which must be asked for anew each time and
+    /// which nobody can guess.
+    pub(crate) fn poll_ping(&mut self, challenge: impl FnOnce() -> Challenge) -> Option<Challenge> {
+        if self.ping != Ping::Due {
             return None;
-        };
-        self.ping = Ping::Sent(id);
-        Some(id.to_be_bytes())
+        }
+        let challenge = challenge();
+        self.ping = Ping::Sent(challenge);
+        Some(challenge)
     }
 
     /// The peer was authenticated, for a session that ends at `expires`.
@@ -227,12 +231,12 @@ impl State {
         }
     }
 
-    /// This is the number of the message that is in progress, if one is.
-    pub(crate) fn handle_partial_message(&mut self, partial: Option<u32>, now: Instant) {
-        if partial == self.partial_message {
+    /// This is what the peer has begun and not finished.
+    pub(crate) fn handle_partial(&mut self, partial: Option<Partial>, now: Instant) {
+        if partial == self.partial {
             return;
         }
-        self.partial_message = partial;
+        self.partial = partial;
         if partial.is_some() && self.phase == Phase::Open {
             self.timers.start(Timer::Message, now, self.config.message_timeout);
         } else {
@@ -243,13 +247,13 @@ impl State {
     /// A pong came. If it answers our ping, the peer lives; and this is the round trip, if the ping
     /// was not answered before all that was written behind it was out, and the pong was read at once.
     pub(crate) fn handle_pong(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
-        let (id, flushed) = match self.ping {
-            Ping::None | Ping::Due(_) => return None,
+        let (challenge, flushed) = match self.ping {
+            Ping::None | Ping::Due => return None,
             // It went out, but never were all the bytes behind it out as well: no round trip then.
-            Ping::Sent(id) => (id, None),
-            Ping::Flushed(id, flushed) => (id, flushed),
+            Ping::Sent(challenge) => (challenge, None),
+            Ping::Flushed(challenge, flushed) => (challenge, flushed),
         };
-        if payload != id.to_be_bytes() {
+        if payload != challenge {
             return None;
         }
         self.ping = Ping::None;
@@ -275,11 +279,11 @@ impl State {
         }
         if !pending {
             self.timers.stop(Timer::Write);
-            if let Ping::Sent(id) = self.ping {
+            if let Ping::Sent(challenge) = self.ping {
                 let paused = self.timers.is_paused();
                 // What has stood still so far is paid out first: the pong's time begins only now.
                 self.handle_reading(true, now);
-                self.ping = Ping::Flushed(id, Some(now));
+                self.ping = Ping::Flushed(challenge, Some(now));
                 self.timers.start(Timer::Pong, now, self.config.pong_timeout);
                 self.handle_reading(!paused, now);
             }
@@ -317,7 +321,7 @@ impl State {
     fn awaits_pong(&self) -> bool {
         match self.ping {
             Ping::None => false,
-            Ping::Due(_) | Ping::Sent(_) => true,
+            Ping::Due | Ping::Sent(_) => true,
             // Data since the ping has shown that the peer lives: the next ping may go out.
             Ping::Flushed(..) => self.timers.is_set(Timer::Pong),
         }

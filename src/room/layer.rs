@@ -290,6 +290,8 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
         let notice = match refused {
             JoinRefused::Already => RoomNotice::Joined(self.name),
             JoinRefused::Closed => return Ok(Reply::none()),
+            // The application's words, and not the peer's doing.
+            JoinRefused::NoticeTooLarge => return Err(CloseReason::HandlerFailed.into()),
             refused => {
                 self.connection.refuse("rooms", refused.rule(), None, None);
                 RoomNotice::Refused { room: self.name, code: refused.code() }

@@ -107,6 +107,7 @@ mod layer;
 mod member;
 pub mod service;
 
+mod bounds;
 mod name;
 mod policy;
 mod protocol;

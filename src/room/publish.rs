@@ -47,6 +47,9 @@ pub enum PublishError {
     NotAMember,
     /// The message could not be written.
     Encode,
+    /// The message is larger than any to one of the members may be
+    /// ([`max_outbound_message_size`](crate::ConnectionConfig::max_outbound_message_size)).
+    TooLarge,
     /// The publisher's user is over its quota
     /// ([`publish_quota`](crate::RoomsLayer::publish_quota)).
     RateLimited,
@@ -67,6 +70,11 @@ pub(super) struct Budget {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Undelivered {
     NotAMember,
+    /// A member can be sent so many bytes at most.
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
     /// It would have cost this much.
     OverQuota {
         cost: NonZeroU32,
@@ -106,7 +114,8 @@ impl<R: 'static> Room<R> {
     ///
     /// [`PublishError::NotAMember`] if the peer is not a member any more: nobody got the message.
     /// [`PublishError::RateLimited`] if the user publishes more than its quota: nobody got it either.
-    /// [`PublishError::Encode`] if the message cannot be written.
+    /// [`PublishError::TooLarge`] if it is larger than any message to one of the members may be, and
+    /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
         let published = self.publish(message)?;
         self.seat.budget().spend(published).await;
@@ -116,13 +125,11 @@ impl<R: 'static> Room<R> {
     pub(super) fn publish(&self, message: &R) -> Result<Published, PublishError> {
         let seat = &*self.seat;
         let message = seat.room().directory().encode(message)?;
-        let members = seat.deliver(&message).map_err(|undelivered| match undelivered {
-            Undelivered::NotAMember => PublishError::NotAMember,
-            Undelivered::OverQuota { cost, burst } => {
-                let (cost, burst) = (cost.get().into(), burst.get().into());
-                seat.connection().refuse("rooms", "room.publish_rate", Some(cost), Some(burst));
-                PublishError::RateLimited
+        let members = seat.deliver(&message).map_err(|undelivered| {
+            if let Some((rule, observed, limit)) = undelivered.record() {
+                seat.connection().refuse("rooms", rule, Some(observed), Some(limit));
             }
+            PublishError::from(undelivered)
         })?;
         let published = Published::new(members, message.len());
         seat.connection().record(AuditEvent::Published(audit::Published {
@@ -131,6 +138,21 @@ impl<R: 'static> Room<R> {
             members,
         }));
         Ok(published)
+    }
+}
+
+impl Undelivered {
+    /// The rule, what was seen, and what is allowed: what an operator may have to know.
+    fn record(self) -> Option<(&'static str, u64, u64)> {
+        match self {
+            Self::NotAMember => None,
+            Self::TooLarge { size, limit } => {
+                Some(("room.message_size", size as u64, limit as u64))
+            }
+            Self::OverQuota { cost, burst } => {
+                Some(("room.publish_rate", cost.get().into(), burst.get().into()))
+            }
+        }
     }
 }
 
@@ -184,6 +206,16 @@ impl<R> fmt::Debug for Room<R> {
     }
 }
 
+impl From<Undelivered> for PublishError {
+    fn from(undelivered: Undelivered) -> Self {
+        match undelivered {
+            Undelivered::NotAMember => Self::NotAMember,
+            Undelivered::TooLarge { .. } => Self::TooLarge,
+            Undelivered::OverQuota { .. } => Self::RateLimited,
+        }
+    }
+}
+
 impl From<EncodeError> for PublishError {
     fn from(_: EncodeError) -> Self {
         Self::Encode
@@ -194,7 +226,7 @@ impl From<PublishError> for CloseReason {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::NotAMember => Self::NotAMember,
-            PublishError::Encode => Self::HandlerFailed,
+            PublishError::Encode | PublishError::TooLarge => Self::HandlerFailed,
             PublishError::RateLimited => Self::RateLimited,
         }
     }
@@ -211,6 +243,7 @@ impl fmt::Display for PublishError {
         f.write_str(match self {
             Self::NotAMember => "not a member of the room",
             Self::Encode => "the message could not be encoded",
+            Self::TooLarge => "the message is larger than any to one of the members may be",
             Self::RateLimited => "the user publishes more than its quota",
         })
     }

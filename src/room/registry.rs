@@ -30,6 +30,9 @@ use crate::{
 /// The setters apply to the handle they return and to its clones: set them before giving it to a
 /// layer.
 ///
+/// Endpoints may share rooms. If they allow messages of different sizes to their peers, what is
+/// published in a room has to fit every member that is there.
+///
 /// # Example
 ///
 /// ```
@@ -200,11 +203,12 @@ impl<R: 'static> RoomRef<R> {
     ///
     /// # Errors
     ///
-    /// [`PublishError::Encode`] if the message cannot be written.
+    /// [`PublishError::TooLarge`] if the message is larger than any to one of the members may be:
+    /// nobody got it. [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
         let message = self.rooms.encode(message)?;
         let members = match self.room() {
-            Some(room) => room.deliver(&message),
+            Some(room) => room.deliver(&message)?,
             None => 0,
         };
         let published = Published::new(members, message.len());

@@ -21,9 +21,10 @@ use crate::{
     audit::{AuditEvent, Joined, Left},
     handle::Connection,
     message::Message,
-    outbound::OutboundSender,
+    outbound::{OutboundSender, SendError},
     room::{
         MemberInfo, RoomKey, RoomNotice,
+        bounds::Bounds,
         publish::{Budget, Room, Undelivered},
         registry::{Claim, Directory},
     },
@@ -42,6 +43,8 @@ struct Members<R> {
     slots: Slab<Slot<R>>,
     /// How many slots have a queue.
     seated: usize,
+    /// Of those.
+    bounds: Bounds,
 }
 
 struct Slot<R> {
@@ -83,6 +86,8 @@ pub(super) enum JoinRefused {
     Already,
     /// The connection is closing.
     Closed,
+    /// The notice that it joined is larger than any message to it may be.
+    NoticeTooLarge,
     /// The policy said no.
     Denied,
     /// The policy panicked.
@@ -111,6 +116,7 @@ impl JoinRefused {
         match self {
             Self::Already => "room.joined",
             Self::Closed => "room.closed",
+            Self::NoticeTooLarge => "room.message_size",
             Self::Denied => "room.join_denied",
             Self::PolicyFailed => "room.policy_failed",
             Self::Removed => "room.removed",
@@ -124,7 +130,7 @@ impl JoinRefused {
 impl<R> RoomState<R> {
     pub(super) fn new(key: RoomKey, directory: Arc<Directory<R>>) -> Self {
         let label = key.to_string().into();
-        let members = Mutex::new(Members { slots: Slab::new(), seated: 0 });
+        let members = Mutex::new(Members { slots: Slab::new(), seated: 0, bounds: Bounds::new() });
         Self { key, label, directory, members }
     }
 
@@ -161,8 +167,10 @@ impl<R> RoomState<R> {
     }
 
     /// Queues `message` for every member; returns how many queues took it.
-    pub(super) fn deliver(&self, message: &Message) -> usize {
-        self.lock().deliver(message)
+    pub(super) fn deliver(&self, message: &Message) -> Result<usize, Undelivered> {
+        let members = self.lock();
+        members.fits(message)?;
+        Ok(members.deliver(message))
     }
 
     pub(super) fn members(&self) -> Vec<MemberInfo> {
@@ -201,12 +209,18 @@ impl<R> RoomState<R> {
 }
 
 impl<R> Members<R> {
+    /// Whether every member can take `message`: found here, and not behind their queues.
+    fn fits(&self, message: &Message) -> Result<(), Undelivered> {
+        let (size, limit) = (message.len(), self.bounds.message_size());
+        if size > limit { Err(Undelivered::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
     fn deliver(&self, message: &Message) -> usize {
         let mut delivered = 0;
         for (_, slot) in &self.slots {
             // A queue that refuses belongs to a connection that its driver is about to close.
             if let Some(queue) = &slot.queue
-                && queue.push(message.clone()).is_ok()
+                && queue.push_own(message.clone()).is_ok()
             {
                 delivered += 1;
             }
@@ -216,8 +230,9 @@ impl<R> Members<R> {
 
     fn vacate(&mut self, slot: usize) -> Option<Vacated<R>> {
         let slot = self.slots.try_remove(slot)?;
-        if slot.queue.is_some() {
+        if let Some(queue) = &slot.queue {
             self.seated -= 1;
+            self.bounds.remove(queue.limits());
         }
         let announced = slot.seat.phase.swap(GONE, Ordering::AcqRel) == ANNOUNCED;
         Some(Vacated { slot, announced })
@@ -268,6 +283,7 @@ impl<R> Seat<R> {
         if self.is_gone() {
             return Err(Undelivered::NotAMember);
         }
+        members.fits(message)?;
         self.budget.charge(message, members.seated)?;
         Ok(members.deliver(message))
     }
@@ -310,11 +326,15 @@ impl<R> Joining<R> {
             let Some(slot) = members.slots.get_mut(membership.slot) else {
                 return Err(JoinRefused::Removed);
             };
-            if queue.push(notice).is_err() {
-                return Err(JoinRefused::Closed);
+            match queue.push_own(notice) {
+                Ok(()) => {}
+                Err(SendError::TooLarge(_)) => return Err(JoinRefused::NoticeTooLarge),
+                Err(_) => return Err(JoinRefused::Closed),
             }
+            let limits = queue.limits();
             slot.queue = Some(queue);
             members.seated += 1;
+            members.bounds.add(limits);
         }
         Ok(membership)
     }

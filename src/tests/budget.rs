@@ -10,7 +10,7 @@ use crate::{
     outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits, Queued, SendError, Taken},
 };
 
-const ROOMY: OutboundLimits = OutboundLimits { bytes: 4096, messages: 8 };
+const ROOMY: OutboundLimits = OutboundLimits { bytes: 4096, messages: 8, message_size: usize::MAX };
 
 fn budget(bytes: usize) -> MemoryBudget {
     MemoryBudget::new(NonZeroUsize::new(bytes).unwrap())
@@ -21,7 +21,10 @@ fn queue(budget: &MemoryBudget, limits: OutboundLimits) -> Arc<OutboundQueue> {
 }
 
 fn unbounded(budget: &MemoryBudget) -> Arc<OutboundQueue> {
-    queue(budget, OutboundLimits { bytes: usize::MAX, messages: usize::MAX })
+    queue(
+        budget,
+        OutboundLimits { bytes: usize::MAX, messages: usize::MAX, message_size: usize::MAX },
+    )
 }
 
 fn charge(queue: &OutboundQueue) -> Charge {

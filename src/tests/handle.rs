@@ -29,7 +29,7 @@ impl Principal for User {
 
 fn connection() -> (Connection, Records) {
     let records = Records::new();
-    let limits = OutboundLimits { bytes: 1 << 20, messages: 100 };
+    let limits = OutboundLimits { bytes: 1 << 20, messages: 100, message_size: usize::MAX };
     (Connection::new(None, limits, None, Arc::new(records.clone())), records)
 }
 
@@ -61,7 +61,7 @@ async fn connections_do_not_thin_each_others_refusals() {
     let (one, records) = connection();
     let other = Connection::new(
         None,
-        OutboundLimits { bytes: 1, messages: 1 },
+        OutboundLimits { bytes: 1, messages: 1, message_size: usize::MAX },
         None,
         Arc::new(records.clone()),
     );
@@ -144,7 +144,7 @@ impl AuditSink for Broken {
 // covers: XX-01
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_panics_asks_for_the_end_of_its_connection() {
-    let limits = OutboundLimits { bytes: 1, messages: 1 };
+    let limits = OutboundLimits { bytes: 1, messages: 1, message_size: usize::MAX };
     let connection = Connection::new(None, limits, None, Arc::new(Broken));
     connection.refuse("layer", "a", None, None);
     let signals = connection.take_signals().unwrap();

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::*;
 
 fn queue(bytes: usize, messages: usize) -> OutboundQueue {
-    OutboundQueue::new(OutboundLimits { bytes, messages }, None)
+    OutboundQueue::new(OutboundLimits { bytes, messages, message_size: usize::MAX }, None)
 }
 
 fn sized(bytes: usize) -> Message {

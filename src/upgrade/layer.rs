@@ -20,6 +20,7 @@ use tower_service::Service;
 use super::{
     admission::Admission,
     body::ResponseBody,
+    config_error::ConfigError,
     endpoint::StackEndpoint,
     gate::{AdmittedRequest, Gate},
     origin::OriginPolicy,
@@ -167,9 +168,14 @@ impl WebSocketLayer {
     }
 
     /// The bounds of each connection. The defaults stand with [`ConnectionConfig`].
-    pub fn connection(mut self, config: ConnectionConfig) -> Self {
-        Arc::make_mut(&mut self.shared).settings.connection = Arc::new(config);
-        self
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Connection`] if they contradict each other: a time that is over at once, or a
+    /// legal message that could not be sent on.
+    pub fn connection(mut self, config: ConnectionConfig) -> Result<Self, ConfigError> {
+        Arc::make_mut(&mut self.shared).settings.connection = Arc::new(config.checked()?);
+        Ok(self)
     }
 
     /// Lets connections live that never authenticate: for endpoints that are open to the public.

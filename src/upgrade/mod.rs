@@ -35,8 +35,9 @@
 pub use self::{
     admission::Admission,
     body::ResponseBody,
+    config_error::ConfigError,
     layer::{ResponseFuture, WebSocket, WebSocketLayer, WebSocketOnly},
-    origin::{ConfigError, OriginPolicy},
+    origin::OriginPolicy,
     peer::PeerAddr,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
     serve::{OnClose, OnConnect},
@@ -46,6 +47,7 @@ pub use crate::quota::{PeerSlot, PeerSlots};
 mod layer;
 mod request;
 mod authority;
+mod config_error;
 mod origin;
 mod admission;
 mod gate;

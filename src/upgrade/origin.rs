@@ -4,12 +4,13 @@
 //! same-origin rule of its own (cross-site WebSocket hijacking, CWE-1385). [`OriginPolicy`] is that
 //! rule, and says it in full.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::sync::Arc;
 
 use http::HeaderValue;
 
 use super::{
     authority::Authority,
+    config_error::ConfigError,
     rejection::UpgradeRejectionKind,
     request::{OriginHeader, UpgradeRequest},
 };
@@ -70,16 +71,6 @@ pub struct OriginPolicy {
     require_https: bool,
     require_origin: bool,
     any_origin: bool,
-}
-
-/// A setting that could never match anything.
-#[non_exhaustive]
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ConfigError {
-    /// No server goes by this host.
-    Host(String),
-    /// No browser sends this origin.
-    Origin(String),
 }
 
 /// A handshake whose page may open a WebSocket, or that no page can have started.
@@ -245,19 +236,6 @@ impl Origin {
         Some(Self::Site { scheme: scheme.into(), authority })
     }
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(text) => write!(f, "{text:?} is not a host, with or without a port"),
-            Self::Origin(text) => {
-                write!(f, "{text:?} is not an origin as a browser sends it: scheme://host[:port]")
-            }
-        }
-    }
-}
-
-impl Error for ConfigError {}
 
 /// The port that a browser leaves out, for the schemes a page can have that opens a WebSocket to
 /// its own host.

@@ -20,7 +20,7 @@ async fn a_flood_of_refusals_is_one_record_a_second() {
         .layer(DecodeLayer::<ClientMessage>::json().reply_invalid(error, NonZeroU32::MAX))
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
     let server = Server::start(
-        WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()),
+        WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap(),
     );
     let mut peer = server.connect().await;
     peer.text(r#"{"type":"auth","token":"t"}"#).await;
@@ -53,9 +53,15 @@ type Case = (&'static str, Vec<Vec<u8>>, &'static str, Option<u16>);
 // holds: I4
 #[tokio::test]
 async fn every_connection_has_one_beginning_one_end_and_one_story() {
-    let server = Server::start(chat(&Rooms::new()).connection(
-        quiet().auth_timeout(Duration::from_millis(300)).close_timeout(Duration::from_millis(300)),
-    ));
+    let server = Server::start(
+        chat(&Rooms::new())
+            .connection(
+                quiet()
+                    .auth_timeout(Duration::from_millis(300))
+                    .close_timeout(Duration::from_millis(300)),
+            )
+            .unwrap(),
+    );
     let auth = frame(0x81, r#"{"type":"auth","token":"ada"}"#);
     let join = frame(0x81, r#"{"type":"join","roomId":"r"}"#);
     let bye = frame(0x88, [3, 232]);

@@ -81,6 +81,7 @@ async fn those_whom_a_slow_verifier_cannot_take_in_time_are_turned_away_in_time(
     let layer = WebSocketLayer::new(RequireAuthLayer::new(verifier.clone()), handler)
         .path("/ws")
         .connection(quiet())
+        .unwrap()
         .admission(Admission::new().handshake_burst(NonZeroU32::MAX));
 
     let start = Instant::now();

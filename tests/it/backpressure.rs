@@ -32,7 +32,7 @@ fn answering(size: usize, config: ConnectionConfig) -> (WebSocketLayer, Arc<Atom
         async { Handled::Ok(Reply::one(Message::text(answer))) }
     });
     let layer = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();
-    (layer.connection(config), count)
+    (layer.connection(config).unwrap(), count)
 }
 
 /// An endpoint that says nothing by itself, and the handles of its connections.
@@ -43,7 +43,8 @@ fn silent(config: ConnectionConfig) -> (WebSocketLayer, Arc<Mutex<Vec<Connection
     let layer = WebSocketLayer::new(Identity::new(), handler)
         .allow_anonymous()
         .on_connect(move |connection: &Connection| keep.lock().unwrap().push(connection.clone()))
-        .connection(config);
+        .connection(config)
+        .unwrap();
     (layer, opened)
 }
 
@@ -186,7 +187,7 @@ async fn a_socket_that_takes_nothing_ends_its_connection_though_the_queue_is_sho
     let rooms = Rooms::<ServerMessage>::new();
     let config = quiet().write_timeout(Duration::from_secs(10));
     let meter = Meter::new();
-    let layer = chat(&rooms).connection(config);
+    let layer = chat(&rooms).connection(config).unwrap();
     let server = Server::start_on(layer, {
         let meter = Arc::clone(&meter);
         move |stream| Arc::clone(&meter).on(stream)

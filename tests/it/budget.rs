@@ -38,6 +38,7 @@ impl Budgeted {
         let layer = WebSocketLayer::new(Identity::new(), handle)
             .allow_anonymous()
             .connection(config)
+            .unwrap()
             .memory_budget(budget.clone())
             .on_connect(move |it: &Connection| kept.lock().unwrap().push(it.clone()));
         Self { budget, server: Server::start(layer), connections }
@@ -161,11 +162,7 @@ async fn every_end_gives_everything_back() {
             |it, _| while it.push(Message::binary(vec![0; 60_000])).is_ok() {},
             "slow_consumer",
         ),
-        (
-            "a message is too large",
-            |it, _| it.push(Message::binary(vec![0; 70_000])).unwrap(),
-            "handler.failed",
-        ),
+        ("its handler fails", |it, _| it.close(CloseReason::HandlerFailed), "handler.failed"),
         ("the peer does not read", |_, _| {}, "write.timeout"),
     ];
     for (name, end, rule) in ends {

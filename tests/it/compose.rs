@@ -40,7 +40,7 @@ async fn echo(inbound: Inbound<Message, Anonymous>) -> Handled {
 #[tokio::test(start_paused = true)]
 async fn a_timeout_layer_closes_with_1011() {
     let layer = WebSocketLayer::new(TimeoutLayer::new(Duration::from_secs(1)), service_fn(echo));
-    let server = Server::start(layer.allow_anonymous().connection(quiet()));
+    let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let mut peer = server.connect().await;
     peer.text("fast").await;
     assert_eq!(peer.message().await, "fast");
@@ -61,7 +61,7 @@ async fn a_timeout_becomes_a_reply_by_handling_its_error() {
         }))
         .layer(TimeoutLayer::new(Duration::from_secs(1)));
     let layer = WebSocketLayer::new(messages, service_fn(echo));
-    let server = Server::start(layer.allow_anonymous().connection(quiet()));
+    let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let mut peer = server.connect().await;
     for _ in 0..3 {
         peer.text("slow").await;
@@ -77,7 +77,7 @@ async fn load_that_is_shed_closes_with_1013() {
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(1));
     let layer = WebSocketLayer::new(messages, service_fn(echo));
-    let server = Server::start(layer.allow_anonymous().connection(quiet()));
+    let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let mut busy = server.connect().await;
     busy.text("slow").await;
     // The one permit is in use: somebody else is refused, and told to come back.
@@ -103,7 +103,7 @@ fn limited(rooms: &Rooms<ServerMessage>) -> WebSocketLayer {
         .layer(DecodeLayer::<ClientMessage>::json().reply_invalid(invalid, NonZeroU32::MAX))
         .layer(RoomsLayer::new(rooms.clone(), OpenRooms))
         .layer(GlobalConcurrencyLimitLayer::new(10));
-    WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet())
+    WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,7 +164,7 @@ async fn a_message_that_waited_too_long_holds_no_permit_later() {
             .layer(RateLimitLayer::per_connection(Quota::per_second(u32::MAX)))
             .layer(permit.clone());
         let layer = WebSocketLayer::new(messages, service_fn(echo));
-        Server::start(layer.allow_anonymous().connection(quiet()))
+        Server::start(layer.allow_anonymous().connection(quiet()).unwrap())
     };
     let (patient, hasty) = (start(5), start(1));
     let _clock = FrozenClock::new();
@@ -202,7 +202,7 @@ async fn a_thousand_connections_share_ten_permits() {
         }
     });
     let layer = WebSocketLayer::new(GlobalConcurrencyLimitLayer::new(10), handler);
-    let server = Server::start(layer.allow_anonymous().connection(quiet()));
+    let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let mut peers = Vec::new();
     for _ in 0..1_000 {
         peers.push(server.connect().await);
@@ -267,7 +267,7 @@ where
         dropped: Arc::clone(&dropped),
         go_on: Arc::clone(&go_on),
     };
-    WebSocketLayer::with_handler(layers, make).allow_anonymous().connection(quiet())
+    WebSocketLayer::with_handler(layers, make).allow_anonymous().connection(quiet()).unwrap()
 }
 
 #[tokio::test]

@@ -15,5 +15,9 @@ pub(crate) fn endpoint(audit: Arc<dyn AuditSink>) -> WebSocketLayer {
     });
     // The first ping comes at a random moment; none is to come in the middle of a test.
     let config = ConnectionConfig::new().ping_interval(Duration::from_secs(24 * 60 * 60));
-    WebSocketLayer::new(Identity::new(), echo).allow_anonymous().audit(audit).connection(config)
+    WebSocketLayer::new(Identity::new(), echo)
+        .allow_anonymous()
+        .audit(audit)
+        .connection(config)
+        .unwrap()
 }

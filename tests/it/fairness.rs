@@ -48,7 +48,7 @@ fn echo(config: ConnectionConfig) -> WebSocketLayer {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
         Ok::<_, CloseReason>(Reply::one(inbound.message))
     });
-    WebSocketLayer::new(Identity::new(), echo).allow_anonymous().connection(config)
+    WebSocketLayer::new(Identity::new(), echo).allow_anonymous().connection(config).unwrap()
 }
 
 /// The turns that the middle one of 200 round trips takes.
@@ -134,7 +134,7 @@ async fn one_turn_of_a_connection_handles_a_bounded_number_of_messages() {
         }
     });
     let layer = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();
-    let server = Server::start(layer.connection(without_budgets()));
+    let server = Server::start(layer.connection(without_budgets()).unwrap());
     let mut peer = server.connect().await;
     peer.send(frame(0x82, "").repeat(50_000)).await;
     while handled.load(Relaxed) < 50_000 {

@@ -108,6 +108,51 @@ async fn only_the_pong_to_the_last_ping_is_a_sign_of_life() {
     }
 }
 
+// covers: DL-17
+#[tokio::test(start_paused = true)]
+async fn a_pong_that_is_sent_ahead_is_no_sign_of_life() {
+    type Guess = fn(last: u64) -> u64;
+    let guesses: [(&str, Guess); 4] =
+        [("the next", |it| it + 1), ("the same", |it| it), ("none", |_| 0), ("less", |it| it - 1)];
+    for (name, guess) in guesses {
+        let server = TestServer::rooms(ConnectionConfig::new()).await;
+        let mut client = server.login("ada").await;
+        let ping = client.assert_ping().await;
+        client.send(pong(&ping)).await;
+        let last = u64::from_be_bytes(ping.as_slice().try_into().unwrap());
+        // Before the next ping is there, and whatever it will carry.
+        client.send(pong(&guess(last).to_be_bytes())).await;
+        client.assert_ping().await;
+        let pinged = Instant::now();
+        client.send(pong(&guess(last).to_be_bytes())).await;
+        assert_eq!(client.assert_closed(1011).await, NO_PONG, "{name}");
+        assert_eq!(pinged.elapsed(), T_PONG, "{name}");
+    }
+}
+
+// covers: DL-17
+#[tokio::test(start_paused = true)]
+async fn no_two_pings_carry_the_same_on_any_connection() {
+    let server = TestServer::rooms(ConnectionConfig::new()).await;
+    let mut seen = BTreeSet::new();
+    let mut bits = [0; 64];
+    for _ in 0..16 {
+        let mut client = server.login("ada").await;
+        for _ in 0..4 {
+            let ping = client.assert_ping().await;
+            client.send(pong(&ping)).await;
+            let payload = u64::from_be_bytes(ping.as_slice().try_into().unwrap());
+            for (bit, ones) in bits.iter_mut().enumerate() {
+                *ones += payload >> bit & 1;
+            }
+            assert!(seen.insert(payload));
+        }
+    }
+    // Two bits of a random id say which kind of id it is; no other is the same in all of 64.
+    let constant = bits.iter().filter(|ones| [0, 64].contains(*ones)).count();
+    assert!(constant <= 2, "{bits:?}");
+}
+
 // covers: DL-16
 #[tokio::test(start_paused = true)]
 async fn a_message_is_a_sign_of_life_too() {

@@ -125,6 +125,7 @@ fn endpoint(rooms: &Rooms<ServerMessage>, fuse: &Fuse) -> WebSocketLayer {
     });
     WebSocketLayer::new(messages, handler)
         .connection(quiet())
+        .unwrap()
         .on_close({
             let fuse = fuse.clone();
             move |_: &Connection| fuse.here("on_close")

@@ -38,7 +38,7 @@ where
     E: OnExcess<Message> + Clone + Send + Sync + 'static,
 {
     let layer = WebSocketLayer::new(limit, service_fn(echo)).allow_anonymous();
-    Server::start(layer.connection(quiet()))
+    Server::start(layer.connection(quiet()).unwrap())
 }
 
 async fn assert_rate_limited(peer: &mut Peer) {
@@ -190,7 +190,7 @@ async fn malformed_messages_are_charged_before_anything_reads_them() {
             let limit = RateLimitLayer::per_connection(EACH).reply_with(slow_down);
             WebSocketLayer::new(ServiceBuilder::new().layer(limit).layer(decode), handler)
         };
-        let server = Server::start(layer.allow_anonymous().connection(quiet()));
+        let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
         let mut peer = server.connect().await;
         let read = if by_bytes { 4 } else { 40 };
         for n in 0..1_000 {
@@ -211,7 +211,7 @@ async fn a_message_that_costs_more_than_the_burst_is_refused_also_by_waiting() {
     let closing = WebSocketLayer::new(bytes(), service_fn(echo));
     let waiting = WebSocketLayer::new(bytes().wait(), service_fn(echo));
     for layer in [closing, waiting] {
-        let server = Server::start(layer.allow_anonymous().connection(quiet()));
+        let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
         let mut peer = server.connect().await;
         peer.send(frame(0x81, [b'x'; 64 * 1024])).await;
         assert_rate_limited(&mut peer).await;
@@ -228,7 +228,7 @@ async fn what_costs_nothing_passes_also_over_the_quota() {
     let nothing = RateLimitLayer::per_connection(Quota::per_minute(0)).cost(paid);
     let nothing = WebSocketLayer::new(nothing, service_fn(echo));
     for (layer, passes) in [(closing, 1), (waiting, 1), (nothing, 0)] {
-        let server = Server::start(layer.allow_anonymous().connection(quiet()));
+        let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
         let mut peer = server.connect().await;
         for _ in 0..passes {
             peer.text("paid").await;
@@ -264,7 +264,7 @@ async fn addresses_of_one_subscriber_share_a_bucket() {
         RateLimitLayer::per_address(quota).reply_with(|| Message::text("slow down")),
         service_fn(echo),
     );
-    let server = Server::start(layer.allow_anonymous().connection(quiet()));
+    let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let cases = [
         ("[2001:db8:0:1::1]:1", "{}"),
         ("[2001:db8:0:1::2]:2", "{}"),
@@ -294,7 +294,8 @@ async fn a_user_has_one_budget_on_fifty_connections() {
         .layer(RateLimitLayer::per_user(Quota::per_second(40).burst(80)))
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
-    let layer = WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet());
+    let layer =
+        WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap();
     let server = Server::start(layer);
     let mut peers = Vec::new();
     for _ in 0..50 {
@@ -329,7 +330,9 @@ fn publishing(quota: Quota) -> Server {
         .layer(RequireAuthLayer::new(Tokens))
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms).publish_quota(quota));
-    Server::start(WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()))
+    Server::start(
+        WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap(),
+    )
 }
 
 // covers: RM-16

@@ -112,6 +112,7 @@ impl TestServer {
             WebSocketLayer::new(RateLimitLayer::per_connection(quota), service_fn(echo))
                 .allow_anonymous()
                 .connection(config)
+                .unwrap()
         })
         .await
     }
@@ -129,7 +130,7 @@ impl TestServer {
                 .layer(DecodeLayer::<ClientMessage>::json())
                 .layer(RoomsLayer::new(probe.rooms.clone(), Policy));
             let chat = move |inbound| chat(Arc::clone(&probe), inbound);
-            WebSocketLayer::new(messages, service_fn(chat)).connection(config)
+            WebSocketLayer::new(messages, service_fn(chat)).connection(config).unwrap()
         })
         .await
     }

@@ -238,7 +238,7 @@ pub(crate) fn chat(rooms: &Rooms<ServerMessage>) -> WebSocketLayer {
         .layer(RequireAuthLayer::new(Tokens))
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(rooms.clone(), OpenRooms));
-    WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet())
+    WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap()
 }
 
 /// What a member of the room `room` says.

@@ -21,6 +21,7 @@ use tower_websocket::{
 mod connections;
 mod peers;
 mod properties;
+mod publishing;
 
 struct User(String);
 

@@ -146,7 +146,7 @@ async fn pings_of_a_peer_that_does_not_read_are_held_within_the_bound() {
         served.send(ping(&[0; 125]).repeat(100)).await;
     }
     // One chunk, one message and half of the headroom, and then what one turn reads.
-    assert!(held(&served) < (16 + 64 + 32 + 5) * 1024, "{}", held(&served));
+    assert!(held(&served) < (16 + 80 + 32 + 5) * 1024, "{}", held(&served));
     assert!(served.peer.unread() > 100 * 1024);
     served.connection.close(CloseReason::Forbidden);
     served.settle().await;
@@ -211,14 +211,39 @@ async fn a_peer_that_never_reads_is_gone_after_the_close_timeout() {
     assert!(closed.queued_peak <= 1024 * 1024);
 }
 
+// covers: DL-21
 #[tokio::test(start_paused = true)]
-async fn a_message_over_the_outbound_limit_is_the_applications_fault() {
+async fn a_push_over_the_outbound_limit_is_told_to_whoever_pushes_and_costs_the_peer_nothing() {
     let mut served = echo(quiet().max_outbound_message_size(bytes(1000)));
     served.settle().await;
-    served.connection.push(Message::binary(vec![0; 1000])).unwrap();
-    served.connection.push(Message::binary(vec![0; 1001])).unwrap();
+    let too_large = Message::binary(vec![0; 1001]);
+    for push in [1, 2] {
+        served.connection.push(Message::binary(vec![0; 1000])).unwrap();
+        let refused = Err(SendError::TooLarge(too_large.clone()));
+        assert_eq!(served.connection.push(too_large.clone()), refused, "{push}");
+        assert_eq!(served.connection.sender().push(too_large.clone()), refused, "{push}");
+    }
     served.settle().await;
-    assert_eq!(served.peer.frames().len(), 2);
+    assert_eq!((served.peer.frames().len(), served.peer.close_code()), (2, None));
+    assert_eq!(held(&served), 0);
+    served.connection.close(CloseReason::Normal);
+    served.settle().await;
+    assert_eq!(served.connection.push(too_large.clone()), Err(SendError::TooLarge(too_large)));
+}
+
+// covers: DL-21
+#[tokio::test(start_paused = true)]
+async fn a_reply_over_the_outbound_limit_ends_the_connection_of_who_asked_in_its_turn() {
+    let mut served = echo(quiet().max_outbound_message_size(bytes(1000)));
+    served.settle().await;
+    // Nothing is written: what is too large is found before the queue and not behind it.
+    served.peer.room(0);
+    served.send(text(&"x".repeat(1001))).await;
+    assert_eq!(served.connection.push(Message::text("late")), {
+        Err(SendError::Closed(Message::text("late")))
+    });
+    served.peer.room(None);
+    served.settle().await;
     assert_eq!(served.peer.close_code(), Some(1011));
 }
 

@@ -17,12 +17,6 @@ use tower::service_fn;
 use tower_service::Service;
 type Answer = Result<Reply<Message>, Failure<Message>>;
 
-#[tokio::test(start_paused = true)]
-async fn a_ping_interval_of_zero_is_no_busy_loop() {
-    let mut served = echo(ConnectionConfig::new().ping_interval(Duration::ZERO));
-    served.settle().await;
-}
-
 struct NeverReady;
 impl Service<Inbound<Message, Anonymous>> for NeverReady {
     type Response = Reply<Message>;

@@ -116,7 +116,7 @@ async fn a_fault_drops_call_stack_and_queue_at_once_and_jumps_ahead() {
     served.peer.room(0);
     for _ in 0..100 {
         let payload = Bytes::from_owner(Payload(alive.clone()));
-        served.connection.sender().push(Message::binary(payload)).unwrap();
+        served.connection.outbound().push(Message::binary(payload)).unwrap();
     }
     served.settle().await;
     assert_eq!(alive.left(), 2 + 100 - 17, "one chunk is with the engine");

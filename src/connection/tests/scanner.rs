@@ -110,7 +110,7 @@ fn fragments_out_of_order_are_refused_at_the_first_byte() {
         ("01 81 K 61 89 80 K 82 81 K 62", 13, InterleavedMessage),
     ] {
         let scanner = assert_passes(frames, &wire(frames), passed, Some(Protocol(violation)));
-        assert_eq!(scanner.message(), None, "the partial message is gone: {frames}");
+        assert_eq!(scanner.partial(), None, "the partial message is gone: {frames}");
     }
 }
 

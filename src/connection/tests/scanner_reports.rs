@@ -1,7 +1,9 @@
 //! What the scanner tells its caller besides how many bytes may pass.
 
 use super::scanner::{LIMITS, assert_passes, text, wire};
-use crate::connection::scanner::{FrameScanner, ProtocolViolation, ScannerLimits, Violation};
+use crate::connection::scanner::{
+    FrameScanner, Partial, ProtocolViolation, ScannerLimits, Violation,
+};
 
 use ProtocolViolation::CloseTooShort;
 use Violation::{Protocol, TooLarge, TooManyControlFrames};
@@ -43,34 +45,47 @@ fn nothing_behind_the_close_frame_is_handed_on() {
     ] {
         let mut scanner = assert_passes(name, &wire(frames), passed, None);
         assert!(scanner.closed() && scanner.at_boundary(), "{name}");
-        assert_eq!((scanner.message(), scanner.close_code()), (None, code), "{name}");
+        assert_eq!((scanner.partial(), scanner.close_code()), (None, code), "{name}");
         assert_eq!(scanner.scan(&wire("81 82 K 7b7d")), 0, "{name}");
     }
 }
 
 #[test]
-fn a_message_is_in_progress_from_its_first_byte_to_its_last() {
+fn what_has_begun_is_in_progress_from_its_first_byte_to_its_last() {
+    let message = |number| Some(Partial::Message(number));
+    let control = |number| Some(Partial::Control(number));
     let mut scanner = FrameScanner::new(LIMITS);
-    for (name, bytes, message, at_boundary) in [
+    for (name, bytes, partial, at_boundary) in [
         ("nothing", "", None, true),
-        ("first byte of a ping", "89", None, false),
-        ("rest of the ping", "80 K", None, true),
-        ("first byte of a message", "01", Some(1), false),
-        ("its mask", "81 K", Some(1), false),
-        ("its payload", "61", Some(1), false),
-        ("ping between fragments", "89 80 K", Some(1), false),
-        ("final frame but one byte", "80 82 K 62", Some(1), false),
+        ("first byte of a ping", "89", control(0), false),
+        ("its length", "81", control(0), false),
+        ("its mask", "K", control(0), false),
+        ("its payload", "00", None, true),
+        ("a whole one and the next", "89 80 K 8a", control(2), false),
+        ("all of it but a byte of the mask", "80 000000", control(2), false),
+        ("and that", "00", None, true),
+        ("first byte of a message", "01", message(1), false),
+        ("its mask", "81 K", message(1), false),
+        ("its payload", "61", message(1), false),
+        ("ping between fragments", "89 80 K", message(1), false),
+        ("final frame but one byte", "80 82 K 62", message(1), false),
         ("last byte", "63", None, true),
-        ("final and empty, mask missing", "81 80 000000", Some(2), false),
+        ("final and empty, mask missing", "81 80 000000", message(2), false),
         ("the mask's last byte", "00", None, true),
-        ("a whole one and the next", "81 80 K 82 80 K 81", Some(5), false),
-        ("the end of it, and another", "80 K 01 80 K", Some(6), false),
+        ("a whole one and the next", "81 80 K 82 80 K 81", message(5), false),
+        ("the end of it, and another", "80 K 01 80 K", message(6), false),
         ("its end and a whole other", "80 80 K 81 80 K", None, true),
-        ("first byte, then a violation", "81 00", None, false),
+        ("half a close", "88 82 K 03", control(11), false),
+        ("its end", "e8", None, true),
     ] {
         let bytes = wire(bytes);
         let _ = scanner.scan(&bytes);
-        assert_eq!((scanner.message(), scanner.at_boundary()), (message, at_boundary), "{name}");
+        assert_eq!((scanner.partial(), scanner.at_boundary()), (partial, at_boundary), "{name}");
+    }
+    for violation in ["81 00", "89 00"] {
+        let mut scanner = FrameScanner::new(LIMITS);
+        let _ = scanner.scan(&wire(violation));
+        assert_eq!((scanner.partial(), scanner.at_boundary()), (None, false), "{violation}");
     }
 }
 

@@ -186,6 +186,36 @@ fn a_handler_and_a_message_have_their_time() {
             Some("message.time"),
             Some(18_000),
         ),
+        // A byte of a ping, which keeps the peer's buffers as a byte of a message does.
+        ("control frame", &[IN, PartialControl(0)], Open, None, Some(10_000)),
+        (
+            "a slow one",
+            &[IN, PartialControl(0), Wait(9000), PartialControl(0), Wait(1000)],
+            Closing,
+            Some("message.time"),
+            Some(15_000),
+        ),
+        (
+            "one after the other",
+            &[IN, PartialControl(0), Wait(9000), PartialControl(1), Wait(9999)],
+            Open,
+            None,
+            Some(19_000),
+        ),
+        (
+            "a message, then a control frame",
+            &[IN, Partial(Some(1)), Wait(9000), PartialControl(1), Wait(10_000)],
+            Closing,
+            Some("message.time"),
+            Some(24_000),
+        ),
+        (
+            "a control frame, whole",
+            &[IN, PartialControl(0), Wait(9999), Partial(None), Wait(1)],
+            Open,
+            None,
+            Some(30_000),
+        ),
         // A ping that goes out meanwhile has no part in it.
         (
             "keeps what it waited before a ping",

@@ -9,7 +9,8 @@ use crate::{
     close::CloseReason,
     connection::{
         config::ConnectionConfig,
-        state::{Phase, State},
+        scanner,
+        state::{Challenge, Phase, State},
     },
 };
 
@@ -26,7 +27,10 @@ pub(super) enum Operation {
     CallPending,
     CallFinished,
     Message,
+    /// The number of the message that has begun, if one has.
     Partial(Option<u32>),
+    /// The number of the control frame that has begun.
+    PartialControl(u32),
     /// The ping that is due, if one is, goes into the write buffer.
     Ping,
     /// A pong for the last ping but so many.
@@ -49,7 +53,7 @@ pub(super) struct Run {
     pub(super) state: State,
     pub(super) start: Instant,
     pub(super) now: Instant,
-    pub(super) pings: Vec<[u8; 8]>,
+    pub(super) pings: Vec<Challenge>,
     pub(super) rtt: Option<Duration>,
     pub(super) refilled: u64,
 }
@@ -102,8 +106,16 @@ impl Run {
             Operation::CallPending => self.state.handle_call_pending(now),
             Operation::CallFinished => self.state.handle_call_finished(),
             Operation::Message => self.state.handle_message(now),
-            Operation::Partial(message) => self.state.handle_partial_message(*message, now),
-            Operation::Ping => self.pings.extend(self.state.poll_ping()),
+            Operation::Partial(message) => {
+                self.state.handle_partial(message.map(scanner::Partial::Message), now);
+            }
+            Operation::PartialControl(number) => {
+                self.state.handle_partial(Some(scanner::Partial::Control(*number)), now);
+            }
+            Operation::Ping => {
+                let count = self.pings.len() as u64;
+                self.pings.extend(self.state.poll_ping(|| count.to_be_bytes()));
+            }
             Operation::Pong(back) => {
                 let ping = self.pings.len().checked_sub(back + 1).map(|at| self.pings[at]);
                 if let Some(ping) = ping {

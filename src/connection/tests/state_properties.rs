@@ -30,6 +30,7 @@ fn living() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::CallFinished),
         1 => Just(Operation::Message),
         1 => option::of(0u32..3).prop_map(Operation::Partial),
+        1 => (0u32..3).prop_map(Operation::PartialControl),
         2 => Just(Operation::Ping),
         2 => (0usize..3).prop_map(Operation::Pong),
         1 => Just(Operation::StrayPong),

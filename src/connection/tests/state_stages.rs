@@ -45,6 +45,20 @@ fn a_ping_is_answered_or_the_peer_is_dead() {
             Some(45_000),
         ),
         (
+            "a part of a control frame puts nothing off",
+            &then(&[Wait(5000), PartialControl(7), Wait(5000)]),
+            Closing,
+            Some("heartbeat"),
+            Some(45_000),
+        ),
+        (
+            "nor do many, each whole in its time",
+            &then(&[PartialControl(1), Wait(9000), PartialControl(2), Wait(1000)]),
+            Closing,
+            Some("heartbeat"),
+            Some(45_000),
+        ),
+        (
             "data is life for one ping",
             &then(&[Message, Wait(30_000), Ping, SENT, Wait(10_000)]),
             Closing,

@@ -115,7 +115,7 @@ fn a_member_that_does_not_read_costs_the_others_nothing() {
     let rooms = Rooms::new();
     let mut alice = Peer::new(&rooms, OpenRooms, "alice");
     let mut slow = Peer::new(&rooms, OpenRooms, "slow");
-    let limits = OutboundLimits { bytes: 200, messages: 10 };
+    let limits = OutboundLimits { bytes: 200, messages: 10, message_size: usize::MAX };
     slow.connection = crate::Connection::new(None, limits, None, Arc::new(slow.events.clone()));
     alice.join("r1").unwrap();
     slow.join("r1").unwrap();

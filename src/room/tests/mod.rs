@@ -29,6 +29,7 @@ mod model;
 mod name;
 mod protocol;
 mod race;
+mod sizes;
 
 /// A user; the part before the first `/` is the tenant.
 #[derive(Debug)]
@@ -203,7 +204,11 @@ fn lines(answer: Result<Reply<Line>, Failure<Line>>) -> Result<Vec<String>, Clos
 }
 
 fn connect(sink: impl AuditSink) -> Connection {
-    let limits = OutboundLimits { bytes: usize::MAX / 2, messages: usize::MAX / 2 };
+    let most = usize::MAX / 2;
+    connect_within(OutboundLimits { bytes: most, messages: most, message_size: most }, sink)
+}
+
+fn connect_within(limits: OutboundLimits, sink: impl AuditSink) -> Connection {
     Connection::new(None, limits, None, Arc::new(sink))
 }
 

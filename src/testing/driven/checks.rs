@@ -47,7 +47,7 @@ impl Run {
         returned.assert(used == 0, || format!("{used} bytes are still charged"));
 
         let closed = served.records.closed();
-        let (peak, bound) = (closed.queued_peak, served.config.max_outbound_bytes);
+        let (peak, bound) = (closed.queued_peak, served.config.outbound_bytes());
         Invariant::Bounded.assert(peak <= bound, || format!("{peak} bytes queued"));
         assert_eq!(closed.bytes_out, served.peer.socket().written.len() as u64);
         let records = format!("{:?}", served.records);
@@ -86,7 +86,7 @@ fn payload_of(reason: &CloseReason) -> Vec<u8> {
 /// A message counts as no less than its share of the bound, and pongs and pings are the peer's and
 /// ours, not the application's.
 fn outbound_bound(config: &ConnectionConfig) -> usize {
-    config.max_outbound_bytes + 37 * 1024
+    config.outbound_bytes() + 37 * 1024
 }
 
 /// The largest message, in a buffer that grows, and what one read may have brought with it.
