@@ -59,7 +59,10 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
         "the application would have to fail, stall or decide on demand",
         &["AU-07", "AU-10", "AU-12", "RM-02", "RM-06", "RM-13", "RM-14", "DL-14", "DL-20", "DL-21"],
     ),
-    ("it is about logs and audit records", &["LG-01", "LG-02", "LG-10", "LG-11", "LG-12", "LG-16"]),
+    (
+        "it is about logs and audit records",
+        &["LG-01", "LG-02", "LG-10", "LG-11", "LG-12", "LG-15", "LG-16"],
+    ),
     ("it is about the server's own code", &["AU-16", "FR-29", "P2-19", "P2-21", "P2-24"]),
     ("it is about what an honest client may do", &["MS-25", "RM-19"]),
     ("the HTTP server around the endpoint decides it", &["HS-31", "XX-03"]),
@@ -74,5 +77,6 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("it needs TLS or a proxy", &["HS-29"]),
     ("somebody would have to stop the server", &["HS-28", "HS-36"]),
     ("it needs compression", &["P2-16"]),
+    ("it is about who must not be refused, which depends on the application", &["P2-22", "P2-23"]),
     ("it needs several nodes", &["FL-01", "FL-02", "FL-03", "FL-04", "FL-05", "FL-06"]),
 ];

@@ -34,6 +34,11 @@ pub struct UpgradeRefused {
     pub rule: &'static str,
     /// The HTTP status of the answer.
     pub status: u16,
+    /// The origins that were compared, if the rule is about them: escaped, on one line, and cut at 128
+    /// bytes, because the peer chose them.
+    pub origin: Option<Box<str>>,
+    /// The hosts, if the rule is about them or the origins; likewise.
+    pub host: Option<Box<str>>,
     /// How many refusals by this rule were not recorded since its last record: there are at most
     /// 100 records for an endpoint and rule each second.
     pub suppressed: u64,

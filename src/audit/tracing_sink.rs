@@ -206,8 +206,8 @@ fn write(record: &AuditRecord) {
         AuditEvent::Connected(Connected {}) | AuditEvent::Authenticated(Authenticated {}) => {
             line!();
         }
-        AuditEvent::UpgradeRefused(UpgradeRefused { rule, status, suppressed }) => {
-            line!(rule, status, suppressed,);
+        AuditEvent::UpgradeRefused(UpgradeRefused { rule, status, origin, host, suppressed }) => {
+            line!(rule, status, origin = origin.as_deref(), host = host.as_deref(), suppressed,);
         }
         AuditEvent::AuthFailed(AuthFailed { rule }) => line!(rule,),
         AuditEvent::Joined(Joined { room }) | AuditEvent::Left(Left { room }) => {

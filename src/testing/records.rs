@@ -92,6 +92,8 @@ impl Records {
             AuditEvent::UpgradeRefused(UpgradeRefused {
                 rule: "origin.not_trusted",
                 status: 403,
+                origin: Some("https://evil.example".into()),
+                host: Some("app.example".into()),
                 suppressed: 1,
             }),
             AuditEvent::Connected(Connected {}),

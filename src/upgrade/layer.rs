@@ -24,9 +24,11 @@ use super::{
     endpoint::StackEndpoint,
     gate::{AdmittedRequest, Gate},
     origin::OriginPolicy,
+    path,
     peer::PeerAddr,
+    refused,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
-    request::UpgradeRequest,
+    request::{UpgradeRequest, is_attempt},
     serve::{Endpoint, OnClose, OnConnect, Settings, switch_protocols, take_upgrade},
 };
 use crate::{
@@ -146,13 +148,34 @@ impl WebSocketLayer {
 
     /// Answers on `path`, and on others given before.
     ///
-    /// It is compared byte for byte with the path of the request: `/ws` is neither `/ws/` nor
-    /// `//ws` nor `/%77s`, and one that does not start with `/` is never asked for. Without any,
-    /// the endpoint answers on every path, which is right behind a router and wrong around an
-    /// application, where it refuses whatever else comes with an `Upgrade` header.
-    pub fn path(mut self, path: impl Into<Box<str>>) -> Self {
-        Arc::make_mut(&mut self.shared).paths.push(path.into());
-        self
+    /// It is compared byte for byte with the path of the request, as a browser sends it (what is not
+    /// ASCII percent-encoded): `/ws` is neither `/ws/` nor `//ws` nor `/%77s`. Without any, the
+    /// endpoint answers on every path, which is right behind a router and wrong around an application,
+    /// where it takes the upgrade out of whatever else comes with an `Upgrade` header.
+    ///
+    /// # Panics
+    ///
+    /// If no request can have `path`, as axum's `route` does, because it is a constant of the program.
+    /// [`try_path`](Self::try_path) is for one that comes from elsewhere.
+    #[track_caller]
+    pub fn path(self, path: impl AsRef<str>) -> Self {
+        match self.try_path(path) {
+            Ok(layer) => layer,
+            Err(error) => panic!("WebSocketLayer::path: {error}"),
+        }
+    }
+
+    /// The same for a path that is a setting of the program.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Path`] if no request can have `path`: without a slash in front, with a query, a
+    /// fragment, dot segments, or as a pattern.
+    pub fn try_path(mut self, path: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let asked = path::configured(path).ok_or_else(|| ConfigError::Path(path.to_owned()))?;
+        Arc::make_mut(&mut self.shared).paths.push(asked);
+        Ok(self)
     }
 
     /// Whose pages may connect. The default is those of the same host.
@@ -243,10 +266,12 @@ impl Shared {
         if !self.is_ours(request.method(), request.uri()) {
             return Ok(Decision::Inward);
         }
+        // Also from what is no attempt: whoever is inside has not decided that it may switch
+        // protocols on this path, and hyper fulfils what it has offered.
+        let upgrade = take_upgrade(request);
         let Some(attempt) = UpgradeRequest::parse(request)? else {
             return Ok(Decision::Inward);
         };
-        let upgrade = take_upgrade(request);
         let trusted = self.origin.verify(attempt)?;
         let upgrade = upgrade.ok_or(UpgradeRejectionKind::NotUpgradable)?;
         if self.settings.budget.as_ref().is_some_and(MemoryBudget::is_tight) {
@@ -266,7 +291,14 @@ impl Shared {
         tracing::debug!(rule, status, "handshake refused");
         let peer = PeerAddr::read(request.extensions());
         if let Some(suppressed) = self.refused.pass(rule) {
-            let event = AuditEvent::UpgradeRefused(UpgradeRefused { rule, status, suppressed });
+            let (origin, host) = refused::compared(request, kind);
+            let event = AuditEvent::UpgradeRefused(UpgradeRefused {
+                rule,
+                status,
+                origin,
+                host,
+                suppressed,
+            });
             let record = AuditRecord { peer, ..AuditRecord::of(event) };
             // The answer is the same, whether it could be recorded or not.
             let _ = audit::tell(&*self.settings.audit, &record);
@@ -316,12 +348,15 @@ impl<B> Service<Request<B>> for WebSocketOnly {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Not in the audit: nobody tried anything, and a health check would fill it.
         let kind = if self.shared.is_ours(request.method(), request.uri()) {
             UpgradeRejectionKind::UpgradeRequired
+        } else if is_attempt(&request) {
+            // The router says one path, the endpoint another.
+            return ready(Ok(self.shared.refuse(&request, UpgradeRejectionKind::NotFound)));
         } else {
             UpgradeRejectionKind::NotFound
         };
+        // Not in the audit: nobody tried anything, and a health check would fill it.
         ready(Ok(UpgradeRejection::new(kind).into_response(request.version())))
     }
 }

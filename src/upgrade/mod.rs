@@ -10,9 +10,10 @@
 //! | admission | is there room, also for this address, and is it not too fast? [`Admission`] | 429, 503 |
 //! | serve | 101, and one task for the connection | |
 //!
-//! An attempt is a request with an `Upgrade` header or any `Sec-WebSocket-*` header, or a `CONNECT`;
-//! everything else goes inward untouched. A `CONNECT` that names no path is refused on whatever
-//! path the endpoint is, because hyper would upgrade it. [`WebSocketLayer::into_service`] makes a
+//! An attempt is a request whose `Upgrade` lists `websocket`, or with any `Sec-WebSocket-*` header, or
+//! a `CONNECT`; everything else goes inward untouched, but without the upgrade that hyper offers for
+//! whatever else is in `Upgrade`: on a path of the endpoint nobody else switches protocols. A `CONNECT`
+//! that names no path is refused on whatever path the endpoint is, because hyper would upgrade it. [`WebSocketLayer::into_service`] makes a
 //! service without anything inside, which answers `426` there.
 //!
 //! A refusal is a finished response with a fixed text, never an error of the service. It carries an
@@ -45,16 +46,21 @@ pub use self::{
 pub use crate::quota::{PeerSlot, PeerSlots};
 
 mod layer;
+mod path;
 mod request;
+mod credential;
 mod authority;
 mod config_error;
 mod origin;
+mod site;
+mod cookie;
 mod admission;
 mod gate;
 mod peer;
 mod serve;
 mod endpoint;
 mod rejection;
+mod refused;
 mod body;
 
 /// The first two steps alone: they need no socket, so the fuzz target can take them.

@@ -11,8 +11,10 @@ use http::HeaderValue;
 use super::{
     authority::Authority,
     config_error::ConfigError,
+    cookie,
     rejection::UpgradeRejectionKind,
     request::{OriginHeader, UpgradeRequest},
+    site::{Origin, default_port},
 };
 
 /// Whose pages may open a WebSocket.
@@ -21,9 +23,12 @@ use super::{
 /// same-origin rule of its own. This is that rule. The first of these that applies decides:
 ///
 /// 1. Several `Origin` lines: `403`, whatever they say.
-/// 2. No `Origin`: allowed if there is no `Cookie` either, because only browsers have ambient
-///    credentials, and they send `Origin`. [`require_origin`](OriginPolicy::require_origin) refuses
-///    it always.
+/// 2. No `Origin`: allowed if there is no `Cookie` that may be a credential, because only browsers
+///    have ambient credentials, and they send `Origin`. Cookies that load balancers set are none
+///    (`AWSALB`, `__cf_bm`, `GCLB` and the like), nor are those that were
+///    [named](OriginPolicy::ignore_cookie).
+///    [`require_origin`](OriginPolicy::require_origin) refuses it always,
+///    [`allow_missing_origin`](OriginPolicy::allow_missing_origin) never.
 /// 3. An origin that was [trusted](OriginPolicy::trust) by name: allowed.
 /// 4. Another origin at the host of a trusted one: `403`. Naming `https://app.example` says which
 ///    scheme and port that host is served at, so `http://app.example` is not it.
@@ -36,6 +41,15 @@ use super::{
 /// [`require_https`](OriginPolicy::require_https) says it: behind a proxy that ends TLS, plain HTTP
 /// arrives here either way. Scheme and host are compared in ASCII lower case, the rest byte for
 /// byte. A refused peer sees `403` with a fixed text.
+///
+/// What is set here may be written as people write it, and is compared as browsers send it: without
+/// a scheme's own port, without a root dot, international names in Punycode, IPv6 addresses in their
+/// one canonical form.
+///
+/// `Sec-Fetch-Site`, `Sec-Fetch-Mode` and `User-Agent` are no proof either way. Browsers leave the
+/// first two out where a page was served without TLS, and older ones always; and what is no browser
+/// sends what it likes. Whether `Origin` is there can be told by nobody else: RFC 6455 §4.1 has a
+/// browser send it with every handshake.
 ///
 /// # Example
 ///
@@ -69,8 +83,20 @@ pub struct OriginPolicy {
     /// Empty: any.
     hosts: Arc<Vec<Authority>>,
     require_https: bool,
-    require_origin: bool,
+    missing: Missing,
+    /// Names of cookies that are no credentials, besides those of balancers.
+    ignored_cookies: Arc<Vec<Box<str>>>,
     any_origin: bool,
+}
+
+/// What becomes of a handshake without `Origin`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Missing {
+    /// It passes unless it comes with what may be a credential.
+    #[default]
+    WithoutCredentials,
+    Passes,
+    Refused,
 }
 
 /// A handshake whose page may open a WebSocket, or that no page can have started.
@@ -86,7 +112,11 @@ impl OriginPolicy {
         Self::default()
     }
 
-    /// Trusts `origin` too, written as a browser sends it: `https://app.example`, or `null`.
+    /// Trusts `origin` too: `https://app.example`, or `null`.
+    ///
+    /// The shells in which pages run as applications have schemes of their own, which can be named as
+    /// they send them: `capacitor://localhost`, `ionic://localhost`, `tauri://localhost`, `app://.`,
+    /// `chrome-extension://` with an id, and `file://`.
     ///
     /// From then on no *other* origin at that host is trusted, unless it is named as well: with
     /// `https://app.example`, neither `http://app.example` nor `https://app.example:444`.
@@ -97,16 +127,19 @@ impl OriginPolicy {
     ///
     /// # Security
     ///
-    /// `null` is the origin of every sandboxed frame and every local file, whoever wrote it.
+    /// `null` is the origin of every sandboxed frame, and `null` or `file://` that of every local
+    /// file, whoever wrote it.
     pub fn trust(mut self, origin: &str) -> Result<Self, ConfigError> {
-        let parsed = Origin::parse(origin).ok_or_else(|| ConfigError::Origin(origin.to_owned()))?;
+        let error = || ConfigError::Origin(origin.to_owned());
+        let parsed = Origin::configured(origin).ok_or_else(error)?;
         Arc::make_mut(&mut self.trusted).push(parsed);
         Ok(self)
     }
 
     /// Answers handshakes for `host` only, and for others that were allowed before: `421`.
     ///
-    /// `app.example` means any port, `app.example:8080` that one. Without any, every host is
+    /// `app.example` means any port, `app.example:8080` that one; `app.example:443` also where the
+    /// request names none, unless it is known to have come without TLS. Without any, every host is
     /// answered, which an attacker can use who makes a name of his own resolve to this server (DNS
     /// rebinding).
     ///
@@ -114,7 +147,8 @@ impl OriginPolicy {
     ///
     /// [`ConfigError::Host`] if `host` is not a host, so that it would never match.
     pub fn allow_host(mut self, host: &str) -> Result<Self, ConfigError> {
-        let parsed = Authority::parse(host).ok_or_else(|| ConfigError::Host(host.to_owned()))?;
+        let parsed =
+            Authority::configured(host).ok_or_else(|| ConfigError::Host(host.to_owned()))?;
         Arc::make_mut(&mut self.hosts).push(parsed);
         Ok(self)
     }
@@ -130,10 +164,48 @@ impl OriginPolicy {
 
     /// Refuses handshakes without an `Origin`, those without cookies too.
     ///
-    /// That shuts out everything that is not a browser or does not pretend to be one.
+    /// That shuts out everything that is not a browser or does not pretend to be one. It is the
+    /// opposite of [`allow_missing_origin`](Self::allow_missing_origin): the last call holds.
     pub const fn require_origin(mut self) -> Self {
-        self.require_origin = true;
+        self.missing = Missing::Refused;
         self
+    }
+
+    /// Lets handshakes without an `Origin` pass, those with cookies too: for clients that are no
+    /// browsers and have a cookie jar.
+    ///
+    /// Where it is only a load balancer's cookie that such a client brings, naming it with
+    /// [`ignore_cookie`](Self::ignore_cookie) is enough.
+    ///
+    /// # Security
+    ///
+    /// Browsers send `Origin` with every handshake, so a page gets nowhere by this. What it relies on
+    /// is that nothing on the way takes the header off: a proxy that does so lets every page in, with
+    /// the cookies of whoever looks at it.
+    pub const fn allow_missing_origin(mut self) -> Self {
+        self.missing = Missing::Passes;
+        self
+    }
+
+    /// Says that the cookie `name` is no credential: without an `Origin`, a handshake may come with
+    /// it. The names of well-known load balancers' are ignored already.
+    ///
+    /// It is compared byte for byte, as cookies are.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Cookie`] if no cookie can have this name.
+    ///
+    /// # Security
+    ///
+    /// A cookie by which the application knows a user, or lets one in, must never be named here: for
+    /// an example `JSESSIONID`, though balancers can be told to go by it.
+    pub fn ignore_cookie(mut self, name: &str) -> Result<Self, ConfigError> {
+        if !cookie::is_name(name) {
+            return Err(ConfigError::Cookie(name.to_owned()));
+        }
+        Arc::make_mut(&mut self.ignored_cookies).push(name.into());
+        Ok(self)
     }
 
     /// Trusts every origin, `null` too, and a missing one even with cookies.
@@ -155,14 +227,15 @@ impl OriginPolicy {
         &self,
         request: UpgradeRequest,
     ) -> Result<TrustedRequest, UpgradeRejectionKind> {
-        if !self.hosts.is_empty() && !self.hosts.iter().any(|it| it.covers(&request.authority)) {
+        let scheme = request.scheme.as_deref().or(self.require_https.then_some("https"));
+        let port = scheme.and_then(default_port);
+        let allowed = |it: &Authority| it.covers(&request.authority, port);
+        if !self.hosts.is_empty() && !self.hosts.iter().any(allowed) {
             return Err(UpgradeRejectionKind::HostNotAllowed);
         }
         match &request.origin {
             OriginHeader::Repeated => Err(UpgradeRejectionKind::OriginRepeated),
-            OriginHeader::Missing
-                if self.require_origin || (request.has_cookie && !self.any_origin) =>
-            {
+            OriginHeader::Missing if !self.passes_without(&request) => {
                 Err(UpgradeRejectionKind::OriginMissing)
             }
             OriginHeader::One(origin) if !self.any_origin && !self.trusts(origin, &request) => {
@@ -170,6 +243,17 @@ impl OriginPolicy {
             }
             OriginHeader::Missing | OriginHeader::One(_) => {
                 Ok(TrustedRequest { accept: request.accept })
+            }
+        }
+    }
+
+    fn passes_without(&self, request: &UpgradeRequest) -> bool {
+        match self.missing {
+            Missing::Refused => false,
+            Missing::Passes => true,
+            Missing::WithoutCredentials => {
+                self.any_origin
+                    || !cookie::may_authenticate(&request.cookies, &self.ignored_cookies)
             }
         }
     }
@@ -196,53 +280,5 @@ impl OriginPolicy {
                 // Where the request names no port, it came to the scheme's own.
                 authority.port.unwrap_or(default) == request.authority.port.unwrap_or(default)
             })
-    }
-}
-
-impl Authority {
-    fn covers(&self, asked: &Self) -> bool {
-        self.host == asked.host && (self.port.is_none() || self.port == asked.port)
-    }
-}
-
-/// An `Origin`, as RFC 6454 §6.2 serializes one.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Origin {
-    /// `null`.
-    Opaque,
-    Site {
-        /// In ASCII lower case.
-        scheme: Box<str>,
-        /// Without a port if it is the scheme's own.
-        authority: Authority,
-    },
-}
-
-impl Origin {
-    fn parse(text: &str) -> Option<Self> {
-        if text == "null" {
-            return Some(Self::Opaque);
-        }
-        let (scheme, authority) = text.split_once("://")?;
-        // RFC 3986 §3.1
-        let valid = scheme.starts_with(|it: char| it.is_ascii_alphabetic())
-            && scheme.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it));
-        if !valid {
-            return None;
-        }
-        let scheme = scheme.to_ascii_lowercase();
-        let mut authority = Authority::parse(authority)?;
-        authority.port = authority.port.filter(|it| Some(*it) != default_port(&scheme));
-        Some(Self::Site { scheme: scheme.into(), authority })
-    }
-}
-
-/// The port that a browser leaves out, for the schemes a page can have that opens a WebSocket to
-/// its own host.
-fn default_port(scheme: &str) -> Option<u16> {
-    match scheme {
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
     }
 }

@@ -1,20 +1,26 @@
 //! Parse the opening handshake of RFC 6455 §4.2.1, once and strictly.
 //!
 //! hyper offers an upgrade for any `Upgrade` header and any `CONNECT`, whatever the rest of the
-//! request looks like; the rules are ours. A request is an upgrade attempt if it has an `Upgrade`
-//! header or any `Sec-WebSocket-*` header, or if its method is `CONNECT`. An attempt passes when all
-//! of these hold, checked in this order:
+//! request looks like; the rules are ours. A request is an upgrade attempt if its `Upgrade` lists
+//! `websocket`, if it has any `Sec-WebSocket-*` header, or if its method is `CONNECT`. An offer of
+//! another protocol is none (`h2c`, which curl and Java's client make with ordinary requests), nor is
+//! one that HTTP/1.0 carries: RFC 9110 §7.8 has a server ignore both, and answer the request.
+//!
+//! An attempt passes when all of these hold, checked in this order:
 //!
 //! 1. The method is `GET`, otherwise `405`.
 //! 2. The version is HTTP/1.1.
 //! 3. There is one `Host`, it is a host with an optional port, and an absolute request target names
 //!    the same.
 //! 4. The tokens of all `Connection` lines include `upgrade`.
-//! 5. There is one `Upgrade` line and it is exactly `websocket`: no list, no version.
+//! 5. Those of all `Upgrade` lines include `websocket`. What else is offered is not taken; a token
+//!    is compared whole, so that `websocket/13` and `websocketx` are other protocols.
 //! 6. No body is declared: `Content-Length` is absent or 0; there is no `Transfer-Encoding` and no
-//!    `Expect`. The bytes of a body would be read as frames, or the frames as a body by a proxy.
+//!    `Expect`. RFC 6455 does not ask for this. But the bytes of a body would be read as frames, or
+//!    the frames as a body by a proxy, and no client of WebSockets sends one.
 //! 7. There is one `Sec-WebSocket-Version`, otherwise `400`, and it is `13`, otherwise `426`.
-//! 8. There is one `Sec-WebSocket-Key`, the canonical base64 of 16 bytes.
+//! 8. There is one `Sec-WebSocket-Key`, the canonical base64 of 16 bytes. RFC 6455 §11.3 allows no
+//!    second line of either.
 //! 9. The query names no credential. Queries end up in the logs of every proxy on the way.
 //!
 //! Where no status is named it is `400`. Extensions are offered in vain: none is ever negotiated.
@@ -22,7 +28,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{authority::Authority, rejection::UpgradeRejectionKind};
+use super::{authority::Authority, credential, rejection::UpgradeRejectionKind};
 
 /// A handshake that keeps to RFC 6455 §4.2.1. Nobody has yet looked at where it comes from.
 #[derive(Debug)]
@@ -35,8 +41,8 @@ pub(super) struct UpgradeRequest {
     pub(super) scheme: Option<Box<str>>,
     /// What its `Origin` lines say.
     pub(super) origin: OriginHeader,
-    /// Whether a browser's ambient credentials may be with it.
-    pub(super) has_cookie: bool,
+    /// Its `Cookie` lines, in which a browser's ambient credentials may be.
+    pub(super) cookies: Vec<HeaderValue>,
 }
 
 /// The `Origin` lines of a request.
@@ -52,7 +58,7 @@ impl UpgradeRequest {
     /// Reads `request`; `None` if it does not try to upgrade.
     pub(super) fn parse<B>(request: &Request<B>) -> Result<Option<Self>, UpgradeRejectionKind> {
         let headers = request.headers();
-        if !is_attempt(request.method(), headers) {
+        if !is_attempt(request) {
             return Ok(None);
         }
         if request.method() != Method::GET {
@@ -65,9 +71,7 @@ impl UpgradeRequest {
         if !has_token(headers, &header::CONNECTION, b"upgrade") {
             return Err(UpgradeRejectionKind::Connection);
         }
-        if !only(headers, &header::UPGRADE)
-            .is_some_and(|it| it.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
-        {
+        if !has_token(headers, &header::UPGRADE, b"websocket") {
             return Err(UpgradeRejectionKind::Upgrade);
         }
         if declares_body(headers) {
@@ -81,7 +85,7 @@ impl UpgradeRequest {
         let accept = only(headers, &header::SEC_WEBSOCKET_KEY)
             .and_then(|it| accept_key(it.as_bytes()))
             .ok_or(UpgradeRejectionKind::Key)?;
-        if request.uri().query().is_some_and(names_credential) {
+        if request.uri().query().is_some_and(credential::is_named_in) {
             return Err(UpgradeRejectionKind::QueryCredential);
         }
         Ok(Some(Self {
@@ -89,7 +93,7 @@ impl UpgradeRequest {
             authority,
             scheme: request.uri().scheme_str().map(|it| it.to_ascii_lowercase().into()),
             origin: OriginHeader::read(headers),
-            has_cookie: headers.contains_key(header::COOKIE),
+            cookies: headers.get_all(header::COOKIE).iter().cloned().collect(),
         }))
     }
 }
@@ -104,10 +108,13 @@ impl OriginHeader {
     }
 }
 
-fn is_attempt(method: &Method, headers: &HeaderMap) -> bool {
-    *method == Method::CONNECT
-        || headers.contains_key(header::UPGRADE)
+/// Whether `request` tries to open a WebSocket, rightly or not.
+pub(super) fn is_attempt<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    *request.method() == Method::CONNECT
         || headers.keys().any(|it| it.as_str().starts_with("sec-websocket-"))
+        || (request.version() > Version::HTTP_10
+            && has_token(headers, &header::UPGRADE, b"websocket"))
 }
 
 /// RFC 9112 §3.2: one `Host`, and an absolute request target outranks it. We demand that both say
@@ -156,39 +163,3 @@ fn accept_key(key: &[u8]) -> Option<HeaderValue> {
     }
     HeaderValue::try_from(derive_accept_key(key)).ok()
 }
-
-fn names_credential(query: &str) -> bool {
-    // `;` separates pairs for some parsers.
-    query.split(['&', ';']).any(|pair| {
-        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-        let name = percent_decode(name.as_bytes());
-        CREDENTIALS.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
-    })
-}
-
-/// Decodes once, as a server would; what is not an escape stays as it is.
-fn percent_decode(mut text: &[u8]) -> Vec<u8> {
-    let hex = |it: u8| char::from(it).to_digit(16).and_then(|it| u8::try_from(it).ok());
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some((&byte, rest)) = text.split_first() {
-        text = rest;
-        let escaped = match rest {
-            [high, low, rest @ ..] if byte == b'%' => {
-                hex(*high).zip(hex(*low)).map(|(high, low)| (high << 4 | low, rest))
-            }
-            _ => None,
-        };
-        match escaped {
-            Some((byte, rest)) => {
-                decoded.push(byte);
-                text = rest;
-            }
-            None => decoded.push(byte),
-        }
-    }
-    decoded
-}
-
-/// Names under which applications put credentials into a URL.
-const CREDENTIALS: [&str; 8] =
-    ["token", "access_token", "auth", "jwt", "api_key", "ticket", "secret", "password"];

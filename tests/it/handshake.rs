@@ -174,10 +174,9 @@ async fn a_bad_key_is_refused() {
 #[tokio::test]
 async fn connection_and_upgrade_are_read_by_token() {
     let server = HttpServer::start().await;
-    let refused: [(&str, &[&str]); 4] = [
+    let refused: [(&str, &[&str]); 3] = [
         ("Connection", &["not-upgrade"]),
         ("Connection", &["\"upgrade\""]),
-        ("Upgrade", &["websocket, h2c"]),
         ("Upgrade", &["websocketx"]),
     ];
     for (name, values) in refused {
@@ -189,6 +188,38 @@ async fn connection_and_upgrade_are_read_by_token() {
         assert_eq!(head.status, 101, "{values:?}");
         client.assert_echo().await;
     }
+}
+
+// covers: HS-14, P2-22
+#[tokio::test]
+async fn what_else_is_offered_beside_a_websocket_is_not_taken() {
+    let server = HttpServer::start().await;
+    for values in [&["websocket, h2c"][..], &["h2c", "WebSocket"]] {
+        let (head, mut client) = server.send(handshake_with("Upgrade", values)).await;
+        assert_eq!(head.status, 101, "{values:?}");
+        assert_eq!(head.header("upgrade"), Some("websocket"));
+        client.assert_echo().await;
+    }
+}
+
+// covers: P2-22
+#[tokio::test]
+async fn an_ordinary_request_that_offers_http2_is_answered_and_never_upgraded() {
+    let server = HttpServer::start().await;
+    let offers = [
+        // curl --http2, Java's client.
+        "HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+         HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n",
+        // No request of HTTP/1.0 is upgraded, whatever it offers.
+        "HTTP/1.0\r\nHost: app.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ];
+    for offer in offers {
+        let (head, mut client) = server.send(format!("GET /ws {offer}")).await;
+        assert_eq!(head.status, 404, "{offer}");
+        assert_eq!(client.take(5).await, b"inner");
+    }
+    assert!(server.audit.refused().is_empty());
+    assert_eq!(server.audit.connected(), 0);
 }
 
 // covers: HS-16

@@ -72,6 +72,19 @@ async fn without_an_origin_there_must_be_no_cookie() {
     assert_eq!(strict.audit.refused(), ["origin.missing"]);
 }
 
+// covers: P2-23
+#[tokio::test]
+async fn a_client_with_the_cookie_of_a_balancer_comes_back() {
+    let server = HttpServer::start().await;
+    let bare = handshake_with("Origin", &[]);
+    for cookie in ["AWSALB=kq3R0h9c", "__cf_bm=0aZ", "GCLB=x"] {
+        let request = bare.replace("Host:", &format!("Cookie: {cookie}\r\nHost:"));
+        let (head, mut client) = server.send(request).await;
+        assert_eq!(head.status, 101, "{cookie}");
+        client.assert_echo().await;
+    }
+}
+
 // covers: HS-16
 #[tokio::test]
 async fn a_rebound_name_is_misdirected() {

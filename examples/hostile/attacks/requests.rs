@@ -97,7 +97,8 @@ async fn tokens(target: &Target) -> Verdict {
         (&["not-upgrade"], 400),
         (&["\"upgrade\""], 400),
     ];
-    let upgrade: [(&[&str], u16); 2] = [(&["websocket, h2c"], 400), (&["websocketx"], 400)];
+    // What else is offered beside a WebSocket may be left (RFC 9110 §7.8).
+    let upgrade: [(&[&str], u16); 1] = [(&["websocketx"], 400)];
     together([
         each_with(target, "Connection", &connection).await,
         each_with(target, "Upgrade", &upgrade).await,

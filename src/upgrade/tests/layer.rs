@@ -1,5 +1,6 @@
 use std::{
     convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -7,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use tower::{ServiceExt, service_fn};
@@ -18,7 +19,8 @@ use crate::{
     audit::{AuditEvent, AuditRecord, AuditSink},
     testing::Records,
     upgrade::{
-        PeerAddr, ResponseBody, UpgradeRejection, UpgradeRejectionKind, WebSocketLayer,
+        ConfigError, OriginPolicy, PeerAddr, ResponseBody, UpgradeRejection, UpgradeRejectionKind,
+        WebSocketLayer,
         serve::{Accepted, Endpoint, Settings},
     },
 };
@@ -80,10 +82,16 @@ async fn what_is_no_attempt_goes_inward_untouched() {
     let plain = Request::get("/ws").header("Host", "app.example").body(()).unwrap();
     let mut elsewhere = handshake();
     *elsewhere.uri_mut() = "/other".parse().unwrap();
-    for request in [offered(plain), offered(elsewhere)] {
+    let mut other = offered(handshake_with("Upgrade", &["h2c"]));
+    other.headers_mut().remove("sec-websocket-key");
+    other.headers_mut().remove("sec-websocket-version");
+    // On a path of the endpoint nobody else switches protocols.
+    for (request, upgradable) in
+        [(offered(plain), false), (other, false), (offered(elsewhere), true)]
+    {
         let response = send(&layer, request).await;
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(text(response).await, "inner, upgradable: true");
+        assert_eq!(text(response).await, format!("inner, upgradable: {upgradable}"));
     }
     assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
 }
@@ -134,7 +142,7 @@ async fn a_server_that_cannot_upgrade_is_told_so() {
     assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
 }
 
-// covers: HS-01, HS-04, P2-10
+// covers: HS-01, HS-04, LG-15, P2-10
 #[tokio::test]
 async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
     let records = Records::new();
@@ -161,8 +169,81 @@ async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
         panic!("{records:?}");
     };
     assert_eq!(peer.unwrap().to_string(), "192.0.2.1:5");
+    assert_eq!(refused.origin.as_deref(), Some("https://evil.example"));
+    assert_eq!(refused.host.as_deref(), Some("app.example"));
     assert_eq!((refused.rule, refused.status), ("origin.not_trusted", 403));
     assert_eq!(refused.suppressed, 0);
+}
+
+// covers: LG-10, LG-15
+#[tokio::test]
+async fn what_was_compared_is_on_one_line_and_no_longer_than_a_line_may_be() {
+    let records = Records::new();
+    let (layer, _) = layer();
+    let policy = OriginPolicy::new().allow_host("app.example").unwrap();
+    let layer = layer.audit(records.clone()).origin(policy);
+    let long = format!("https://{}.example", "a".repeat(10_000));
+    let host = "other.example";
+    let cases = [
+        ("host", host, (None, Some(host))),
+        ("origin", &long, (Some(&long[..128]), Some("app.example"))),
+        (
+            "origin",
+            "https://a\"\t\u{fc}",
+            (Some("https://a\\\"\\t\\xc3\\xbc"), Some("app.example")),
+        ),
+    ];
+    for (name, value, _) in cases {
+        let mut request = offered(handshake());
+        request.headers_mut().insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        assert!(send(&layer, request).await.status().is_client_error());
+    }
+    let two = ["https://app.example", "https://evil.example"];
+    send(&layer, offered(handshake_with("Origin", &two))).await;
+    send(&layer, offered(handshake_with("Sec-WebSocket-Key", &["secret"]))).await;
+    let told: Vec<_> = records
+        .events()
+        .into_iter()
+        .map(|it| match it {
+            AuditEvent::UpgradeRefused(refused) => (refused.origin, refused.host),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let mut expected: Vec<_> = cases.into_iter().map(|it| it.2).collect();
+    let both = two.join(" | ");
+    expected.push((Some(&both), Some("app.example")));
+    // What no origin and no host was compared for says nothing of them.
+    expected.push((None, None));
+    let told: Vec<_> = told.iter().map(|it| (it.0.as_deref(), it.1.as_deref())).collect();
+    assert_eq!(told, expected);
+}
+
+// covers: P2-24
+#[tokio::test]
+async fn a_leaf_that_a_router_asks_at_another_path_says_so() {
+    let records = Records::new();
+    let (layer, endpoint) = layer();
+    let leaf = layer.path("/ws").audit(records.clone()).into_service();
+    let mut request = offered(handshake());
+    *request.uri_mut() = "/chat/ws".parse().unwrap();
+    assert_eq!(leaf.oneshot(request).await.unwrap().status(), StatusCode::NOT_FOUND);
+    let events = records.events();
+    let [AuditEvent::UpgradeRefused(refused)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(refused.rule, "handshake.path");
+    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+}
+
+// covers: P2-24
+#[test]
+fn a_path_that_no_request_has_is_an_error_where_it_is_set() {
+    let (layer, _) = layer();
+    for path in ["", "ws", "/ws/{room}", "/ws?v=1"] {
+        let error = layer.clone().try_path(path).unwrap_err();
+        assert_eq!(error, ConfigError::Path(path.to_owned()));
+        let panicked = catch_unwind(AssertUnwindSafe(|| layer.clone().path(path))).unwrap_err();
+        let said = panicked.downcast_ref::<String>().unwrap();
+        assert_eq!(*said, format!("WebSocketLayer::path: {error}"));
+    }
 }
 
 // covers: LG-02, XX-01

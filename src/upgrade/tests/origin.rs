@@ -168,6 +168,97 @@ fn a_missing_origin_passes_only_without_cookies() {
     assert_eq!(OriginMissing.status(), 403);
 }
 
+/// What `policy` says to a handshake without an origin that comes with these `Cookie` lines.
+fn without_origin(policy: &OriginPolicy, cookies: &[&str]) -> Result<(), UpgradeRejectionKind> {
+    let mut request = handshake_with("Origin", &[]);
+    for line in cookies {
+        request.headers_mut().append("cookie", line.parse().unwrap());
+    }
+    verify(policy, &request)
+}
+
+// covers: P2-23
+#[test]
+fn the_cookies_of_a_load_balancer_are_no_credentials() {
+    let policy = OriginPolicy::new();
+    let passes: [&[&str]; 7] = [
+        &["AWSALB=kq3R0h9c/+=="],
+        &["__cf_bm=0aZ.1-a_b"],
+        &["GCLB=x"],
+        &["AWSALB=a; AWSALBCORS=a;AWSALBTG=b"],
+        &["AWSALB=a", "INGRESSCOOKIE=1700000000.1.2.3|abc"],
+        &["BIGipServerpool_web=1677787402.36895.0000"],
+        &["ARRAffinity="],
+    ];
+    for cookies in passes {
+        assert_eq!(without_origin(&policy, cookies), Ok(()), "{cookies:?}");
+    }
+    let refused: [&[&str]; 14] = [
+        &["session=1"],
+        &["AWSALB=a; session=1"],
+        &["AWSALB=a", "session=1"],
+        &["JSESSIONID=1"],
+        &["cf_clearance=1"],
+        // Another name than that of the balancer's.
+        &["awsalb=1"],
+        &["AWSALB2=1"],
+        &["XAWSALB=1"],
+        // Another reader may find another cookie here.
+        &["AWSALB=a, session=1"],
+        &["AWSALB=\"a; session=1\""],
+        &["AWSALB=a session=1"],
+        &["AWSALB"],
+        &["AWSALB=a;"],
+        &[""],
+    ];
+    for cookies in refused {
+        assert_eq!(without_origin(&policy, cookies), Err(OriginMissing), "{cookies:?}");
+    }
+    // Where there is an origin, it decides.
+    let mut request = handshake_with("Origin", &["https://evil.example"]);
+    request.headers_mut().insert("cookie", "AWSALB=a".parse().unwrap());
+    assert_eq!(verify(&policy, &request), Err(OriginNotTrusted));
+}
+
+// covers: P2-23
+#[test]
+fn a_cookie_that_was_named_is_no_credential_and_its_neighbour_still_is() {
+    let policy = OriginPolicy::new().ignore_cookie("route").unwrap().ignore_cookie("lb").unwrap();
+    assert_eq!(without_origin(&policy, &["route=a; lb=b; GCLB=c"]), Ok(()));
+    assert_eq!(without_origin(&policy, &["route=a; Route=b"]), Err(OriginMissing));
+    assert_eq!(without_origin(&policy, &["route=a; sid=b"]), Err(OriginMissing));
+}
+
+// covers: P2-23
+#[test]
+fn who_lets_clients_with_a_cookie_jar_in_says_so_and_pages_get_nowhere() {
+    let policy = OriginPolicy::new().allow_missing_origin();
+    assert_eq!(without_origin(&policy, &["session=1", "odd"]), Ok(()));
+    let mut request = handshake_with("Origin", &["https://evil.example"]);
+    request.headers_mut().insert("cookie", "session=1".parse().unwrap());
+    assert_eq!(verify(&policy, &request), Err(OriginNotTrusted));
+    // The last word holds.
+    assert_eq!(without_origin(&policy.clone().require_origin(), &[]), Err(OriginMissing));
+    let policy = policy.require_origin().allow_missing_origin();
+    assert_eq!(without_origin(&policy, &["session=1"]), Ok(()));
+}
+
+// covers: P2-23
+#[test]
+fn what_a_client_says_of_itself_is_no_proof_that_it_is_no_browser() {
+    for (name, value) in [
+        ("user-agent", "curl/8.0"),
+        ("sec-fetch-site", "none"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-site", "same-origin"),
+    ] {
+        let mut request = handshake_with("Origin", &[]);
+        request.headers_mut().insert("cookie", "session=1".parse().unwrap());
+        request.headers_mut().insert(name, value.parse().unwrap());
+        assert_eq!(verify(&OriginPolicy::new(), &request), Err(OriginMissing), "{name}: {value}");
+    }
+}
+
 #[test]
 fn the_switch_for_any_origin_lets_everything_in() {
     let policy = OriginPolicy::new().dangerous_allow_any_origin();
@@ -203,17 +294,130 @@ fn a_server_that_names_its_hosts_answers_no_other() {
     assert_eq!(HostNotAllowed.status(), 421);
 }
 
+// covers: P2-24
 #[test]
 fn a_setting_that_could_never_match_is_an_error() {
-    for origin in
-        ["", "*", "app.example", "https://app.example/", "https://a b", "https://*.example"]
-    {
+    for origin in [
+        "",
+        "*",
+        "NULL",
+        "app.example",
+        "https://app.example/",
+        "https://a b",
+        "https://*.example",
+        // The address of an endpoint.
+        "wss://app.example",
+        "ws://app.example",
+        "https://",
+        "https://.",
+        "https://a..example",
+        "https://.example",
+        "https://app.example,https://b.example",
+        " https://app.example",
+        "https://127.1",
+        "https://0x7f.0.0.1",
+        "https://2130706433",
+        "https://1.2.3.256",
+        "https://[::1",
+        "https://user@app.example",
+        "https://xn--a.example",
+        "file:///home/ada/page.html",
+    ] {
         let error = OriginPolicy::new().trust(origin).unwrap_err();
-        assert_eq!(error, ConfigError::Origin(origin.to_owned()));
+        assert_eq!(error, ConfigError::Origin(origin.to_owned()), "{origin}");
+        assert!(error.to_string().contains("scheme://host"), "{error}");
     }
-    for host in ["", "*", "https://app.example", "app.example:http"] {
+    let label = "a".repeat(64);
+    for host in
+        ["", "*", "https://app.example", "app.example:http", "127.1", "a..b", ".", &label, "[::1"]
+    {
         let error = OriginPolicy::new().allow_host(host).unwrap_err();
         assert_eq!(error, ConfigError::Host(host.to_owned()));
+        assert!(error.to_string().contains("host:port"), "{error}");
+    }
+    for name in ["", "a b", "a=b", "a;", "b\u{fc}", "\"a\""] {
+        let error = OriginPolicy::new().ignore_cookie(name).unwrap_err();
+        assert_eq!(error, ConfigError::Cookie(name.to_owned()));
+    }
+}
+
+// covers: P2-24
+#[test]
+fn what_browsers_normalise_is_normalised_in_a_trusted_origin() {
+    let cases = [
+        ("https://app.example:443", "https://app.example"),
+        ("http://app.example:80", "http://app.example"),
+        ("HTTPS://App.Example.", "https://app.example"),
+        ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+        ("https://B\u{dc}CHER.example", "https://xn--bcher-kva.example"),
+        ("https://[0:0:0::0001]:8443", "https://[::1]:8443"),
+        ("https://[2001:DB8::A]", "https://[2001:db8::a]"),
+        ("https://127.0.0.1:443", "https://127.0.0.1"),
+    ];
+    for (setting, sent) in cases {
+        let policy = OriginPolicy::new().trust(setting).unwrap();
+        let request = handshake_with("Origin", &[sent]);
+        assert_eq!(verify(&policy, &request), Ok(()), "{setting}");
+    }
+}
+
+// covers: P2-24
+#[test]
+fn what_browsers_normalise_is_normalised_in_a_host() {
+    let passes = [
+        ("app.example:443", "app.example"),
+        ("app.example:80", "app.example"),
+        ("app.example:443", "app.example:443"),
+        ("App.Example.", "app.example:8080"),
+        ("app.example", "app.example."),
+        ("b\u{fc}cher.example", "xn--bcher-kva.example"),
+        ("[::0001]:443", "[0::1]"),
+    ];
+    let refused = [
+        ("app.example:8443", "app.example"),
+        ("app.example:443", "app.example:80"),
+        ("app.example", "app.example.evil.example"),
+    ];
+    let allowed = |setting, host: &'static str| {
+        let policy = OriginPolicy::new().allow_host(setting).unwrap().dangerous_allow_any_origin();
+        verify(&policy, &from_to("https://app.example", host))
+    };
+    for (setting, host) in passes {
+        assert_eq!(allowed(setting, host), Ok(()), "{setting} {host}");
+    }
+    for (setting, host) in refused {
+        assert_eq!(allowed(setting, host), Err(HostNotAllowed), "{setting} {host}");
+    }
+    // Where the scheme is known, so is the port.
+    let tls = OriginPolicy::new().require_https().allow_host("app.example:80").unwrap();
+    assert_eq!(verify(&tls, &handshake()), Err(HostNotAllowed));
+}
+
+// covers: P2-24
+#[test]
+fn the_shells_of_applications_can_be_named() {
+    for origin in [
+        "file://",
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "http://tauri.localhost",
+        "app://.",
+        "app://obsidian.md",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        "moz-extension://6c3e2b8a-1b1f-4a39-9f0f-3b7b3a0a2b11",
+        "vscode-webview://0k3lq1m2n3",
+        "null",
+    ] {
+        let request = handshake_with("Origin", &[origin]);
+        assert_eq!(verify(&OriginPolicy::new(), &request), Err(OriginNotTrusted), "{origin}");
+        let policy = OriginPolicy::new().trust(origin).unwrap();
+        assert_eq!(verify(&policy, &request), Ok(()), "{origin}");
+    }
+    let file = OriginPolicy::new().trust("file://").unwrap();
+    for other in ["null", "file:", "file:///", "file://host"] {
+        let request = handshake_with("Origin", &[other]);
+        assert_eq!(verify(&file, &request), Err(OriginNotTrusted), "{other}");
     }
 }
 
