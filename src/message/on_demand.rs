@@ -13,6 +13,10 @@
 //! and closes the connection with 1013: the service stands in line for something, gets it when
 //! nobody asks any more, and would keep it until the peer says something again. There is no other way
 //! to leave the line.
+//!
+//! A layer that lets a message wait for something of its own puts a [`Gate`] before all that: the
+//! service waits behind it without having asked for anything, and who is dropped there leaves nothing
+//! behind.
 
 use std::{
     fmt,
@@ -41,6 +45,9 @@ pub(crate) struct OnDemand<S> {
 
 type Slot<S> = Arc<Mutex<Option<S>>>;
 
+/// Ready when the message may go on.
+pub(crate) type Gate = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl<S> OnDemand<S> {
     pub(crate) fn new(service: S) -> Self {
         Self { service: Some(service), returned: None }
@@ -51,11 +58,7 @@ impl<S> OnDemand<S> {
     where
         S: Service<Inbound<M, P>>,
     {
-        if let Some(slot) = self.returned.take() {
-            self.service = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
-        // Two calls at once: the first one still waits. The driver never does that.
-        let Some(mut service) = self.service.take() else {
+        let Some(mut service) = self.take() else {
             return OnDemandFuture { kind: Kind::Gone };
         };
         let kind = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -69,16 +72,50 @@ impl<S> OnDemand<S> {
                 Kind::Failed { error: Some(error) }
             }
             // Nobody was told to wake; the future's first poll, right after this, asks again.
-            Poll::Pending => {
-                let slot = Slot::default();
-                self.returned = Some(Arc::clone(&slot));
-                let connection = request.connection().clone();
-                let request = Some(request);
-                let waiting = Waiting { service: Some(service), request, slot, connection };
-                Kind::Waiting { waiting }
-            }
+            Poll::Pending => self.wait(None, service, request),
         };
         OnDemandFuture { kind }
+    }
+
+    /// The same, once `gate` is ready.
+    pub(crate) fn call_behind<M, P>(
+        &mut self,
+        gate: Gate,
+        request: Inbound<M, P>,
+    ) -> OnDemandFuture<S, Inbound<M, P>>
+    where
+        S: Service<Inbound<M, P>>,
+    {
+        let kind = match self.take() {
+            Some(service) => self.wait(Some(gate), service, request),
+            None => Kind::Gone,
+        };
+        OnDemandFuture { kind }
+    }
+
+    /// The service, wherever it was left. None if there are two calls at once and the first one still
+    /// waits, which the driver never does.
+    fn take(&mut self) -> Option<S> {
+        if let Some(slot) = self.returned.take() {
+            self.service = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        self.service.take()
+    }
+
+    fn wait<M, P>(
+        &mut self,
+        gate: Option<Gate>,
+        service: S,
+        request: Inbound<M, P>,
+    ) -> Kind<S, Inbound<M, P>>
+    where
+        S: Service<Inbound<M, P>>,
+    {
+        let slot = Slot::default();
+        self.returned = Some(Arc::clone(&slot));
+        let connection = request.connection().clone();
+        let (service, request) = (Some(service), Some(request));
+        Kind::Waiting { waiting: Waiting { gate, service, request, slot, connection } }
     }
 }
 
@@ -90,6 +127,8 @@ impl<S: fmt::Debug> fmt::Debug for OnDemand<S> {
 
 /// A service that waits to be ready, and then goes back.
 pub(crate) struct Waiting<S, Request> {
+    /// None once it is open: the service is asked whether it is ready.
+    gate: Option<Gate>,
     /// None once it waits no longer.
     service: Option<S>,
     request: Option<Request>,
@@ -99,19 +138,31 @@ pub(crate) struct Waiting<S, Request> {
 
 impl<S: Service<Request>, Request> Waiting<S, Request> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S::Future, S::Error>>> {
+        if let Some(gate) = &mut self.gate {
+            ready!(gate.as_mut().poll(cx));
+            self.gate = None;
+        }
         let Some(service) = &mut self.service else {
             return Poll::Ready(None);
         };
         let ready = ready!(service.poll_ready(cx));
         let called = ready.map(|()| self.request.take().map(|request| service.call(request)));
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.service.take();
+        self.give_back();
         Poll::Ready(called.transpose())
+    }
+}
+
+impl<S, Request> Waiting<S, Request> {
+    fn give_back(&mut self) {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.service.take();
     }
 }
 
 impl<S, Request> Drop for Waiting<S, Request> {
     fn drop(&mut self) {
-        if self.service.is_some() {
+        if self.gate.is_some() {
+            self.give_back();
+        } else if self.service.is_some() {
             self.connection.close(CloseReason::Overloaded);
         }
     }

@@ -6,11 +6,10 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -18,7 +17,7 @@ use crate::{
     close::CloseReason,
     message::{
         Failure, Inbound, Message, PerAddress, PerConnection, PerUser, Quota, RateKey, Reply,
-        on_demand::{OnDemand, OnDemandFuture},
+        on_demand::{Gate, OnDemand, OnDemandFuture},
         rate_meter::{Measured, Meter, MeterTable},
     },
 };
@@ -30,7 +29,9 @@ use crate::{
 /// messages count as well. The bucket belongs to the connection, the user or the client address; it
 /// is charged one for each message, its bytes, or what a function says. Over the quota the connection
 /// closes with 1008 `rate limited`, or the peer gets a reply of yours, or it waits: the message is
-/// handed on, and nothing more is read until its cost is paid, so TCP slows the peer down.
+/// handed on when the quota allows it, and nothing more is read until then, so TCP slows the peer down.
+/// Nothing is ever handed on before it is paid for, so nobody can owe: hanging up and coming back, or
+/// doing so on many connections, gains nothing.
 ///
 /// A message that costs nothing passes whatever the bucket holds: behind the decoder, a cost can tell
 /// messages apart. One that costs more than the whole burst is always over the quota. With
@@ -98,7 +99,7 @@ pub struct PayloadBytes;
 
 /// What happens to a message over the quota.
 pub trait OnExcess<R> {
-    /// The failure it ends in, or `None` to hand it on and wait until it is paid for.
+    /// The failure it ends in, or `None` to let it wait until the quota allows it.
     fn on_excess(&self) -> Option<Failure<R>>;
 }
 
@@ -107,7 +108,7 @@ pub trait OnExcess<R> {
 #[non_exhaustive]
 pub struct CloseOnExcess;
 
-/// Hand the message on, then read nothing until it is paid for.
+/// Let the message wait until the quota allows it, and read nothing meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct WaitOnExcess;
@@ -157,8 +158,10 @@ impl<K, C, E> RateLimitLayer<K, C, E> {
 
     /// Slows the peer down instead of closing.
     ///
-    /// The time that the next message waits counts as its handler's: a debt that takes longer than
-    /// [`handler_timeout`](crate::ConnectionConfig::handler_timeout) to pay closes with 1011.
+    /// Messages that wait for one bucket go on in the order in which they came, whichever connections
+    /// they came on. The time that one waits counts as its handler's: if it is longer than
+    /// [`handler_timeout`](crate::ConnectionConfig::handler_timeout), the connection closes with 1011.
+    /// One whose connection ends while it waits is not handed on, and not charged.
     pub fn wait(self) -> RateLimitLayer<K, C, WaitOnExcess> {
         let Self { key, cost, table, quota, .. } = self;
         RateLimitLayer { key, cost, excess: WaitOnExcess, table, quota }
@@ -176,7 +179,7 @@ impl<K, C: Clone, E: Clone, S> Layer<S> for RateLimitLayer<K, C, E> {
     type Service = RateLimit<S, K, C, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit { inner: OnDemand::new(inner), layer: self.clone(), meter: None, debt: None }
+        RateLimit { inner: OnDemand::new(inner), layer: self.clone(), meter: None }
     }
 }
 
@@ -189,32 +192,11 @@ pub struct RateLimit<S, K, C = OneEach, E = CloseOnExcess> {
     layer: RateLimitLayer<K, C, E>,
     /// Looked up at the first message; who sends does not change after that.
     meter: Option<Meter>,
-    debt: Option<Debt>,
-}
-
-/// A message that was handed on and is not paid for.
-#[derive(Debug)]
-struct Debt {
-    cost: NonZeroU32,
-    until: Pin<Box<Sleep>>,
 }
 
 impl<S, K, C, E> RateLimit<S, K, C, E> {
-    /// Ready once nothing is owed.
-    fn poll_debt(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let (Some(debt), Some(meter)) = (&mut self.debt, &self.meter) {
-            ready!(debt.until.as_mut().poll(cx));
-            // Others may have emptied the bucket meanwhile.
-            match meter.take(debt.cost) {
-                Measured::Exceeded(Some(wait)) => debt.until = Box::pin(sleep(wait)),
-                Measured::Within | Measured::Exceeded(None) => self.debt = None,
-            }
-        }
-        Poll::Ready(())
-    }
-
-    /// Charges a message; the failure if it is not to be handed on.
-    fn charge<M, P, R>(&mut self, inbound: &Inbound<M, P>) -> Result<(), Failure<R>>
+    /// Charges a message; the gate it has to wait at, or the failure if it is not to be handed on.
+    fn charge<M, P, R>(&mut self, inbound: &Inbound<M, P>) -> Result<Option<Gate>, Failure<R>>
     where
         K: RateKey<P>,
         C: Cost<M>,
@@ -226,20 +208,17 @@ impl<S, K, C, E> RateLimit<S, K, C, E> {
             .meter
             .get_or_insert_with(|| layer.table.meter(layer.key.key(inbound.proof(), connection)));
         let Some(cost) = NonZeroU32::new(layer.cost.cost(&inbound.message)) else {
-            return Ok(());
+            return Ok(None);
         };
-        let Measured::Exceeded(wait) = meter.take(cost) else {
-            return Ok(());
+        let Measured::Exceeded(wait) = meter.take_unless_awaited(cost) else {
+            return Ok(None);
         };
         let (observed, limit) = (cost.get().into(), meter.limit().into());
         connection.refuse("rate_limit", "message.rate", Some(observed), Some(limit));
         match (layer.excess.on_excess(), wait) {
             (Some(failure), _) => Err(failure),
-            (None, Some(wait)) => {
-                self.debt = Some(Debt { cost, until: Box::pin(sleep(wait)) });
-                Ok(())
-            }
-            // Never paid for, however long it waits.
+            (None, Some(_)) => Ok(Some(Box::pin(meter.clone().wait_for(cost)))),
+            // Never within the quota, however long it waits.
             (None, None) => Err(CloseReason::RateLimited.into()),
         }
     }
@@ -257,13 +236,14 @@ where
     type Error = Failure<R>;
     type Future = RateLimitFuture<S, M, P, R>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.poll_debt(cx).map(Ok)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, inbound: Inbound<M, P>) -> Self::Future {
         let kind = match self.charge(&inbound) {
-            Ok(()) => Kind::Inner { future: self.inner.call(inbound) },
+            Ok(None) => Kind::Inner { future: self.inner.call(inbound) },
+            Ok(Some(gate)) => Kind::Inner { future: self.inner.call_behind(gate, inbound) },
             Err(failure) => Kind::Refused { failure: Some(failure) },
         };
         RateLimitFuture { kind }

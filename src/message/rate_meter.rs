@@ -11,7 +11,7 @@ use std::{
     fmt,
     hash::BuildHasher,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -21,7 +21,10 @@ use governor::{
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 use crate::{
     clock,
@@ -80,6 +83,9 @@ struct Bucket {
     /// None where the quota is zero: governor has no bucket that stays empty.
     limiter: Option<Limiter>,
     burst: u32,
+    /// Whose turn it is among those who wait, first come, first served. Made when somebody has to:
+    /// most never do.
+    line: OnceLock<Box<Semaphore>>,
 }
 
 /// What a meter says of a message.
@@ -150,7 +156,7 @@ impl Quota {
     fn meter(self) -> Meter {
         let rates = NonZeroU32::new(self.rate).zip(NonZeroU32::new(self.burst));
         let Some((rate, burst)) = rates else {
-            return Meter { bucket: Arc::new(Bucket { limiter: None, burst: 0 }) };
+            return Meter::new(None, 0);
         };
         let interval = self.interval();
         // governor counts a whole burst in nanoseconds: one that takes a century never ends anyway.
@@ -160,12 +166,16 @@ impl Quota {
         let quota = governor::Quota::with_period(interval)
             .unwrap_or(governor::Quota::per_second(rate))
             .allow_burst(burst);
-        let limiter = Some(RateLimiter::direct_with_clock(quota, TokioClock));
-        Meter { bucket: Arc::new(Bucket { limiter, burst: burst.get() }) }
+        let limiter = RateLimiter::direct_with_clock(quota, TokioClock);
+        Meter::new(Some(limiter), burst.get())
     }
 }
 
 impl Meter {
+    fn new(limiter: Option<Limiter>, burst: u32) -> Self {
+        Self { bucket: Arc::new(Bucket { limiter, burst, line: OnceLock::new() }) }
+    }
+
     /// Takes `cost` out of the bucket, or nothing.
     pub(crate) fn take(&self, cost: NonZeroU32) -> Measured {
         let Some(limiter) = &self.bucket.limiter else {
@@ -177,6 +187,33 @@ impl Meter {
                 Measured::Exceeded(Some(not_until.wait_time_from(TokioClock.now())))
             }
             Err(_insufficient_capacity) => Measured::Exceeded(None),
+        }
+    }
+
+    /// The same, if nobody waits for the bucket: who came before goes first.
+    pub(crate) fn take_unless_awaited(&self, cost: NonZeroU32) -> Measured {
+        let permit = self.bucket.line.get().map(|line| line.try_acquire());
+        match permit {
+            Some(Err(_)) if cost <= self.burst() => Measured::Exceeded(Some(Duration::ZERO)),
+            Some(_) | None => self.take(cost),
+        }
+    }
+
+    /// Waits until `cost` can be taken out of the bucket, and takes it; for ever if it costs more than
+    /// a whole burst.
+    ///
+    /// Those who wait for one bucket stand in line, and only the first of them has a timer. Who gives
+    /// up has taken nothing, so that nothing is owed when a connection ends, and the next one moves up.
+    pub(crate) async fn wait_for(self, cost: NonZeroU32) {
+        let line = self.bucket.line.get_or_init(|| Box::new(Semaphore::new(1)));
+        // Not a lock: it is held to wait, and nobody who does not wait asks for it. It is never closed.
+        let _turn = line.acquire().await;
+        loop {
+            match self.take(cost) {
+                Measured::Within => break,
+                Measured::Exceeded(Some(wait)) => sleep(wait).await,
+                Measured::Exceeded(None) => std::future::pending().await,
+            }
         }
     }
 
@@ -286,100 +323,5 @@ impl fmt::Debug for MeterTable {
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 #[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-
-    use super::*;
-
-    fn entries(table: &MeterTable) -> usize {
-        table.inner.lock().unwrap().meters.len()
-    }
-
-    // covers: MS-21
-    #[tokio::test(start_paused = true)]
-    async fn a_million_keys_take_no_more_entries_than_the_cap() {
-        let table = MeterTable::new(Quota::per_second(1), 1_000);
-        let known = table.meter(Some(RateKeyValue::of(0)));
-        assert_eq!(known.take(NonZeroU32::MIN), Measured::Within);
-        let mut within = 0;
-        for n in 1..=1_000_000 {
-            let address = IpAddr::from(((0x2001_0db8_u128 << 32) + n).to_be_bytes());
-            let meter = table.meter(Some(RateKeyValue::of(address)));
-            within += usize::from(meter.take(NonZeroU32::MIN) == Measured::Within);
-            assert!(entries(&table) <= 1_000);
-        }
-        // Those that found room, and one for all that did not.
-        assert_eq!(within, 999 + 1);
-        let again = table.meter(Some(RateKeyValue::of(0)));
-        assert!(matches!(again.take(NonZeroU32::MIN), Measured::Exceeded(Some(_))));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_largest_quotas_are_quotas_too() {
-        for quota in [Quota::per_minute(1), Quota::per_second(1), Quota::per_second(u32::MAX)] {
-            let meter = quota.burst(u32::MAX).meter();
-            // A clock that has counted some years has room for as many more.
-            for _ in 0..1_000 {
-                assert_eq!(meter.take(NonZeroU32::MIN), Measured::Within, "{quota:?}");
-            }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_quota_of_zero_is_nothing() {
-        for quota in [
-            Quota::per_second(0),
-            Quota::per_minute(0),
-            Quota::per_second(0).burst(5),
-            Quota::per_second(5).burst(0),
-        ] {
-            let meter = quota.meter();
-            assert_eq!(meter.limit(), 0, "{quota:?}");
-            for cost in [1, 5, u32::MAX].map(|it| NonZeroU32::new(it).unwrap()) {
-                assert_eq!(meter.take(cost), Measured::Exceeded(None), "{quota:?}");
-            }
-            assert!(meter.is_idle(), "an empty bucket that stays so need not be kept");
-        }
-    }
-
-    // covers: MS-21
-    #[tokio::test(start_paused = true)]
-    async fn a_sweep_forgets_full_buckets_that_nobody_uses() {
-        let table = MeterTable::new(Quota::per_second(1), 3);
-        let [used, spent, full] = [0, 1, 2].map(RateKeyValue::of);
-        let in_use = table.meter(Some(used));
-        table.meter(Some(full));
-        tokio::time::advance(Duration::from_millis(1_500)).await;
-        assert_eq!(table.meter(Some(spent)).take(NonZeroU32::MIN), Measured::Within);
-        // Only the bucket that is full and unused makes room.
-        table.meter(Some(RateKeyValue::of(3)));
-        assert_eq!(entries(&table), 3);
-        let known = |key| table.inner.lock().unwrap().meters.contains_key(&key);
-        assert_eq!([used, spent, full].map(known), [true, true, false]);
-        // There is at most one sweep a second: what comes meanwhile shares a bucket.
-        tokio::time::advance(Duration::from_millis(999)).await;
-        let (a, b) =
-            (table.meter(Some(RateKeyValue::of(4))), table.meter(Some(RateKeyValue::of(5))));
-        assert_eq!(a.take(NonZeroU32::MIN), Measured::Within);
-        assert!(matches!(b.take(NonZeroU32::MIN), Measured::Exceeded(Some(_))));
-        drop(in_use);
-    }
-
-    // covers: MS-21
-    #[tokio::test(start_paused = true)]
-    async fn those_who_come_and_go_leave_nothing_behind() {
-        let table = MeterTable::new(Quota::per_second(1), 100_000);
-        let mut most = 0;
-        for key in 0..50_000 {
-            assert_eq!(
-                table.meter(Some(RateKeyValue::of(key))).take(NonZeroU32::MIN),
-                Measured::Within
-            );
-            most = most.max(entries(&table));
-            if key % 100 == 0 {
-                tokio::time::advance(Duration::from_secs(1)).await;
-            }
-        }
-        assert!(most <= 2 * FEW, "{most}");
-    }
-}
+#[path = "tests/rate_meter.rs"]
+mod tests;

@@ -31,6 +31,7 @@ mod ping_flood;
 mod budget;
 mod fairness;
 mod rate_limit;
+mod rate_wait;
 mod compose;
 mod panics;
 mod audit;
