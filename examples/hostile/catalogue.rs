@@ -66,6 +66,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("it is about the server's own code", &["AU-16", "FR-29", "P2-19", "P2-21", "P2-24"]),
     ("it is about what an honest client may do", &["MS-25", "RM-19"]),
     ("the HTTP server around the endpoint decides it", &["HS-31", "XX-03"]),
+    ("it is about the server's own code", &["AU-16", "FR-29", "XX-02", "P2-19", "P2-21"]),
     (
         "it takes more peers or addresses than one machine is good for",
         &["AU-11", "HS-30", "MS-21", "RM-12", "RM-16"],
@@ -73,6 +74,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("HS-21 shows it, as far as it can be seen", &["HS-22", "HS-32"]),
     ("FR-18 is tried, and the deadline is the same", &["FR-33"]),
     ("what is drawn at random looks like what is not", &["DL-17"]),
+    ("a peer that waits for a quota cannot tell it from a slow server", &["MS-24"]),
     ("it needs HTTP/2", &["HS-24", "HS-25", "HS-27", "P2-13"]),
     ("it needs TLS or a proxy", &["HS-29"]),
     ("somebody would have to stop the server", &["HS-28", "HS-36"]),

@@ -20,6 +20,7 @@ use crate::{
     message::{
         Anonymous, Authenticated, Decode, DecodeError, Encode, Failure, Inbound, Json, Message,
         Reply,
+        binding::Binding,
         on_demand::{OnDemand, OnDemandFuture},
     },
 };
@@ -118,7 +119,8 @@ impl<T, C, Who, S> Layer<S> for DecodeLayer<T, C, Who> {
     type Service = DecodeMessage<S, T, C, Who>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DecodeMessage { inner: OnDemand::new(inner), layer: self.clone(), invalid_in_row: 0 }
+        let (inner, binding) = (OnDemand::new(inner), Binding::default());
+        DecodeMessage { inner, layer: self.clone(), binding, invalid_in_row: 0 }
     }
 }
 
@@ -128,6 +130,7 @@ impl<T, C, Who, S> Layer<S> for DecodeLayer<T, C, Who> {
 pub struct DecodeMessage<S, T, C = Json, Who = OnlyAuthenticated> {
     inner: OnDemand<S>,
     layer: DecodeLayer<T, C, Who>,
+    binding: Binding,
     invalid_in_row: u32,
 }
 
@@ -141,6 +144,8 @@ where
         message: &Message,
         connection: &Connection,
     ) -> Result<T, Failure<Message>> {
+        // The count is the connection's own: nobody is closed for what others sent.
+        let _own = self.binding.admit("decode", connection)?;
         let error = match self.layer.codec.decode(message) {
             Ok(typed) => {
                 self.invalid_in_row = 0;

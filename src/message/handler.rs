@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio_util::sync::ReusableBoxFuture;
@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::{
     close::CloseReason,
-    message::{Failure, Inbound, Reply},
+    message::{Failure, Inbound, Reply, binding::Binding},
 };
 
 /// Handles messages `M` from senders with proof `P`, one at a time.
@@ -67,18 +67,27 @@ pub struct HandlerService<H, M, P>
 where
     H: Handler<M, P>,
 {
-    idle: Slot<H, H::Reply>,
+    binding: Binding,
+    slot: Arc<Slot<H, H::Reply>>,
 }
 
-/// A handler between two messages.
+/// Where the handler is.
+enum Place<H, R> {
+    /// Between two messages.
+    Idle(Idle<H, R>),
+    /// In a call's future. Whoever waits for it to be back is woken.
+    Calling(Option<Waker>),
+    /// Dropped with a call's future, half way through a message.
+    Gone,
+}
+
 struct Idle<H, R> {
     handler: H,
     /// The last call's allocation.
     call: Option<CallBox<H, R>>,
 }
 
-/// Empty while a call is under way.
-type Slot<H, R> = Arc<Mutex<Option<Idle<H, R>>>>;
+type Slot<H, R> = Mutex<Place<H, R>>;
 type Outcome<R> = Result<Reply<R>, Failure<R>>;
 type CallBox<H, R> = ReusableBoxFuture<'static, (H, Outcome<R>)>;
 
@@ -88,7 +97,8 @@ where
 {
     /// A service that calls `handler`.
     pub fn new(handler: H) -> Self {
-        Self { idle: Arc::new(Mutex::new(Some(Idle { handler, call: None }))) }
+        let idle = Idle { handler, call: None };
+        Self { binding: Binding::default(), slot: Arc::new(Mutex::new(Place::Idle(idle))) }
     }
 }
 
@@ -102,28 +112,47 @@ where
     type Error = Failure<H::Reply>;
     type Future = HandlerFuture<H, H::Reply>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        match *lock(&self.idle) {
-            Some(_) => Poll::Ready(Ok(())),
-            None => Poll::Ready(Err(CloseReason::HandlerFailed.into())),
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        match &mut *lock(&self.slot) {
+            Place::Idle(_) => Poll::Ready(Ok(())),
+            // Asked for the next message while one is being handled: a `Buffer` does that, and would
+            // fail everybody for an error.
+            Place::Calling(waiting) => {
+                *waiting = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Place::Gone => Poll::Ready(Err(CloseReason::HandlerFailed.into())),
         }
     }
 
     fn call(&mut self, inbound: Inbound<M, P>) -> Self::Future {
-        let call = lock(&self.idle).take().map(|Idle { mut handler, call }| {
-            let future = async move {
-                let outcome = handler.handle(inbound).await;
-                (handler, outcome)
-            };
-            match call {
-                Some(mut reused) => {
-                    reused.set(future);
-                    reused
-                }
-                None => ReusableBoxFuture::new(future),
+        let slot = Arc::clone(&self.slot);
+        if let Err(reason) = self.binding.admit("handler", inbound.connection()) {
+            return HandlerFuture { kind: Kind::Refused(reason), slot };
+        }
+        let place = {
+            let mut place = lock(&self.slot);
+            match &*place {
+                Place::Idle(_) => std::mem::replace(&mut *place, Place::Calling(None)),
+                Place::Calling(_) | Place::Gone => Place::Gone,
             }
-        });
-        HandlerFuture { call, idle: Arc::clone(&self.idle) }
+        };
+        let Place::Idle(Idle { mut handler, call }) = place else {
+            // Called without being ready.
+            return HandlerFuture { kind: Kind::Refused(CloseReason::HandlerFailed), slot };
+        };
+        let future = async move {
+            let outcome = handler.handle(inbound).await;
+            (handler, outcome)
+        };
+        let call = match call {
+            Some(mut reused) => {
+                reused.set(future);
+                reused
+            }
+            None => ReusableBoxFuture::new(future),
+        };
+        HandlerFuture { kind: Kind::Call(call), slot }
     }
 }
 
@@ -138,9 +167,14 @@ where
 
 /// The answer of [`HandlerService`].
 pub struct HandlerFuture<H, R> {
-    /// None if the service was called without being ready.
-    call: Option<CallBox<H, R>>,
-    idle: Slot<H, R>,
+    kind: Kind<H, R>,
+    slot: Arc<Slot<H, R>>,
+}
+
+enum Kind<H, R> {
+    Call(CallBox<H, R>),
+    Refused(CloseReason),
+    Done,
 }
 
 impl<H: 'static, R: 'static> Future for HandlerFuture<H, R> {
@@ -148,12 +182,33 @@ impl<H: 'static, R: 'static> Future for HandlerFuture<H, R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let Some(call) = &mut this.call else {
-            return Poll::Ready(Err(CloseReason::HandlerFailed.into()));
+        let (handler, outcome) = match &mut this.kind {
+            Kind::Call(call) => ready!(call.poll(cx)),
+            Kind::Refused(reason) => return Poll::Ready(Err(reason.clone().into())),
+            // Polled after completion: the answer was given, there is none left.
+            Kind::Done => return Poll::Ready(Ok(Reply::none())),
         };
-        let (handler, outcome) = ready!(call.poll(cx));
-        *lock(&this.idle) = Some(Idle { handler, call: this.call.take() });
+        let Kind::Call(call) = std::mem::replace(&mut this.kind, Kind::Done) else {
+            return Poll::Ready(outcome);
+        };
+        put(&this.slot, Place::Idle(Idle { handler, call: Some(call) }));
         Poll::Ready(outcome)
+    }
+}
+
+impl<H, R> Drop for HandlerFuture<H, R> {
+    fn drop(&mut self) {
+        if let Kind::Call(_) = self.kind {
+            put(&self.slot, Place::Gone);
+        }
+    }
+}
+
+/// The handler is back, or will not be; who waits for it finds out.
+fn put<H, R>(slot: &Slot<H, R>, place: Place<H, R>) {
+    let former = std::mem::replace(&mut *lock(slot), place);
+    if let Place::Calling(Some(waiting)) = former {
+        waiting.wake();
     }
 }
 

@@ -15,6 +15,21 @@
 //! [`Failure`]. An application's error is an error reply; only [`Failure::Close`] ends the
 //! connection.
 //!
+//! # A stack belongs to one connection
+//!
+//! What a *layer* keeps is shared by all connections; what its *service* keeps belongs to one: who the
+//! peer is, which rooms it is in, how often it was wrong. The layers are applied, and the handler is
+//! made or cloned, once for each connection, so there is nothing to do for that. What undoes it is a
+//! stack that was made once and is handed to all connections: `ServiceBuilder::new().buffer(16)` makes
+//! any service one that can be cloned, and a lock around it does the same. No type can forbid that,
+//! because such a stack takes the same messages. So [`RateLimit`], [`RequireAuth`], [`DecodeMessage`],
+//! [`InRooms`](crate::room::InRooms) and [`HandlerService`] belong to the connection of their first
+//! message, and refuse those of any other: that connection closes with 1011, the record has the rule
+//! `stack.shared` and the layer's name, and whoever built it is told once, at `warn`.
+//!
+//! Give the layers to [`WebSocketLayer::new`](crate::WebSocketLayer::new) as layers, and as the handler
+//! only what all connections may share.
+//!
 //! # What does not compile
 //!
 //! The order of the layers is not a convention. Each of these differs from the one that compiles in
@@ -165,6 +180,7 @@ pub use self::{
 
 mod reply;
 mod proof;
+pub(crate) mod binding;
 mod rate_limit;
 pub(crate) mod rate_meter;
 mod require_auth;

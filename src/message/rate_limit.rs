@@ -17,6 +17,7 @@ use crate::{
     close::CloseReason,
     message::{
         Failure, Inbound, Message, PerAddress, PerConnection, PerUser, Quota, RateKey, Reply,
+        binding::Binding,
         on_demand::{Gate, OnDemand, OnDemandFuture},
         rate_meter::{Measured, Meter, MeterTable},
     },
@@ -179,7 +180,8 @@ impl<K, C: Clone, E: Clone, S> Layer<S> for RateLimitLayer<K, C, E> {
     type Service = RateLimit<S, K, C, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit { inner: OnDemand::new(inner), layer: self.clone(), meter: None }
+        let (inner, binding) = (OnDemand::new(inner), Binding::default());
+        RateLimit { inner, layer: self.clone(), binding, meter: None }
     }
 }
 
@@ -190,6 +192,7 @@ impl<K, C: Clone, E: Clone, S> Layer<S> for RateLimitLayer<K, C, E> {
 pub struct RateLimit<S, K, C = OneEach, E = CloseOnExcess> {
     inner: OnDemand<S>,
     layer: RateLimitLayer<K, C, E>,
+    binding: Binding,
     /// Looked up at the first message; who sends does not change after that.
     meter: Option<Meter>,
 }
@@ -204,6 +207,8 @@ impl<S, K, C, E> RateLimit<S, K, C, E> {
     {
         let layer = &self.layer;
         let connection = inbound.connection();
+        // Whose bucket it is was looked up once, for the connection of the first message.
+        let _own = self.binding.admit("rate_limit", connection)?;
         let meter = self
             .meter
             .get_or_insert_with(|| layer.table.meter(layer.key.key(inbound.proof(), connection)));

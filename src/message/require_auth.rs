@@ -18,7 +18,11 @@ use crate::{
     audit::{AuditEvent, AuthFailed},
     close::CloseReason,
     handle::Connection,
-    message::{Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply},
+    message::{
+        Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply,
+        binding::{Binding, Own},
+        on_demand::{OnDemand, OnDemandFuture},
+    },
 };
 
 /// Verifies credentials.
@@ -148,7 +152,9 @@ impl<A: Authenticate, S> Layer<S> for RequireAuthLayer<A> {
     type Service = RequireAuth<S, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequireAuth { inner, layer: self.clone(), progress: Progress::Nothing }
+        let inner = OnDemand::new(inner);
+        let (binding, progress) = (Binding::default(), Progress::Nothing);
+        RequireAuth { inner, layer: self.clone(), binding, progress }
     }
 }
 
@@ -156,8 +162,10 @@ impl<A: Authenticate, S> Layer<S> for RequireAuthLayer<A> {
 ///
 /// See [`RequireAuthLayer`].
 pub struct RequireAuth<S, A: Authenticate> {
-    inner: S,
+    /// Made ready for a message that reaches it, never for credentials.
+    inner: OnDemand<S>,
     layer: RequireAuthLayer<A>,
+    binding: Binding,
     progress: Progress<A::User>,
 }
 
@@ -171,8 +179,8 @@ enum Progress<U> {
 }
 
 impl<S, A: Authenticate> RequireAuth<S, A> {
-    /// The proof for a message that is not the first.
-    fn verified(&mut self) -> Option<&Authenticated<A::User>> {
+    /// The proof for a message that is not the first: whose it is, only its own connection's may have.
+    fn verified(&mut self, _: &Own) -> Option<&Authenticated<A::User>> {
         if let Progress::Asked(slot) = &self.progress {
             let proof = slot.get()?.clone();
             self.progress = Progress::Done(proof);
@@ -193,25 +201,25 @@ where
 {
     type Response = Reply<R>;
     type Error = Failure<R>;
-    type Future = RequireAuthFuture<S::Future, R>;
+    type Future = RequireAuthFuture<S, A::User, R>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        match self.verified() {
-            Some(_) => self.inner.poll_ready(cx).map_err(Into::into),
-            // Credentials are not the inner service's business: it need not be ready for them.
-            None => Poll::Ready(Ok(())),
-        }
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, inbound: Inbound<Message, Anonymous>) -> Self::Future {
-        if let Some(proof) = self.verified().cloned() {
+        let own = match self.binding.admit("auth", inbound.connection()) {
+            Ok(own) => own,
+            Err(reason) => return RequireAuthFuture::refused(reason),
+        };
+        if let Some(proof) = self.verified(&own).cloned() {
             let (message, Anonymous { .. }, connection) = inbound.into_parts();
             let inbound = Inbound::new(message, proof, connection);
             return RequireAuthFuture { kind: Kind::Inner { future: self.inner.call(inbound) } };
         }
         if let Progress::Asked(_) = self.progress {
             // The one attempt was made, and its future dropped before it could say how it ended.
-            return RequireAuthFuture { kind: Kind::Refused };
+            return RequireAuthFuture::refused(CloseReason::AuthFailed);
         }
         let slot = Arc::new(OnceLock::new());
         self.progress = Progress::Asked(Arc::clone(&slot));
@@ -308,38 +316,56 @@ type BoxVerify<R> = Pin<Box<dyn Future<Output = Result<Reply<R>, Failure<R>>> + 
 
 pin_project! {
     /// The answer of [`RequireAuth`].
-    pub struct RequireAuthFuture<F, R> {
+    pub struct RequireAuthFuture<S, U, R>
+    where
+        S: Service<Inbound<Message, Authenticated<U>>>,
+    {
         #[pin]
-        kind: Kind<F, R>,
+        kind: Kind<S, U, R>,
     }
 }
 
 pin_project! {
     #[project = KindProjection]
-    enum Kind<F, R> {
-        Inner { #[pin] future: F },
+    enum Kind<S, U, R>
+    where
+        S: Service<Inbound<Message, Authenticated<U>>>,
+    {
+        Inner { #[pin] future: OnDemandFuture<S, Inbound<Message, Authenticated<U>>> },
         Verify { future: BoxVerify<R> },
-        Refused,
+        Refused { reason: Option<CloseReason> },
     }
 }
 
-impl<F, E, R> Future for RequireAuthFuture<F, R>
+impl<S: Service<Inbound<Message, Authenticated<U>>>, U, R> RequireAuthFuture<S, U, R> {
+    fn refused(reason: CloseReason) -> Self {
+        Self { kind: Kind::Refused { reason: Some(reason) } }
+    }
+}
+
+impl<S, U, R> Future for RequireAuthFuture<S, U, R>
 where
-    F: Future<Output = Result<Reply<R>, E>>,
-    E: Into<Failure<R>>,
+    S: Service<Inbound<Message, Authenticated<U>>, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
 {
     type Output = Result<Reply<R>, Failure<R>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
-            KindProjection::Inner { future } => future.poll(cx).map_err(Into::into),
+            KindProjection::Inner { future } => future.poll(cx),
             KindProjection::Verify { future } => future.as_mut().poll(cx),
-            KindProjection::Refused => Poll::Ready(Err(CloseReason::AuthFailed.into())),
+            // Polled after completion: nothing more is to be said.
+            KindProjection::Refused { reason } => {
+                let reason = reason.take().unwrap_or(CloseReason::HandlerFailed);
+                Poll::Ready(Err(reason.into()))
+            }
         }
     }
 }
 
-impl<F, R> fmt::Debug for RequireAuthFuture<F, R> {
+impl<S: Service<Inbound<Message, Authenticated<U>>>, U, R> fmt::Debug
+    for RequireAuthFuture<S, U, R>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireAuthFuture").finish_non_exhaustive()
     }

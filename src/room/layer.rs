@@ -33,7 +33,9 @@ use crate::{
     handle::Connection,
     message::{
         Authenticated, Failure, Inbound, Message, PerUser, Principal, Quota, RateKey as _, Reply,
-        on_demand::OnDemand, rate_meter::MeterTable,
+        binding::{Binding, Own},
+        on_demand::OnDemand,
+        rate_meter::MeterTable,
     },
     room::{
         Member, Room, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, Scope,
@@ -95,6 +97,7 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
     fn layer(&self, inner: S) -> Self::Service {
         InRooms {
             inner: OnDemand::new(inner),
+            binding: Binding::default(),
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
             memberships: Arc::new(Memberships {
@@ -111,6 +114,7 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
 pub struct InRooms<S, U: Principal, P: RoomPolicy<U>, R> {
     /// Made ready for a message that reaches it, and never for a join or a leave.
     inner: OnDemand<S>,
+    binding: Binding,
     rooms: Rooms<R>,
     policy: Arc<P>,
     /// Shared with a join under way; when both are dropped, the connection has left all rooms.
@@ -123,9 +127,11 @@ where
     P: RoomPolicy<U>,
     R: From<RoomNotice>,
 {
-    /// The proof that the peer may speak in the room `name`, or why not.
+    /// The proof that the peer may speak in the room `name`, or why not. The memberships are those of
+    /// the connection that the service belongs to.
     fn admit(
         &self,
+        _: &Own,
         name: &RoomName,
         user: Authenticated<U>,
     ) -> Result<Member<U, P::Role, R>, CloseReason> {
@@ -133,7 +139,7 @@ where
         Ok(Member::claim(user, Some(place)))
     }
 
-    fn leave(&self, name: &RoomName) -> Reply<R> {
+    fn leave(&self, _: &Own, name: &RoomName) -> Reply<R> {
         // Dropped here, when the lock is free again: leaving takes the room's.
         let place = self.memberships.lock().remove(name);
         drop(place);
@@ -159,6 +165,10 @@ where
     }
 
     fn call(&mut self, inbound: Inbound<T, Authenticated<U>>) -> Self::Future {
+        let own = match self.binding.admit("rooms", inbound.connection()) {
+            Ok(own) => own,
+            Err(reason) => return ResponseFuture::ready(Err(reason.into())),
+        };
         let (message, user, connection) = inbound.into_parts();
         let member = match message.scope() {
             Scope::Join(name) => {
@@ -172,8 +182,8 @@ where
                 };
                 return ResponseFuture::boxed(Box::pin(join.run()));
             }
-            Scope::Leave(name) => return ResponseFuture::ready(Ok(self.leave(name))),
-            Scope::Within(name) => self.admit(name, user),
+            Scope::Leave(name) => return ResponseFuture::ready(Ok(self.leave(&own, name))),
+            Scope::Within(name) => self.admit(&own, name, user),
             Scope::Connection => Ok(Member::claim(user, None)),
         };
         match member {

@@ -94,7 +94,11 @@ impl WebSocketLayer {
     /// `handler`.
     ///
     /// `messages` is applied once for each connection, to a clone of `handler`. What the layers share
-    /// is shared by all connections; what their services keep belongs to one.
+    /// is shared by all connections; what their services keep belongs to one. So a layer of this crate
+    /// belongs into `messages`, never into `handler`: a service that was made once and can be cloned,
+    /// by `buffer` or a lock, is the same for all connections, and would know the second peer by the
+    /// name of the first. Such a service serves the connection that comes first, and closes every other
+    /// with 1011 ([module docs](crate::message#a-stack-belongs-to-one-connection)).
     pub fn new<L, H>(messages: L, handler: H) -> Self
     where
         L: Layer<H> + Send + Sync + 'static,

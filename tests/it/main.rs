@@ -32,6 +32,7 @@ mod budget;
 mod fairness;
 mod rate_limit;
 mod rate_wait;
+mod shared;
 mod compose;
 mod panics;
 mod audit;
