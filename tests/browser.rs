@@ -49,9 +49,13 @@ impl Page {
         self.says(&format!("You joined {room}.")).await;
     }
 
+    async fn type_text(&self, text: &str) {
+        self.browser.find(Locator::Css("#text")).await.unwrap().send_keys(text).await.unwrap();
+    }
+
     /// Says `text` and waits until the server has confirmed it.
     async fn say(&self, text: &str) {
-        self.browser.find(Locator::Css("#text")).await.unwrap().send_keys(text).await.unwrap();
+        self.type_text(text).await;
         self.click("#send").await;
         let own = "contains(@class, 'own') and @data-delivery = 'confirmed'";
         self.finds(&format!("//*[{own} and .//*[text() = '{text}']]")).await;
@@ -137,7 +141,7 @@ async fn serve(port: u16) -> (Program, SocketAddr) {
 }
 
 #[tokio::test]
-async fn pages_talk_come_back_after_the_server_died_and_show_a_refusal() {
+async fn pages_talk_come_back_after_the_server_died_and_say_what_is_wrong() {
     let mut stage = Stage::set().await;
     let played = AssertUnwindSafe(play(&mut stage)).catch_unwind().await;
     stage.strike().await;
@@ -180,6 +184,33 @@ async fn play(stage: &mut Stage) {
     assert_eq!(linus.text_of("#join-error").await, "The server refused the token. (4403)");
     assert_eq!(linus.messages().await, 0);
     linus.screenshot("page-refused.png").await;
+
+    for [name, room, why] in [
+        ["linus", "my den", "A room is 1 to 64 of A-Z a-z 0-9 : _ and -, without spaces."],
+        ["linus t", "den", "A name is 1 to 32 of A-Z a-z 0-9 _ and -, without spaces."],
+        ["linus", "", "A room is 1 to 64 of A-Z a-z 0-9 : _ and -, without spaces."],
+    ] {
+        linus.enter(stage.addr, [name, room, "dev-token"]).await;
+        linus.shows("#join-error:not([hidden])").await;
+        assert_eq!(linus.text_of("#join-error").await, why);
+        linus.shows(if room == "den" { "#name:focus" } else { "#room:focus" }).await;
+    }
+    linus.screenshot("page-no-room.png").await;
+    // A phone's keyboard puts a space behind each word.
+    linus.enter(stage.addr, ["linus ", " den ", "dev-token"]).await;
+    linus.says("You joined den.").await;
+    linus.type_text(&"x".repeat(1001)).await;
+    linus.shows("#send:disabled").await;
+    linus.type_text("\n").await;
+    linus.shows("#notice:not([hidden])").await;
+    let why = linus.text_of("#notice").await;
+    assert!(why.starts_with("The text is 1001 long, and has at most 1000 characters"), "{why}");
+    linus.screenshot("page-too-long.png").await;
+    // It can be made shorter and is sent then; nothing was closed meanwhile.
+    linus.type_text("\u{8}\n").await;
+    linus.shows(".message.own[data-delivery='confirmed']").await;
+    ada.hears("linus", &"x".repeat(1000)).await;
+    assert_eq!(linus.text_of("#status").await, "connected");
 }
 
 /// A file that stays beside the build.
