@@ -6,7 +6,7 @@
 //! and told why; lines that come faster than a person types wait. A lost connection is made again,
 //! when and if the close code allows it. The end of stdin says goodbye.
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, str::FromStr as _, time::Duration};
 
 use clap::Parser;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -21,6 +21,7 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{Message, Utf8Bytes, protocol::CloseFrame},
 };
+use tower_websocket::{RoomName, room::service::ChatText};
 
 /// A participant for the reference server.
 #[derive(Debug, Parser)]
@@ -77,13 +78,10 @@ fn backoff(failures: u32) -> Duration {
     bound.mul_f64(fastrand::f64())
 }
 
-/// Why `room` is no room's name, in the words and limits of the server.
+/// Why `room` is no room's name, in words and limits.
 fn check_room(room: &str) -> Result<(), String> {
-    let allowed = |it: u8| it.is_ascii_alphanumeric() || b":_-".contains(&it);
-    if (1..=64).contains(&room.len()) && room.bytes().all(allowed) {
-        return Ok(());
-    }
-    Err("room: 1 to 64 of A-Z a-z 0-9 : _ and -, without spaces".to_owned())
+    let named = RoomName::from_str(room).map(|_| ());
+    named.map_err(|_| "room: 1 to 64 of A-Z a-z 0-9 : _ and -, without spaces".to_owned())
 }
 
 /// Why nobody can go by `name`.
@@ -95,15 +93,12 @@ fn check_name(name: &str) -> Result<(), String> {
     Err("name: 1 to 32 of A-Z a-z 0-9 _ and -, without spaces".to_owned())
 }
 
-/// Why `text` cannot be said.
+/// Why `text` cannot be said. The server counts as browsers do.
 fn check_text(text: &str) -> Result<(), String> {
-    // As the server and browsers count.
-    let units = text.encode_utf16().count();
-    match units {
-        0 => Err("text: it is empty".to_owned()),
-        1..=MAX_TEXT => Ok(()),
-        _ => Err(format!("text: {units} UTF-16 units, and at most {MAX_TEXT} can be sent")),
-    }
+    ChatText::new(text).map(|_| ()).map_err(|_| {
+        let units = text.encode_utf16().count();
+        format!("text: {units} UTF-16 units, and 1 to 1000 can be sent")
+    })
 }
 
 #[tokio::main]
@@ -270,8 +265,6 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// In UTF-16 units.
-const MAX_TEXT: usize = 1000;
 /// Bytes of a line that are looked at: more than a text that can be sent has, whatever it is made of.
 const MAX_LINE: u64 = 4 * 1024;
 /// Below the server's 20 messages a second.

@@ -145,7 +145,7 @@ async fn the_terminal_client_says_what_cannot_be_sent_and_stays() {
     let long = "x".repeat(1001);
     let endless = "y".repeat(100_000);
     for (line, words) in [
-        (long.as_str(), "* not sent: text: 1001 UTF-16 units, and at most 1000"),
+        (long.as_str(), "* not sent: text: 1001 UTF-16 units, and 1 to 1000 can be sent"),
         (endless.as_str(), "* not sent: text: 4096 UTF-16 units"),
         ("", ""),
     ] {

@@ -6,6 +6,7 @@ mod support;
 use std::net::SocketAddr;
 
 use support::{Peer, Program, in_repository, page, run, send_bytes, trickle};
+use tower_websocket::{RoomName, room::service::ChatText};
 
 /// The server with the times that the checks expect, so that they need not wait long.
 async fn server() -> (Program, SocketAddr) {
@@ -55,6 +56,36 @@ async fn the_client_of_the_page_keeps_its_promises() {
     let tests = in_repository("tests/clients/node/room_client.test.mjs");
     let out = run("node".as_ref(), &["--test", tests.to_str().unwrap()], &[]).await;
     assert!(!out.contains("# pass 0"), "{out}");
+}
+
+// covers: MS-25
+#[tokio::test]
+async fn what_the_page_lets_pass_is_what_the_server_takes() {
+    let alphabet = ["a", "Z", "0", ":", "_", "-", " ", "/", "\n", "\u{e9}", "\u{1f600}", "\u{0}"];
+    let mut texts: Vec<String> = alphabet.map(str::to_owned).to_vec();
+    for letter in alphabet {
+        texts.push(format!("x{letter}"));
+        texts.push(format!("{letter}x"));
+        for length in [32, 33, 63, 64, 65, 500, 501, 999, 1000, 1001] {
+            texts.push(letter.repeat(length));
+        }
+    }
+    texts.push(String::new());
+    let rules = in_repository("examples/reference-server/static/rules.mjs");
+    let script = format!(
+        "import {{ checkRoom, checkText }} from {rules:?};
+         const passes = (check, it) => {{ try {{ check(it); return true; }} catch {{ return false; }} }};
+         const texts = JSON.parse(process.argv[1]);
+         console.log(JSON.stringify(texts.map((it) => [passes(checkRoom, it), passes(checkText, it)])));"
+    );
+    let args = ["--input-type=module", "-e", &script, &serde_json::to_string(&texts).unwrap()];
+    let verdicts = run("node".as_ref(), &args, &[]).await;
+    let verdicts: Vec<[bool; 2]> = serde_json::from_str(&verdicts).unwrap();
+    assert_eq!(verdicts.len(), texts.len());
+    for (text, [room, chat]) in texts.iter().zip(verdicts) {
+        assert_eq!(room, text.parse::<RoomName>().is_ok(), "room {text:?}");
+        assert_eq!(chat, ChatText::new(text).is_ok(), "text {text:?}");
+    }
 }
 
 // covers: HS-28
