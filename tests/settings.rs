@@ -47,6 +47,7 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
         (&["--host", "no such host"], &[], ["--host", "no such host"]),
         (&["--host", ""], &[], ["--host", "resolves"]),
         (&["--max-message-bytes", "30"], &[], ["--max-message-bytes", "log in"]),
+        (&["--max-outbound-bytes", "1"], &[], ["--max-outbound-bytes", "max_outbound_bytes"]),
         // Nothing at all.
         (&["--heartbeat-interval-ms", "0"], &[], ["--heartbeat-interval-ms", nobody]),
         (&[], &[("HEARTBEAT_INTERVAL_MS", "0")], ["--heartbeat-interval-ms", nobody]),
@@ -136,6 +137,19 @@ async fn a_token_with_a_colon_lets_in_alone_and_with_a_name() {
     {
         assert_eq!(login(addr, wrong).await, Err(4403), "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn fewer_files_than_connections_are_warned_of() {
+    let mut server = Program::example_with_files("reference-server", 1024, &["--port", "0"]);
+    let line = server.line_with("ulimit").await;
+    assert!(line.contains("\"WARN\"") && line.contains("1024"), "{line}");
+    let few = ["--port", "0", "--max-connections", "100", "--max-connections-per-peer", "9"];
+    let mut server = Program::example_with_files("reference-server", 5000, &few);
+    let line = server.line_with("").await;
+    assert!(!line.contains("ulimit"), "{line}");
+    let line = server.line_with("\"listening\"").await;
+    assert!(!line.contains("ulimit"), "{line}");
 }
 
 #[tokio::test]

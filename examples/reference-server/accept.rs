@@ -129,7 +129,7 @@ async fn last_words(stopping: &mut Stopping) {
 }
 
 /// Sockets that are still HTTP. An upgraded one no longer counts: the endpoint's own limits do.
-const MAX_SOCKETS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+pub(crate) const MAX_SOCKETS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// Of one address: an eighth. Eighty browsers behind it may load the page at once, each with the six
 /// sockets that a browser opens; and a process with the usual 1,024 files has some left for others.

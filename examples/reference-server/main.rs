@@ -17,6 +17,7 @@ mod accept;
 mod auth;
 mod connections;
 mod endpoint;
+mod files;
 mod listen;
 mod logs;
 mod memory;
@@ -48,6 +49,7 @@ async fn run(options: &Options) -> Result<ExitCode, String> {
     let address = options.host().address().await?;
     let token = options.token(address)?;
     options.warn_of_defaults();
+    options.warn_of_files(accept::MAX_SOCKETS.get());
     // Before anybody can connect, so that a signal that comes early is not lost.
     let mut signals = Signals::listen()?;
     let (stop, stopping) = stop::channel();
