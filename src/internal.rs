@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use crate::{
     audit::AuditSink,
-    connection::{self, ConnectionConfig},
+    connection::{self, ConnectionConfig, transport::Opaque},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
     upgrade::{self, OriginPolicy, UpgradeRejectionKind},
@@ -36,7 +36,8 @@ pub async fn serve<Io, S>(
     S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
     S::Error: Into<Failure<Message>>,
 {
-    connection::serve(io, connection, Arc::new(config), anonymous, stack, ()).await;
+    let io = Opaque(io);
+    connection::serve(io, Box::default(), connection, Arc::new(config), anonymous, stack, ()).await;
 }
 
 /// What `policy` and the rules of the handshake say to `request`: the `Sec-WebSocket-Accept` to answer

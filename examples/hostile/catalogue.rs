@@ -53,7 +53,7 @@ pub(crate) fn attacks() -> impl Iterator<Item = &'static Attack> {
 pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     (
         "the memory, time or descriptors it takes are the server's own",
-        &["FR-04", "FR-20", "MS-04", "DL-03", "DL-05", "DL-10", "DL-12", "DL-18", "P2-18"],
+        &["FR-04", "FR-20", "MS-04", "DL-03", "DL-05", "DL-10", "DL-12", "DL-18", "DL-23", "P2-18"],
     ),
     (
         "the application would have to fail, stall or decide on demand",
@@ -75,6 +75,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("FR-18 is tried, and the deadline is the same", &["FR-33"]),
     ("what is drawn at random looks like what is not", &["DL-17"]),
     ("a peer that waits for a quota cannot tell it from a slow server", &["MS-24"]),
+    ("who reads slowly attacks nobody, and it takes a minute", &["DL-24", "DL-25"]),
     ("it needs HTTP/2", &["HS-24", "HS-25", "HS-27", "P2-13"]),
     ("it needs TLS or a proxy", &["HS-29"]),
     ("somebody would have to stop the server", &["HS-28", "HS-36"]),

@@ -22,6 +22,7 @@ use crate::outbound::{ENTRY_OVERHEAD, OutboundLimits};
 /// | `idle_timeout` | none | a silent listener is a normal client |
 /// | `write_timeout` | 10 s | TCP retransmits several times in it |
 /// | `close_timeout` | 5 s | a round trip, and what was under way |
+/// | `unsent_bytes` | 64 KiB | at 1 Gbit/s half a millisecond, in which the task wakes |
 /// | `max_message_size` | 64 KiB | OWASP's WebSocket cheat sheet |
 /// | `max_first_message_size` | 4 KiB | credentials are small; nobody is known yet |
 /// | `max_fragments` | 64 | a browser sends one; streaming clients a few |
@@ -40,6 +41,7 @@ pub struct ConnectionConfig {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) write_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) unsent_bytes: u32,
     pub(crate) max_message_size: usize,
     pub(crate) max_first_message_size: usize,
     pub(crate) max_fragments: u32,
@@ -61,6 +63,7 @@ impl Default for ConnectionConfig {
             idle_timeout: None,
             write_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
+            unsent_bytes: 64 * 1024,
             max_message_size: 64 * 1024,
             max_first_message_size: 4 * 1024,
             max_fragments: 64,
@@ -131,6 +134,22 @@ impl ConnectionConfig {
     /// Time for the closing handshake; a graceful close has as much again for what is under way.
     pub const fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
+        self
+    }
+
+    /// Bytes that the kernel may have taken for the peer and not sent yet (`TCP_NOTSENT_LOWAT`), on a TCP
+    /// socket under Linux. By itself it takes some megabytes before it is full: memory that no other
+    /// limit counts, in front of each ping and of the close frame, which a slow peer then does not get
+    /// to read in time.
+    ///
+    /// Besides these the kernel holds what is under way and not acknowledged, which the network and
+    /// the peer's window bound; and it may go over by one write, of 16 KiB or one message. Raised, each
+    /// peer that reads slowly costs so much more; lowered, the task wakes more often for a fast one.
+    /// What no kernel can count, from 2 GiB on, is no bound.
+    pub const fn unsent_bytes(mut self, bytes: NonZeroUsize) -> Self {
+        let most = i32::MAX as u32;
+        let bytes = bytes.get();
+        self.unsent_bytes = if bytes < most as usize { bytes as u32 } else { most };
         self
     }
 

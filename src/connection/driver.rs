@@ -20,10 +20,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite;
 use tower_service::Service;
 
@@ -40,6 +37,7 @@ use crate::{
         output::{Output, Written},
         refusal,
         state::{Phase, State},
+        transport::Transport,
     },
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply, Utf8Bytes},
@@ -74,7 +72,7 @@ pin_project! {
 
 impl<Io, S, P> Driver<Io, S, P>
 where
-    Io: AsyncRead + AsyncWrite + Unpin,
+    Io: Transport,
     S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
     S::Error: Into<Failure<Message>>,
     P: Permit,
@@ -329,6 +327,7 @@ where
         this.connection.outbound().close();
         this.output.discard(this.connection.outbound());
         this.engine.wire_mut().abandon();
+        this.engine.wire_mut().forget_ping();
         this.calls.abandon();
     }
 
@@ -351,7 +350,7 @@ where
 
 impl<Io, S, P> Future for Driver<Io, S, P>
 where
-    Io: AsyncRead + AsyncWrite + Unpin,
+    Io: Transport,
     S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
     S::Error: Into<Failure<Message>>,
     P: Permit,

@@ -10,10 +10,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::coop::has_budget_remaining,
-};
+use tokio::{io::AsyncWrite, task::coop::has_budget_remaining};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::CloseFrame};
 
 use crate::{
@@ -23,6 +20,7 @@ use crate::{
         engine::Engine,
         flight::Flight,
         state::{Phase, State},
+        transport::Transport,
     },
 };
 
@@ -45,14 +43,19 @@ impl Ending {
         cx: &mut Context<'_>,
         now: Instant,
     ) where
-        Io: AsyncRead + AsyncWrite + Unpin,
+        Io: Transport,
     {
         let by_peer = matches!(state.reason(), Some(CloseReason::PeerClosed(_)));
         if !std::mem::replace(&mut self.close_sent, true) {
             send_close(engine, state.reason(), cx);
         }
         if state.phase() == Phase::Closing {
-            match engine.poll_flush(cx) {
+            let before = engine.wire().bytes_out();
+            let flushed = engine.poll_flush(cx);
+            if engine.wire().bytes_out() > before {
+                state.handle_close_progress(now);
+            }
+            match flushed {
                 Poll::Ready(Ok(())) => {
                     flight.flushed = true;
                     state.handle_close_flushed();
@@ -102,7 +105,7 @@ impl Ending {
 /// Puts the close frame for `reason` into the engine's buffer, if there is anybody to tell.
 fn send_close<Io>(engine: &mut Engine<Io>, reason: Option<&CloseReason>, cx: &mut Context<'_>)
 where
-    Io: AsyncRead + AsyncWrite + Unpin,
+    Io: Transport,
 {
     let frame = match reason {
         None | Some(CloseReason::Lost) => return,

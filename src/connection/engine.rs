@@ -17,7 +17,10 @@ use tokio_tungstenite::tungstenite::{
     protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
-use crate::connection::wire::{Filled, Wire};
+use crate::connection::{
+    transport::Transport,
+    wire::{Filled, Wire},
+};
 
 /// The protocol engine on a socket.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ pub(crate) struct Engine<Io> {
     grown: bool,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Engine<Io> {
+impl<Io: Transport> Engine<Io> {
     pub(crate) fn new(wire: Wire<Io>, config: WebSocketConfig) -> Self {
         Self {
             wire,
@@ -195,7 +198,7 @@ impl<Io: AsyncRead + Unpin> io::Read for Lent<'_, '_, Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> io::Write for Lent<'_, '_, Io> {
+impl<Io: Transport> io::Write for Lent<'_, '_, Io> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         or_would_block(Pin::new(&mut *self.wire).poll_write(self.cx, bytes))
     }

@@ -1,12 +1,12 @@
 //! One connection: its bounds, its deadlines, and the loop that owns its socket.
 //!
 //! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
-//! each message, and a [`ConnectionConfig`]. Reading order: `config`, `state` (when), `scanner` and
-//! `wire` (bytes), `engine` (frames), `output`, `calls`, `driver` (the loop), `ending`.
+//! each message, and a [`ConnectionConfig`]. Reading order: `config`, `state` (when), `scanner`,
+//! `transport`, `ping` and `wire` (bytes), `engine` (frames), `output`, `calls`, `driver` (the loop),
+//! `ending`.
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tower_service::Service;
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use crate::{
         output::Output,
         scanner::{FrameScanner, ScannerLimits},
         state::{Challenge, State},
+        transport::Transport,
         wire::Wire,
     },
     handle::Connection,
@@ -32,6 +33,8 @@ mod state;
 mod timers;
 pub(crate) mod scanner;
 mod wire;
+pub(crate) mod transport;
+mod ping;
 mod engine;
 mod output;
 mod calls;
@@ -53,16 +56,17 @@ impl Permit for () {
     fn verdict(&mut self) {}
 }
 
-/// Serves one connection on `io` until it ends.
+/// Serves one connection on `io` until it ends; `ahead` is what was read of it before.
 pub(crate) async fn serve<Io, S, P>(
     io: Io,
+    ahead: Box<[u8]>,
     connection: Connection,
     config: Arc<ConnectionConfig>,
     anonymous: bool,
     stack: S,
     permit: P,
 ) where
-    Io: AsyncRead + AsyncWrite + Unpin,
+    Io: Transport,
     S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
     S::Error: Into<Failure<Message>>,
     P: Permit,
@@ -86,7 +90,10 @@ pub(crate) async fn serve<Io, S, P>(
         // A ping may be longer than a message may be.
         .max_frame_size(Some(config.max_message_size.max(MAX_CONTROL)))
         .accept_unmasked_frames(false);
-    let engine = Engine::new(Wire::new(io, scanner, connection.input_charge()), protocol);
+    let mut wire = Wire::new(io, config.unsent_bytes, scanner, connection.input_charge());
+    wire.limit_unsent();
+    wire.take_ahead(ahead);
+    let engine = Engine::new(wire, protocol);
     let output = Output::new(config.outbound_message_size());
     // Half of what may be held for the peer: the other half is for what it did not ask for.
     let read_below = config.outbound_bytes() / 2;

@@ -5,11 +5,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite;
 
 use crate::{
-    connection::engine::Engine,
+    connection::{engine::Engine, transport::Transport},
     outbound::{Encoded, KEPT_ENTRIES, OutboundQueue, Queued, Taken},
 };
 
@@ -89,10 +88,12 @@ impl Output {
         payload: [u8; 8],
         cx: &mut Context<'_>,
     ) where
-        Io: AsyncRead + AsyncWrite + Unpin,
+        Io: Transport,
     {
         let ping = tungstenite::Message::Ping(payload.to_vec().into());
         let size = frame_len(payload.len());
+        self.count_accepted(engine.wire().bytes_out());
+        engine.wire_mut().ping_ahead(self.in_flight, size);
         if engine.send(ping, size, cx).is_ok() {
             self.in_flight += size;
             self.unflushed = true;
@@ -113,7 +114,7 @@ impl Output {
         cx: &mut Context<'_>,
     ) -> Written
     where
-        Io: AsyncRead + AsyncWrite + Unpin,
+        Io: Transport,
     {
         // The engine writes while it reads, too, when it has a pong to send.
         self.count_accepted(engine.wire().bytes_out());
@@ -154,7 +155,7 @@ impl Output {
         cx: &mut Context<'_>,
     ) -> Written
     where
-        Io: AsyncRead + AsyncWrite + Unpin,
+        Io: Transport,
     {
         loop {
             while self.in_flight < WRITE_CHUNK {

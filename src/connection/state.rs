@@ -12,14 +12,27 @@
 //! | [`Timer::Handler`] | a call that did not finish at once | 1011 |
 //! | [`Timer::Message`] | the first byte of a message or control frame, to its last | 1008 |
 //! | [`Timer::Ping`] | the last ping; the first is at a random moment | a ping |
-//! | [`Timer::Pong`] | the moment the ping was written out | 1011 |
+//! | [`Timer::Pong`] | the last sign of life since the ping was out | 1011 |
 //! | [`Timer::Idle`] | the last data message | 1001 |
 //! | [`Timer::Write`] | the last byte the socket took | 1013 |
-//! | [`Timer::Close`] | each stage of the end | the next stage |
+//! | [`Timer::Close`] | each stage of the end; a close frame has more, as below | the next stage |
 //!
 //! While the driver does not read, because a message is being handled, the peer's pong, the rest of its
 //! message or its next one may be waiting unread: those three deadlines stand still until it reads
 //! again.
+//!
+//! # A slow peer is not a dead one
+//!
+//! A pong is due from when its ping was out: the socket has taken it and all that stood behind it. It
+//! is due anew whenever a socket that was full takes something more, for which the peer must have
+//! acknowledged what came before: a peer that reads a backlog at its own pace is alive, however late
+//! it gets to the ping in it. A socket that takes everything at once shows nothing, because a kernel
+//! takes it for a dead peer just as well. So a peer that is gone is found out within a pong timeout, or
+//! the write timeout, of the last byte that it acknowledged.
+//!
+//! The close frame has a close timeout from the last byte that the socket took, because a peer that
+//! reads should hear why; but no more than [`CLOSE_AT_MOST`] of them, because it may read a byte at a
+//! time. Its lingering has what is left.
 
 use std::{
     sync::Arc,
@@ -48,6 +61,10 @@ pub(crate) struct State {
     ping: Ping,
     /// What the peer has begun, whose time is being taken.
     partial: Option<Partial>,
+    /// The socket was full at the last look.
+    full: bool,
+    /// When the closing stage must be over, whatever the socket takes.
+    close_by: Option<Instant>,
     /// When the control-frame budget was last refilled.
     refilled: Instant,
 }
@@ -105,6 +122,8 @@ impl State {
             timers: Timers::default(),
             ping: Ping::None,
             partial: None,
+            full: false,
+            close_by: None,
             refilled: now,
         };
         if !anonymous {
@@ -274,28 +293,37 @@ impl State {
 
     /// Output was tried: it is all with the socket, or the socket is full and took some or nothing.
     pub(crate) fn handle_output(&mut self, pending: bool, progressed: bool, now: Instant) {
+        let was_full = std::mem::replace(&mut self.full, pending);
         if self.phase != Phase::Open {
             return;
+        }
+        if was_full && progressed && self.timers.is_set(Timer::Pong) {
+            self.restart_pong(now);
         }
         if !pending {
             self.timers.stop(Timer::Write);
             if let Ping::Sent(challenge) = self.ping {
-                let paused = self.timers.is_paused();
-                // What has stood still so far is paid out first: the pong's time begins only now.
-                self.handle_reading(true, now);
+                self.restart_pong(now);
                 self.ping = Ping::Flushed(challenge, Some(now));
-                self.timers.start(Timer::Pong, now, self.config.pong_timeout);
-                self.handle_reading(!paused, now);
             }
         } else if progressed || !self.timers.is_set(Timer::Write) {
             self.timers.start(Timer::Write, now, self.config.write_timeout);
         }
     }
 
+    /// The socket took something of what stands before the close frame, or of that.
+    pub(crate) fn handle_close_progress(&mut self, now: Instant) {
+        if self.phase == Phase::Closing {
+            let next = now.checked_add(self.config.close_timeout);
+            let latest = [next, self.close_by].into_iter().flatten().min();
+            self.timers.set(Timer::Close, latest);
+        }
+    }
+
     /// The close frame is with the socket.
     pub(crate) fn handle_close_flushed(&mut self) {
         if self.phase == Phase::Closing {
-            // The deadline of this stage goes on: the whole end takes one close timeout.
+            // The deadline of this stage goes on.
             self.phase = Phase::Lingering;
         }
     }
@@ -318,6 +346,14 @@ impl State {
         frames
     }
 
+    fn restart_pong(&mut self, now: Instant) {
+        let paused = self.timers.is_paused();
+        // What has stood still so far is paid out first: the pong's time begins only now.
+        self.handle_reading(true, now);
+        self.timers.start(Timer::Pong, now, self.config.pong_timeout);
+        self.handle_reading(!paused, now);
+    }
+
     fn awaits_pong(&self) -> bool {
         match self.ping {
             Ping::None => false,
@@ -335,5 +371,13 @@ impl State {
         if phase != Phase::Done {
             self.timers.start(Timer::Close, now, self.config.close_timeout);
         }
+        if phase == Phase::Closing {
+            let most = self.config.close_timeout.checked_mul(CLOSE_AT_MOST);
+            self.close_by = most.and_then(|most| now.checked_add(most));
+        }
     }
 }
+
+/// Close timeouts that a close frame may take if the socket goes on taking bytes. There are 100 KB or so
+/// before it, of which a peer with 5 KB/s reads all in four of the default.
+const CLOSE_AT_MOST: u32 = 4;

@@ -18,7 +18,10 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{budget::Charge, connection::scanner::FrameScanner};
+use crate::{
+    budget::Charge,
+    connection::{ping::PingAhead, scanner::FrameScanner, transport::Transport},
+};
 
 /// A socket under the protocol engine.
 #[derive(Debug)]
@@ -28,6 +31,10 @@ pub(crate) struct Wire<Io> {
     ahead: Ahead,
     bytes_in: u64,
     bytes_out: u64,
+    /// What the kernel may hold unsent.
+    unsent: u32,
+    /// A ping that is still to be written.
+    ping: Option<PingAhead>,
     /// Where what is read is charged, if the process has a budget.
     charge: Option<Charge>,
     /// Payload of the message that is being handled.
@@ -39,7 +46,7 @@ pub(crate) struct Wire<Io> {
 /// What was read from the socket and not yet handed on; it is scanned only when it is.
 #[derive(Debug, Default)]
 struct Ahead {
-    /// A buffer of the pool's, or nothing.
+    /// A buffer of the pool's, or one of the size of what was in it, or nothing.
     buffer: Option<Box<[u8]>>,
     start: usize,
     end: usize,
@@ -55,13 +62,15 @@ pub(crate) enum Filled {
 }
 
 impl<Io> Wire<Io> {
-    pub(crate) fn new(io: Io, scanner: FrameScanner, charge: Option<Charge>) -> Self {
+    pub(crate) fn new(io: Io, unsent: u32, scanner: FrameScanner, charge: Option<Charge>) -> Self {
         Self {
             io,
             scanner,
             ahead: Ahead::default(),
             bytes_in: 0,
             bytes_out: 0,
+            unsent,
+            ping: None,
             charge,
             in_call: 0,
             over_budget: false,
@@ -104,6 +113,13 @@ impl<Io> Wire<Io> {
         }
     }
 
+    /// This was read before the connection was ours.
+    pub(crate) fn take_ahead(&mut self, ahead: Box<[u8]>) {
+        self.bytes_in = ahead.len() as u64;
+        self.ahead = Ahead { start: 0, end: ahead.len(), buffer: Some(ahead) };
+        self.charge();
+    }
+
     /// Nothing more is handled, nor handed on.
     pub(crate) fn abandon(&mut self) {
         self.ahead.clear();
@@ -115,7 +131,7 @@ impl<Io> Wire<Io> {
     fn charge(&mut self) -> bool {
         let Some(charge) = &mut self.charge else { return true };
         let engine = self.scanner.announced().saturating_mul(2);
-        let held = engine.saturating_add(self.ahead.waiting().len()).saturating_add(self.in_call);
+        let held = engine.saturating_add(self.ahead.held()).saturating_add(self.in_call);
         if self.over_budget {
             // What was announced then is not in the engine, and never will be.
             return charge.set(held.min(charge.held()));
@@ -170,10 +186,18 @@ impl Ahead {
         self.buffer.as_deref().and_then(|it| it.get(self.start..self.end)).unwrap_or_default()
     }
 
+    /// What it takes, used or not.
+    fn held(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |it| it.len())
+    }
+
     fn advance(&mut self, count: usize) {
         self.start += count;
         if self.start >= self.end {
             self.clear();
+        } else if self.held() > READ_SIZE.max(2 * self.waiting().len()) {
+            // More than one read was waiting at the handshake: each half goes when it has been used.
+            self.keep_waiting();
         }
     }
 
@@ -185,10 +209,17 @@ impl Ahead {
     }
 
     fn shrink(&mut self) {
-        if self.buffer.as_ref().is_some_and(|it| it.len() == READ_SIZE) {
-            let kept: Box<[u8]> = self.waiting().into();
-            let end = kept.len();
-            self.clear();
+        // One that is half used already is not worth another copy; what a pool could use is.
+        if self.held() == READ_SIZE || self.held() > 2 * self.waiting().len() {
+            self.keep_waiting();
+        }
+    }
+
+    fn keep_waiting(&mut self) {
+        let kept: Box<[u8]> = self.waiting().into();
+        let end = kept.len();
+        self.clear();
+        if end > 0 {
             *self = Self { buffer: Some(kept), start: 0, end };
         }
     }
@@ -232,14 +263,38 @@ impl<Io: Unpin> AsyncRead for Wire<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Wire<Io> {
+impl<Io: Transport> Wire<Io> {
+    /// Tells the kernel what it may hold. Called before anything is written.
+    pub(crate) fn limit_unsent(&self) {
+        self.io.limit_unsent(self.unsent);
+    }
+
+    /// Of what is written next, a ping of so many bytes comes behind so many others.
+    pub(crate) fn ping_ahead(&mut self, before: usize, bytes: usize) {
+        self.ping = Some(PingAhead::new(before, bytes));
+    }
+
+    /// There will be no pong to wait for.
+    pub(crate) fn forget_ping(&mut self) {
+        if self.ping.take().is_some() {
+            self.limit_unsent();
+        }
+    }
+}
+
+impl<Io: Transport> AsyncWrite for Wire<Io> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
-        let written = ready!(Pin::new(&mut wire.io).poll_write(cx, buf))?;
+        let written = match &mut wire.ping {
+            None => Pin::new(&mut wire.io).poll_write(cx, buf),
+            Some(ping) => ping.poll_write(&mut wire.io, wire.unsent, cx, buf),
+        };
+        let written = ready!(written)?;
+        wire.ping = wire.ping.filter(|it| !it.is_out());
         wire.bytes_out += written as u64;
         Poll::Ready(Ok(written))
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire;
+use crate::connection::transport::Transport;
 
 /// What the test holds of a socket.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Socket {
     pub written: Vec<u8>,
     pub writes: usize,
     pub flushes: usize,
+    /// What the server would let a kernel hold unsent, each time it said so.
+    pub limits: Vec<u32>,
     /// The server will write no more.
     pub shut_down: bool,
     /// The server has dropped it.
@@ -209,6 +212,12 @@ impl Socket {
         self.written.extend_from_slice(taken);
         self.react();
         Poll::Ready(Ok(taken.len()))
+    }
+}
+
+impl Transport for Server {
+    fn limit_unsent(&self, bytes: u32) {
+        self.0.socket().limits.push(bytes);
     }
 }
 

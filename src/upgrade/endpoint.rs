@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -14,6 +13,7 @@ use tower_service::Service;
 use super::{
     gate::ConnectionPermit,
     serve::{Accepted, Endpoint, OnClose, Settings},
+    socket::Socket,
 };
 use crate::{
     connection::{self, Permit},
@@ -59,8 +59,8 @@ where
             // The answer is in hyper's hands; a peer that does not take it is not waited for longer
             // than it would have had to authenticate.
             let Ok(Ok(io)) = timeout(config.auth_timeout, upgrade).await else { return };
-            let io = TokioIo::new(io);
-            connection::serve(io, connection, config, anonymous, stack, permit).await;
+            let (socket, ahead) = Socket::open(io);
+            connection::serve(socket, ahead, connection, config, anonymous, stack, permit).await;
         });
     }
 }

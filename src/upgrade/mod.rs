@@ -27,11 +27,14 @@
 //! those that never finish their request (hyper: a timer and `header_read_timeout`). A bare line
 //! feed ends a header line for hyper; a proxy in front should refuse it.
 //!
-//! Set `TCP_NODELAY` on every socket that is accepted (`TcpStream::set_nodelay`, in axum by
-//! `ListenerExt::tap_io`). Without it the kernel keeps a small message back until the peer has
-//! acknowledged the one before it, which takes 40 ms and more; and there is nothing to be gained,
-//! because all that is ready goes out in one write already. The layer cannot do it: it is handed the
-//! connection, not the socket.
+//! What hyper hands over after the 101 is a box. If there is a tokio `TcpStream` in it, as in axum's and
+//! in the examples, the layer takes it out and sets what a WebSocket needs: `TCP_NODELAY`, because all
+//! that is ready goes out in one write already and to wait for more would only cost time, and a bound
+//! on what the kernel holds for the peer
+//! ([`ConnectionConfig::unsent_bytes`](crate::ConnectionConfig::unsent_bytes)). Anything else, TLS among
+//! it, is served as it is: set `TCP_NODELAY` (`TcpStream::set_nodelay`, in axum by
+//! `ListenerExt::tap_io`) and `TCP_NOTSENT_LOWAT` on its socket when it is accepted, and bound what hyper
+//! reads ahead by `max_buf_size`, or a peer can have as much held that no budget counts.
 
 pub use self::{
     admission::Admission,
@@ -59,6 +62,7 @@ mod gate;
 mod peer;
 mod serve;
 mod endpoint;
+mod socket;
 mod rejection;
 mod refused;
 mod body;

@@ -20,6 +20,20 @@ use super::{
 
 type Handle = BoxCloneSyncService<Inbound<Message, Anonymous>, Reply<Message>, CloseReason>;
 
+/// Handles each message when there is a permit for it.
+fn gated() -> (Arc<Semaphore>, Handle) {
+    let gate = Arc::new(Semaphore::new(0));
+    let entered = Arc::clone(&gate);
+    let handle = service_fn(move |_: Inbound<Message, Anonymous>| {
+        let gate = Arc::clone(&entered);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Ok(Reply::none())
+        }
+    });
+    (gate, Handle::new(handle))
+}
+
 /// An endpoint for anybody with a budget, whose application keeps a handle on every connection.
 struct Budgeted {
     budget: MemoryBudget,
@@ -117,17 +131,8 @@ async fn an_idle_connection_is_charged_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_is_charged_while_it_is_handled_and_no_longer() {
-    let gate = Arc::new(Semaphore::new(0));
-    let entered = Arc::clone(&gate);
-    let handle = service_fn(move |_: Inbound<Message, Anonymous>| {
-        let gate = Arc::clone(&entered);
-        async move {
-            gate.acquire().await.unwrap().forget();
-            Ok(Reply::none())
-        }
-    });
-    let server =
-        Budgeted::start_with(MemoryBudget::new(nonzero(MIB)), config(), Handle::new(handle));
+    let (gate, handle) = gated();
+    let server = Budgeted::start_with(MemoryBudget::new(nonzero(MIB)), config(), handle);
     let _frozen = FrozenClock::new();
     let (mut peer, _) = server.connect().await;
     peer.send(frame(0x82, vec![0; 50_000])).await;
@@ -292,3 +297,37 @@ async fn endpoints_share_a_budget() {
 }
 
 const MIB: usize = 1024 * 1024;
+
+// covers: DL-23
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_ahead_is_charged_until_it_is_handled() {
+    let _frozen = FrozenClock::new();
+    let (gate, handle) = gated();
+    let budgeted = Budgeted::start_with(MemoryBudget::new(nonzero(1 << 20)), config(), handle);
+    // The head is long, so that hyper reads into a buffer much larger than what is behind it.
+    let head =
+        handshake().replace("\r\n\r\n", &format!("\r\nx-pad: {}\r\n\r\n", "x".repeat(40_000)));
+    let messages = frame(0x81, "x".repeat(100)).repeat(60);
+    let mut peer = budgeted.server.connect_raw().await;
+    peer.send([head.as_bytes(), &messages].concat()).await;
+    assert!(peer.head().await.starts_with("HTTP/1.1 101"));
+    // What of it has come by then, and is not in the kernel; but no more of it than was sent.
+    let (most, one) = (messages.len() + 16 * 1024, 106);
+    budgeted.until(|used| (one..=most).contains(&used)).await;
+    gate.add_permits(60);
+    budgeted.assert_free().await;
+}
+
+// covers: DL-23
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_ahead_and_does_not_fit_the_budget_is_an_overload() {
+    let _frozen = FrozenClock::new();
+    let (_gate, handle) = gated();
+    let budgeted = Budgeted::start_with(MemoryBudget::new(nonzero(4000)), config(), handle);
+    let mut peer = budgeted.server.connect_raw().await;
+    let messages = frame(0x81, "x".repeat(100)).repeat(60);
+    peer.send([handshake().as_bytes(), &messages].concat()).await;
+    assert!(peer.head().await.starts_with("HTTP/1.1 101"));
+    peer.assert_closed(1013).await;
+    budgeted.assert_free().await;
+}

@@ -26,6 +26,7 @@ mod ghosts;
 mod slow_peer;
 mod support_slow;
 mod metered;
+mod slow_line;
 mod backpressure;
 mod ping_flood;
 mod budget;

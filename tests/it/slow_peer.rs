@@ -1,6 +1,9 @@
 //! A peer that reads only when it is told to, and sends what it is told to, legal or not.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
 use tokio::{
@@ -15,6 +18,28 @@ pub(crate) use super::wire::frame;
 pub(crate) struct Peer {
     stream: TcpStream,
     read: Vec<u8>,
+    line: Option<Line>,
+}
+
+/// A line of so many bytes a second.
+struct Line {
+    rate: u32,
+    since: Instant,
+    taken: usize,
+}
+
+impl Line {
+    /// What has come through by now, and is not taken yet.
+    async fn allowed(&self) -> usize {
+        loop {
+            let through = self.since.elapsed().as_secs_f64() * f64::from(self.rate);
+            let allowed = (through as usize).saturating_sub(self.taken);
+            if allowed >= SEGMENT {
+                return allowed;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
 
 /// A frame from the server.
@@ -30,7 +55,13 @@ pub(crate) enum Frame {
 
 impl Peer {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, read: Vec::new() }
+        Self { stream, read: Vec::new(), line: None }
+    }
+
+    #[allow(dead_code, reason = "not all binaries with this file use it")]
+    /// From here on it reads all the time, but no more than so many bytes in each second of real time.
+    pub(crate) fn read_slowly(&mut self, rate: u32) {
+        self.line = Some(Line { rate, since: Instant::now(), taken: 0 });
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -135,8 +166,17 @@ impl Peer {
     }
 
     async fn fill(&mut self) -> bool {
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
-        matches!(read.expect("the server neither answers nor hangs up"), Ok(1..))
+        let most = match &self.line {
+            Some(line) => line.allowed().await,
+            None => usize::MAX,
+        };
+        let mut stream = (&mut self.stream).take(most as u64);
+        let read = timeout(PATIENCE, stream.read_buf(&mut self.read)).await;
+        let read = read.expect("the server neither answers nor hangs up").unwrap_or(0);
+        if let Some(line) = &mut self.line {
+            line.taken += read;
+        }
+        read > 0
     }
 }
 
@@ -192,3 +232,6 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
 
 /// On the paused clock: longer than any deadline of a test, and no time at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2_000_000);
+
+/// What a line brings at once.
+const SEGMENT: usize = 1448;

@@ -129,6 +129,26 @@ impl Server {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(KERNEL_BUFFER).unwrap();
         socket.set_recv_buffer_size(KERNEL_BUFFER).unwrap();
+        Self::start_unrecorded_with(layer, socket, wrap)
+    }
+
+    /// With the kernel's own buffers on the server's side, which grow to megabytes.
+    #[allow(dead_code, reason = "not all binaries with this file use it")]
+    pub(crate) fn start_roomy(layer: WebSocketLayer) -> Self {
+        let audit = Arc::new(Audit::default());
+        let layer = layer.audit(Arc::clone(&audit)).admission(everybody());
+        let socket = TcpSocket::new_v4().unwrap();
+        Self { audit, ..Self::start_unrecorded_with(layer, socket, |stream| stream) }
+    }
+
+    fn start_unrecorded_with<Io>(
+        layer: WebSocketLayer,
+        socket: TcpSocket,
+        wrap: impl Fn(TcpStream) -> Io + Send + 'static,
+    ) -> Self
+    where
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let listener = socket.listen(4096).unwrap();
         let addr = listener.local_addr().unwrap();

@@ -14,7 +14,7 @@ use super::support::{Served, echo, frame, quiet, text};
 use crate::{
     audit::{AuditRecord, AuditSink},
     close::CloseReason,
-    connection,
+    connection::{self, transport::Opaque},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
 };
@@ -147,7 +147,15 @@ async fn a_sink_that_panics_costs_its_connection_and_nothing_else() {
     let connection = Connection::new(None, config.outbound_limits(), None, Arc::new(Broken));
     let (ours, theirs) = tokio::io::duplex(1024);
     let stack = service_fn(|_: Inbound<Message, Anonymous>| pending::<Answer>());
-    let served = connection::serve(ours, connection, Arc::new(config), true, stack, ());
+    let served = connection::serve(
+        Opaque(ours),
+        Box::default(),
+        connection,
+        Arc::new(config),
+        true,
+        stack,
+        (),
+    );
     let (_, written) = tokio::join!(served, async move {
         let (mut read, write) = tokio::io::split(theirs);
         let mut written = Vec::new();

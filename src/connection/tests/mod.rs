@@ -15,6 +15,7 @@ mod auth_properties;
 mod seeds;
 mod corners;
 mod output;
+mod ping;
 mod scanner;
 mod scanner_oracle;
 mod scanner_reports;

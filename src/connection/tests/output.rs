@@ -14,6 +14,7 @@ use crate::{
         engine::Engine,
         output::{Output, Written},
         scanner::{FrameScanner, ScannerLimits},
+        transport::Opaque,
         wire::Wire,
     },
     message::Message,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 struct Line {
-    engine: Engine<DuplexStream>,
+    engine: Engine<Opaque<DuplexStream>>,
     output: Output,
     queue: Arc<OutboundQueue>,
     peer: DuplexStream,
@@ -44,7 +45,7 @@ impl Line {
             OutboundLimits { bytes: 1 << 30, messages: 1000, message_size: usize::MAX },
         );
         Self {
-            engine: Engine::new(Wire::new(ours, limits.0, None), config),
+            engine: Engine::new(Wire::new(Opaque(ours), 1, limits.0, None), config),
             output: Output::new(MAX_MESSAGE),
             queue: Arc::new(OutboundQueue::new(limits.1, None)),
             peer,

@@ -43,6 +43,8 @@ pub(super) enum Operation {
         progressed: bool,
     },
     Finished,
+    /// The socket takes something while the connection ends.
+    CloseMoves,
     CloseFlushed,
     TransportEnd,
     Refill,
@@ -128,6 +130,7 @@ impl Run {
                 self.state.handle_output(*pending, *progressed, now);
             }
             Operation::Finished => self.state.cut_short(now),
+            Operation::CloseMoves => self.state.handle_close_progress(now),
             Operation::CloseFlushed => self.state.handle_close_flushed(),
             Operation::TransportEnd => self.state.handle_transport_end(now),
             Operation::Refill => self.refilled += u64::from(self.state.control_refill(now)),

@@ -48,6 +48,7 @@ fn anything() -> impl Strategy<Value = Operation> {
         1 => reason().prop_map(Operation::Close),
         1 => Just(Operation::Finished),
         1 => Just(Operation::CloseFlushed),
+        2 => Just(Operation::CloseMoves),
         1 => prop_oneof![9 => Just(Operation::Finished), 1 => Just(Operation::TransportEnd)],
     ]
 }
@@ -105,13 +106,14 @@ proptest! {
 
     // covers: DL-04
     #[test]
-    fn the_end_takes_two_close_timeouts_at_most(
+    fn the_end_takes_five_close_timeouts_at_most_and_two_if_nothing_is_read(
         config in config(),
         before in vec(living(), 0..30),
         reason in reason(),
         after in vec(anything(), 0..60),
     ) {
-        let most = config.close_timeout * 2;
+        let moves = after.iter().any(|it| matches!(it, Operation::CloseMoves));
+        let most = config.close_timeout * if moves { 5 } else { 2 };
         let mut run = Run::new(config).apply_all(&before);
         run.apply(&Operation::Close(reason));
         // It may have begun before; not later than now.

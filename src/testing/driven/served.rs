@@ -83,7 +83,7 @@ impl Served {
         let end = End(connection.clone());
         let future = Box::pin(async move {
             let _end = end;
-            connection::serve(io, handle, settings, anonymous, stack, held).await;
+            connection::serve(io, Box::default(), handle, settings, anonymous, stack, held).await;
         });
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         Self { future, woken, peer, connection, records, config, budget, permit, done: false }

@@ -1,0 +1,53 @@
+//! What a connection asks of its byte stream besides bytes.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The byte stream under a connection.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// From here on the kernel takes nothing while it holds as many `bytes` that it has not sent yet.
+    ///
+    /// No more than a wish: of a stream that is no TCP socket nobody can say what has been sent.
+    fn limit_unsent(&self, bytes: u32);
+}
+
+/// A stream of which nothing is known.
+#[derive(Debug)]
+pub(crate) struct Opaque<Io>(pub(crate) Io);
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Transport for Opaque<Io> {
+    fn limit_unsent(&self, _: u32) {}
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Opaque<Io> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Opaque<Io> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}
