@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::SocketAddr,
+    num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    audit::{self, AuditEvent, AuditRecord, AuditSink, Refused, thinner::Thinner},
+    audit::{self, AuditEvent, AuditRecord, AuditSink, Joined, Refused, thinner},
     budget::{Charge, MemoryBudget},
     close::CloseReason,
     message::{Message, Principal},
@@ -45,7 +46,9 @@ struct Shared {
     signalled: AtomicBool,
     signals: Mutex<Signals>,
     /// What was refused lately, so that a flood of refusals is not a flood of records.
-    refused: Thinner<1>,
+    refused: thinner::Refusals,
+    /// The same for joins.
+    joined: thinner::Joins,
 }
 
 /// Who the peer was verified to be.
@@ -87,7 +90,8 @@ impl Connection {
                 rtt: AtomicU64::new(0),
                 signalled: AtomicBool::new(false),
                 signals: Mutex::default(),
-                refused: Thinner::default(),
+                refused: thinner::Refusals::default(),
+                joined: thinner::Joins::default(),
             }),
         }
     }
@@ -212,7 +216,22 @@ impl Connection {
         }
     }
 
-    /// Records that `layer` refused something by `rule`; at most once a second for each rule.
+    /// Records that the peer joined `room`, on a connection that may be in `most`; says whether it did,
+    /// and so whether its leaving is recorded, too.
+    pub(crate) fn record_joined(&self, room: Arc<str>, most: NonZeroUsize) -> bool {
+        let Some(suppressed) = self.shared.joined.pass(most) else {
+            return false;
+        };
+        self.record(AuditEvent::Joined(Joined { room, suppressed }));
+        true
+    }
+
+    /// How many of its records were left out and not told of; forgets them.
+    pub(crate) fn take_suppressed(&self) -> u64 {
+        self.shared.refused.take_suppressed().saturating_add(self.shared.joined.take_suppressed())
+    }
+
+    /// Records that `layer` refused something by `rule`, unless that is thinned.
     pub(crate) fn refuse(
         &self,
         layer: &'static str,

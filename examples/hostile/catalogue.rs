@@ -61,7 +61,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ),
     (
         "it is about logs and audit records",
-        &["LG-01", "LG-02", "LG-10", "LG-11", "LG-12", "LG-15", "LG-16"],
+        &["LG-01", "LG-02", "LG-10", "LG-11", "LG-12", "LG-13", "LG-14", "LG-15", "LG-16"],
     ),
     ("it is about the server's own code", &["AU-16", "FR-29", "P2-19", "P2-21", "P2-24"]),
     ("it is about what an honest client may do", &["MS-25", "RM-19"]),

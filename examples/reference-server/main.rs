@@ -9,9 +9,7 @@ use axum::{Router, extract::ConnectInfo, middleware, routing::get};
 use tokio::time::timeout;
 use tower_websocket::{PeerAddr, Rooms, TracingSink};
 
-use crate::{
-    accept::Times, connections::Connections, options::Options, status::Census, stop::Signals,
-};
+use crate::{accept::Times, connections::Connections, options::Options, stop::Signals};
 
 mod accept;
 mod auth;
@@ -55,13 +53,11 @@ async fn run(options: &Options) -> Result<ExitCode, String> {
     let (stop, stopping) = stop::channel();
 
     let connections = Connections::default();
-    let census = Census::default();
     let rooms = Rooms::new();
     let budget = options.memory_budget();
     let endpoint = endpoint::endpoint(options, token, rooms.clone(), budget.clone())?
         .on_connect(connections.opened())
-        .on_close(connections.closed())
-        .audit((census.clone(), TracingSink::shared()));
+        .on_close(connections.closed());
     let app = Router::new()
         .route("/", get(page::index))
         .route("/{file}", get(page::file))
@@ -73,7 +69,7 @@ async fn run(options: &Options) -> Result<ExitCode, String> {
     let listener = listen::listen((address, options.port).into())?;
     let listening = listener.local_addr().map_err(|error| error.to_string())?;
     tracing::info!(addr = %listening, "listening");
-    tokio::spawn(status::log_on_signal(census, connections.clone(), rooms, budget));
+    tokio::spawn(status::log_on_signal(connections.clone(), rooms, budget));
     let times = Times { header: options.header_timeout_ms, http: options.http_timeout_ms };
     let mut serving = pin!(accept::serve(listener, app, times, connections.clone(), stopping));
     tokio::select! {

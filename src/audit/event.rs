@@ -16,8 +16,10 @@ pub enum AuditEvent {
     AuthFailed(AuthFailed),
     /// The peer entered a room.
     Joined(Joined),
-    /// The peer left a room: it asked to, was removed, or its connection ended.
+    /// The peer left a room: it asked to, was removed, or its connection ended, and it was its only one.
     Left(Left),
+    /// The peer left all rooms that it was in, because its connection ended.
+    LeftAll(LeftAll),
     /// A message was published to a room.
     Published(Published),
     /// A layer refused something.
@@ -39,8 +41,10 @@ pub struct UpgradeRefused {
     pub origin: Option<Box<str>>,
     /// The hosts, if the rule is about them or the origins; likewise.
     pub host: Option<Box<str>>,
-    /// How many refusals by this rule were not recorded since its last record: there are at most
-    /// 100 records for an endpoint and rule each second.
+    /// How many refusals by this rule were not recorded since its last record. All rules of an endpoint
+    /// together have 20 records a second and 400 at once, of which one address has an eighth of the
+    /// rate and a quarter of the burst (an IPv6 /48 four times as much); a rule of which there was no
+    /// record for ten seconds has one in any case.
     pub suppressed: u64,
 }
 
@@ -63,19 +67,42 @@ pub struct AuthFailed {
 }
 
 /// The peer entered a room.
+///
+/// A membership is recorded whole or not at all: where there is no record that it began, there is none
+/// that it ended. One connection begins twice as many as it may have at once
+/// ([`max_rooms_per_connection`](crate::RoomsLayer::max_rooms_per_connection)), and after that one a
+/// second; what is over that is counted in [`suppressed`](Self::suppressed) and in
+/// [`Closed::suppressed`]. So who was in which room stands in the records of everybody who goes to no
+/// more rooms than a person can read, and whoever goes through them by the hundred is seen to do so.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct Joined {
     /// The room's key.
     pub room: Arc<str>,
+    /// How many memberships of this connection, in whatever rooms, have begun since its last record of
+    /// one and have none.
+    pub suppressed: u64,
 }
 
-/// The peer left a room.
+/// The peer left a room, of which there is a record that it joined.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct Left {
     /// The room's key.
     pub room: Arc<str>,
+}
+
+/// The peer left all rooms that it was in, several of them, because its connection ended.
+///
+/// They are those that it joined and did not leave, by the records before this one; of many only a few
+/// are named.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct LeftAll {
+    /// How many there were.
+    pub count: usize,
+    /// The keys of the first eight of them, sorted.
+    pub rooms: Vec<Arc<str>>,
 }
 
 /// A message was published to a room, by the record's connection or by the application.
@@ -102,8 +129,10 @@ pub struct Refused {
     pub observed: Option<u64>,
     /// What is allowed, where the rule is about a number.
     pub limit: Option<u64>,
-    /// How often the same rule refused this connection since its last record: there is at most one
-    /// record for a connection and rule each second.
+    /// How often the same rule refused this connection since its last record. There is one a second for
+    /// a rule at most, and for all rules of a connection together after the first ten; a rule of which
+    /// there was no record for ten seconds has one in any case. What no record has told when the
+    /// connection ends is in [`Closed::suppressed`].
     pub suppressed: u64,
 }
 
@@ -137,11 +166,13 @@ pub struct Closed {
     pub rtt: Option<Duration>,
     /// How long the last message took its handler.
     pub last_handler_time: Option<Duration>,
+    /// Refusals and memberships of this connection that are in no record, nor counted by one.
+    pub suppressed: u64,
 }
 
 impl AuditEvent {
     /// What the log calls it: `handshake.rejected`, `connected`, `authenticated`, `auth.failed`,
-    /// `joined`, `left`, `published`, `refused` or `closed`.
+    /// `joined`, `left`, `left.all`, `published`, `refused` or `closed`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::UpgradeRefused(_) => "handshake.rejected",
@@ -150,6 +181,7 @@ impl AuditEvent {
             Self::AuthFailed(_) => "auth.failed",
             Self::Joined(_) => "joined",
             Self::Left(_) => "left",
+            Self::LeftAll(_) => "left.all",
             Self::Published(_) => "published",
             Self::Refused(_) => "refused",
             Self::Closed(_) => "closed",

@@ -14,16 +14,19 @@ use std::{
 
 pub use self::{
     event::{
-        AuditEvent, AuthFailed, Authenticated, Closed, Connected, Joined, Left, Published, Refused,
-        UpgradeRefused,
+        AuditEvent, AuthFailed, Authenticated, Closed, Connected, Joined, Left, LeftAll, Published,
+        Refused, UpgradeRefused,
     },
     record::AuditRecord,
     tracing_sink::TracingSink,
 };
 
-mod event;
 mod record;
+mod event;
+mod bucket;
 pub(crate) mod thinner;
+mod share;
+mod queue;
 mod tracing_sink;
 
 /// Takes audit records.

@@ -3,15 +3,17 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, UNIX_EPOCH},
 };
 
 use super::{
     AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Connected, Joined, Left,
-    Published, UpgradeRefused,
+    LeftAll, Published, UpgradeRefused,
+    queue::{Batch, Queue, Unsaid},
 };
+use crate::message::Quota;
 
 /// Writes each record as one `tracing` event at INFO with target `tower_websocket::audit`.
 ///
@@ -22,6 +24,29 @@ use super::{
 /// Records go through a bounded queue to a worker thread of the sink's own, which writes them in
 /// batches: at the latest 20 ms after they were recorded. Clones share both. Before the process
 /// ends, [`flush`](Self::flush) what is queued.
+///
+/// # How much it writes
+///
+/// A log has a size, and peers can cause records without end. So there is one rate for the sum of all
+/// kinds, rules, rooms and addresses: 200 records a second and 65,536 at once, unless
+/// [set](Self::with_rate).
+///
+/// * The beginnings and ends of connections and logins (`connected`, `authenticated`, `auth.failed`,
+///   `closed`) have half of it, what is published in rooms a quarter, and everything else a quarter;
+///   no class takes what is another's. So it is in the queue: there are places for 32,768 of the first
+///   and 8,192 of each of the others, and no flood of messages costs a `closed`.
+/// * Of each class one address has an eighth at most (an IPv6 /56 a quarter, a /48 a half), where it is
+///   known. A peer that connects and hangs up all day leaves room for the lives of others.
+///
+/// What is over the rate is in the stream as a count: `audit.suppressed` with `kind` and `count`, each
+/// ten seconds. What found no place because the log stalls is `audit.dropped`, at WARN, with the same
+/// fields.
+///
+/// The rate is this sink's and not the crate's: a sink that writes to a database is given every record,
+/// closes above all, and drops none unless it decides to. What has no end is thinned before any sink:
+/// the [refusals](super::Refused) and [joins](super::Joined) of one connection, and the
+/// [refused handshakes](super::UpgradeRefused) of one endpoint, each with the number of those that are
+/// not there.
 ///
 /// # Deployment
 ///
@@ -42,30 +67,18 @@ struct Worker {
     queue: Arc<Queue>,
 }
 
-/// What the sink and its worker share.
-struct Queue {
-    inner: Mutex<Queued>,
-    /// Something for the worker to do.
-    work: Condvar,
-    /// The worker has written all there was.
-    idle: Condvar,
-}
-
-#[derive(Default)]
-struct Queued {
-    records: Vec<AuditRecord>,
-    /// Records there was no room for, or no worker, or that the subscriber panicked on.
-    lost: u64,
-    /// Somebody waits for the queue to be written.
-    flush: bool,
-    /// Nobody can record any more.
-    closed: bool,
-}
-
 impl TracingSink {
-    /// A sink with a worker of its own.
+    /// A sink with a worker and a rate of its own.
     pub fn new() -> Self {
-        Self::with_writer(write)
+        Self::with_rate(DEFAULT_RATE)
+    }
+
+    /// The same, which writes so many records in a time, and so many at once: the sum over everything
+    /// that it is given. See [above](Self#how-much-it-writes) for who gets which share of it.
+    ///
+    /// Raise it where more is published than a quarter of it, and whoever reads the log wants each.
+    pub fn with_rate(rate: Quota) -> Self {
+        Self::with_writer(rate, write)
     }
 
     /// The sink that connections use unless they are given another: one for the process.
@@ -77,17 +90,11 @@ impl TracingSink {
     /// Waits until what was recorded is written, at most `limit`. Blocks the thread: for the end of a
     /// process. Says whether everything was written.
     pub fn flush(&self, limit: Duration) -> bool {
-        let queue = &self.worker.queue;
-        let mut queued = queue.lock();
-        queued.flush = true;
-        queue.work.notify_all();
-        let waited = queue.idle.wait_timeout_while(queued, limit, |it| it.flush);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.flush
+        self.worker.queue.flush(limit)
     }
 
-    fn with_writer(write: impl Fn(&AuditRecord) + Send + 'static) -> Self {
-        let queue =
-            Arc::new(Queue { inner: Mutex::default(), work: Condvar::new(), idle: Condvar::new() });
+    fn with_writer(rate: Quota, write: impl Fn(&AuditRecord) + Send + 'static) -> Self {
+        let queue = Arc::new(Queue::new(rate));
         let worker = Worker { queue: Arc::clone(&queue) };
         // Without a thread the queue fills, and every further record is counted as lost, which is
         // what happens to it.
@@ -106,47 +113,9 @@ impl Default for TracingSink {
 
 impl AuditSink for TracingSink {
     fn record(&self, record: &AuditRecord) {
-        let queue = &self.worker.queue;
-        let mut queued = queue.lock();
-        if queued.records.len() >= QUEUED_RECORDS {
-            queued.lost += 1;
-            return;
-        }
-        queued.records.push(record.clone());
-        // The worker wakes for the first record of a batch, not for each: waking a thread costs more
-        // than all the rest.
-        if queued.records.len() == 1 {
-            queue.work.notify_one();
-        }
-    }
-}
-
-impl Queue {
-    /// Held to push a record or to take the batch. Nothing in it can be half done.
-    fn lock(&self) -> MutexGuard<'_, Queued> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for records, then a little for more of them. The last batch says that it is.
-    fn take_batch(&self) -> (Vec<AuditRecord>, u64, bool) {
-        let nothing =
-            |it: &mut Queued| it.records.is_empty() && it.lost == 0 && !it.flush && !it.closed;
-        let queued = self.work.wait_while(self.lock(), nothing);
-        // What can only be reported as lost is in no hurry: a subscriber may panic on that for ever.
-        let may_grow =
-            |it: &mut Queued| !it.closed && (!it.flush || (it.records.is_empty() && it.lost > 0));
-        let queued = queued.unwrap_or_else(PoisonError::into_inner);
-        let waited = self.work.wait_timeout_while(queued, BATCH, may_grow);
-        let (mut queued, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut queued.records), std::mem::take(&mut queued.lost), queued.closed)
-    }
-
-    fn batch_written(&self, lost: u64) {
-        let mut queued = self.lock();
-        queued.lost += lost;
-        if queued.records.is_empty() && queued.lost == 0 && queued.flush {
-            queued.flush = false;
-            self.idle.notify_all();
+        // What nobody listens to costs nobody anything.
+        if tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+            self.worker.queue.push(record);
         }
     }
 }
@@ -159,31 +128,39 @@ impl fmt::Debug for TracingSink {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.queue.lock().closed = true;
-        self.queue.work.notify_all();
+        self.queue.close();
     }
 }
 
 /// Writes until the last sink is dropped, and then what is left.
 fn work(queue: &Queue, write: impl Fn(&AuditRecord)) {
     loop {
-        let (records, lost, last) = queue.take_batch();
-        let lost = write_batch(&records, lost, &write);
+        let batch = queue.take_batch();
+        let last = batch.last;
+        let unsaid = write_batch(batch, &write);
         if last {
             return;
         }
-        queue.batch_written(lost);
+        queue.batch_written(unsaid);
     }
 }
 
-/// Reports `lost` records and writes the others; says how many are lost now.
+/// Says what is not there, and writes the others; returns what has still to be said.
 ///
 /// A subscriber that panics costs what it was given, which is counted, not the audit log.
-fn write_batch(records: &[AuditRecord], lost: u64, write: impl Fn(&AuditRecord)) -> u64 {
+fn write_batch(batch: Batch, write: impl Fn(&AuditRecord)) -> Unsaid {
     let panics = |write: &dyn Fn()| catch_unwind(AssertUnwindSafe(write)).is_err();
-    let report = || tracing::warn!(target: TARGET, event = "audit.dropped", count = lost);
-    let unreported = if lost > 0 && panics(&report) { lost } else { 0 };
-    records.iter().filter(|it| panics(&|| write(it))).count() as u64 + unreported
+    let Batch { records, mut unsaid, .. } = batch;
+    unsaid.dropped.say(|kind, count| {
+        !panics(&|| tracing::warn!(target: TARGET, event = "audit.dropped", count, kind))
+    });
+    unsaid.suppressed.say(|kind, count| {
+        !panics(&|| tracing::info!(target: TARGET, event = "audit.suppressed", count, kind))
+    });
+    for record in records.iter().filter(|it| panics(&|| write(it))) {
+        unsaid.dropped.add(record.event.name(), 1);
+    }
+    unsaid
 }
 
 /// Writes one line. Who and when are in all of them; what is not known is not there.
@@ -210,8 +187,10 @@ fn write(record: &AuditRecord) {
             line!(rule, status, origin = origin.as_deref(), host = host.as_deref(), suppressed,);
         }
         AuditEvent::AuthFailed(AuthFailed { rule }) => line!(rule,),
-        AuditEvent::Joined(Joined { room }) | AuditEvent::Left(Left { room }) => {
-            line!(room = &**room,);
+        AuditEvent::Joined(Joined { room, suppressed }) => line!(room = &**room, suppressed,),
+        AuditEvent::Left(Left { room }) => line!(room = &**room,),
+        AuditEvent::LeftAll(LeftAll { count, rooms }) => {
+            line!(count, rooms = rooms.join(" "),);
         }
         AuditEvent::Published(Published { room, bytes, members }) => {
             line!(room = &**room, bytes, members,);
@@ -237,6 +216,7 @@ fn write(record: &AuditRecord) {
             longest_stall_ms = closed.longest_stall.as_millis() as u64,
             rtt_us = closed.rtt.map(|it| it.as_micros() as u64),
             last_handler_us = closed.last_handler_time.map(|it| it.as_micros() as u64),
+            suppressed = closed.suppressed,
         ),
     }
 }
@@ -249,11 +229,11 @@ fn spelled(name: &str) -> String {
 /// The `tracing` target of every record.
 const TARGET: &str = "tower_websocket::audit";
 
-/// Records that may wait: 20 ms of 400,000 a second; past it they are counted, not kept.
-const QUEUED_RECORDS: usize = 8192;
-
-/// How long the worker lets a batch grow.
-const BATCH: Duration = Duration::from_millis(20);
+/// A quiet day of a large server, and the worst day of any. All records of ten thousand connections that
+/// come, log in and go at once pass, and 200 a second of whatever lasts, which is below 7 MB a minute,
+/// or 10 GB a day, of JSON: the log of a flood fits the disk of a small machine until somebody has seen
+/// it.
+const DEFAULT_RATE: Quota = Quota::per_second(200).burst(65_536);
 
 #[cfg(test)]
 #[path = "tests/tracing_sink.rs"]

@@ -74,6 +74,7 @@ impl Drop for Flight {
             longest_stall: self.longest_stall,
             rtt: connection.rtt(),
             last_handler_time: self.last_handler_time,
+            suppressed: connection.take_suppressed(),
         }));
     }
 }

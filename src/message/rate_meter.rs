@@ -139,6 +139,11 @@ impl Quota {
         self
     }
 
+    /// The time for one, and how many at once; the longest time there is where the rate is zero.
+    pub(crate) fn interval_and_burst(self) -> (Duration, u32) {
+        (self.per.checked_div(self.rate).unwrap_or(Duration::MAX), self.burst)
+    }
+
     const fn per(count: u32, per: Duration) -> Self {
         Self { rate: count, per, burst: count }
     }

@@ -41,7 +41,7 @@ use crate::{
         Member, Room, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, Scope,
         future::ResponseFuture,
         publish::Budget,
-        seat::{JoinRefused, Joining, Membership},
+        seat::{JoinRefused, Joining, Membership, leave_all},
     },
 };
 
@@ -262,7 +262,7 @@ impl<Role, R> Memberships<Role, R> {
         let former = places.insert(name.clone(), Place { membership, role });
         drop(places);
         drop(former);
-        seat.announce();
+        seat.announce(self.max_rooms);
         Ok(false)
     }
 
@@ -270,6 +270,16 @@ impl<Role, R> Memberships<Role, R> {
     /// under it, never the other way round.
     fn lock(&self) -> MutexGuard<'_, HashMap<RoomName, Place<Role, R>>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<Role, R> Drop for Memberships<Role, R> {
+    fn drop(&mut self) {
+        let places = self.places.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let places = std::mem::take(places).into_values().map(|it| (it.membership, it.role));
+        // Roles are the application's: they are dropped when the connection is in no room any more.
+        let (memberships, _roles): (Vec<_>, Vec<_>) = places.unzip();
+        leave_all(memberships);
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
     collections::{HashMap, hash_map},
     fmt,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde::Serialize;
@@ -82,6 +85,8 @@ pub struct MemberInfo {
 
 pub(super) struct Directory<R> {
     codec: Arc<dyn Encode<R>>,
+    /// Members of all rooms. Nothing is decided by it.
+    memberships: AtomicUsize,
     rooms: Mutex<HashMap<RoomKey, Entry<R>>>,
 }
 
@@ -113,7 +118,11 @@ impl<R: 'static> Rooms<R> {
     /// No rooms yet; messages will be written by `codec`.
     pub fn with_codec(codec: impl Encode<R>) -> Self {
         Self {
-            directory: Arc::new(Directory { codec: Arc::new(codec), rooms: Mutex::default() }),
+            directory: Arc::new(Directory {
+                codec: Arc::new(codec),
+                memberships: AtomicUsize::new(0),
+                rooms: Mutex::default(),
+            }),
             max_members: DEFAULT_MAX_MEMBERS,
             max_rooms: DEFAULT_MAX_ROOMS,
             audit: None,
@@ -156,6 +165,12 @@ impl<R: 'static> Rooms<R> {
     /// Whether there are no rooms.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many members all rooms have together: a connection that is in three rooms counts three
+    /// times, one that is only joining not at all.
+    pub fn memberships(&self) -> usize {
+        self.directory.memberships.load(Ordering::Relaxed)
     }
 
     /// Begins a join of `key`: before the policy is asked, so that a removal which comes while it is
@@ -258,6 +273,16 @@ impl<R: 'static> Directory<R> {
 }
 
 impl<R> Directory<R> {
+    /// A room has a member more.
+    pub(super) fn seated(&self) {
+        self.memberships.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A room has a member less.
+    pub(super) fn vacated(&self) {
+        self.memberships.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Held to look up, insert or remove one room: never across an await, never while a room's lock
     /// is held or taken. No code of the application's runs under it.
     fn lock(&self) -> MutexGuard<'_, HashMap<RoomKey, Entry<R>>> {

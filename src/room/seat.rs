@@ -18,7 +18,7 @@ use std::{
 use slab::Slab;
 
 use crate::{
-    audit::{AuditEvent, Joined, Left},
+    audit::{AuditEvent, Left, LeftAll},
     handle::Connection,
     message::Message,
     outbound::{OutboundSender, SendError},
@@ -233,6 +233,7 @@ impl<R> Members<R> {
         if let Some(queue) = &slot.queue {
             self.seated -= 1;
             self.bounds.remove(queue.limits());
+            slot.seat.room.directory.vacated();
         }
         let announced = slot.seat.phase.swap(GONE, Ordering::AcqRel) == ANNOUNCED;
         Some(Vacated { slot, announced })
@@ -288,11 +289,13 @@ impl<R> Seat<R> {
         Ok(members.deliver(message))
     }
 
-    /// Records that the peer joined. Whoever takes the seat away before that leaves it to this call
-    /// to record both, so that `Left` never comes first and never without `Joined`.
-    pub(super) fn announce(&self) {
-        let room = Arc::clone(&self.room.label);
-        self.connection.record(AuditEvent::Joined(Joined { room }));
+    /// Records that the peer, who may be in `most` rooms, joined. Whoever takes the seat away before that
+    /// leaves it to this call to record both, so that `Left` never comes first and never without
+    /// `Joined`. If the one is thinned out, so is the other.
+    pub(super) fn announce(&self, most: NonZeroUsize) {
+        if !self.connection.record_joined(Arc::clone(&self.room.label), most) {
+            return;
+        }
         let swapped =
             self.phase.compare_exchange(NEW, ANNOUNCED, Ordering::AcqRel, Ordering::Acquire);
         if swapped == Err(GONE) {
@@ -335,6 +338,7 @@ impl<R> Joining<R> {
             slot.queue = Some(queue);
             members.seated += 1;
             members.bounds.add(limits);
+            seat.room.directory.seated();
         }
         Ok(membership)
     }
@@ -353,25 +357,48 @@ impl<R> Membership<R> {
     pub(super) fn room(&self) -> Room<R> {
         Room::new(Arc::clone(&self.seat))
     }
+
+    /// Leaves the room, unless that has happened.
+    fn vacate(&self) -> Option<Vacated<R>> {
+        let mut members = self.seat.room.lock();
+        // The slot may be another's by now.
+        if self.seat.is_gone() {
+            return None;
+        }
+        members.vacate(self.slot)
+    }
+}
+
+/// Leaves the rooms of all `memberships`, which are one connection's, with one record.
+pub(super) fn leave_all<R>(memberships: impl IntoIterator<Item = Membership<R>>) {
+    let vacated = memberships.into_iter().filter_map(|it| it.vacate());
+    let announced = vacated.filter(|it| it.announced).map(|it| Arc::clone(&it.slot.seat));
+    let mut seats: Vec<_> = announced.collect();
+    seats.sort_unstable_by(|a, b| a.room.label.cmp(&b.room.label));
+    match &seats[..] {
+        [] => {}
+        [seat] => seat.record_left(),
+        [first, ..] => {
+            let rooms = seats.iter().take(NAMED_ROOMS).map(|it| Arc::clone(&it.room.label));
+            let left = LeftAll { count: seats.len(), rooms: rooms.collect() };
+            first.connection.record(AuditEvent::LeftAll(left));
+        }
+    }
 }
 
 impl<R> Drop for Membership<R> {
     fn drop(&mut self) {
-        let vacated = {
-            let mut members = self.seat.room.lock();
-            // The slot may be another's by now.
-            if self.seat.is_gone() {
-                return;
-            }
-            members.vacate(self.slot)
-        };
-        if let Some(vacated) = vacated {
+        if let Some(vacated) = self.vacate() {
             vacated.finish();
         }
     }
 }
 
-/// In the room's books; no audit record of it yet.
+/// Rooms that the record of a connection's end names: enough to know it again, and not a list of
+/// whatever length it likes.
+const NAMED_ROOMS: usize = 8;
+
+/// In the room's books; no audit record of it, or not yet.
 const NEW: u8 = 0;
 /// Recorded as joined.
 const ANNOUNCED: u8 = 1;

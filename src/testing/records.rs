@@ -10,7 +10,7 @@ use std::{
 use super::TestConnection;
 use crate::audit::{
     AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Closed, Connected, Joined, Left,
-    Published, Refused, UpgradeRefused,
+    LeftAll, Published, Refused, UpgradeRefused,
 };
 
 /// An [`AuditSink`] that keeps what it gets. Clones share it.
@@ -55,18 +55,32 @@ impl Records {
         closed.collect()
     }
 
-    /// How often each room was joined more than it was left.
+    /// How often each room was joined more than it was left, on all connections.
+    ///
+    /// # Panics
+    ///
+    /// If a connection left more rooms or fewer at its end than it was in.
+    #[track_caller]
     pub(crate) fn memberships(&self) -> BTreeMap<String, i32> {
-        let mut rooms = BTreeMap::new();
+        let mut rooms: BTreeMap<_, BTreeMap<String, i32>> = BTreeMap::new();
         for record in &*self.0.lock().unwrap() {
-            let (room, times) = match &record.event {
-                AuditEvent::Joined(joined) => (&joined.room, 1),
-                AuditEvent::Left(left) => (&left.room, -1),
-                _ => continue,
-            };
-            *rooms.entry(room.to_string()).or_default() += times;
+            let its = rooms.entry(record.connection).or_default();
+            match &record.event {
+                AuditEvent::Joined(joined) => *its.entry(joined.room.to_string()).or_default() += 1,
+                AuditEvent::Left(left) => *its.entry(left.room.to_string()).or_default() -= 1,
+                AuditEvent::LeftAll(left) => {
+                    let count: i32 = its.values().sum();
+                    assert_eq!(usize::try_from(count), Ok(left.count), "{its:?}");
+                    its.values_mut().for_each(|it| *it = 0);
+                }
+                _ => {}
+            }
         }
-        rooms
+        let mut sums = BTreeMap::new();
+        for (room, times) in rooms.into_values().flatten() {
+            *sums.entry(room).or_default() += times;
+        }
+        sums
     }
 
     /// How the only connection ended.
@@ -99,8 +113,12 @@ impl Records {
             AuditEvent::Connected(Connected {}),
             AuditEvent::Authenticated(Authenticated {}),
             AuditEvent::AuthFailed(AuthFailed { rule: "auth.failed" }),
-            AuditEvent::Joined(Joined { room: Arc::clone(&room) }),
+            AuditEvent::Joined(Joined { room: Arc::clone(&room), suppressed: 1 }),
             AuditEvent::Left(Left { room: Arc::clone(&room) }),
+            AuditEvent::LeftAll(LeftAll {
+                count: 2,
+                rooms: vec!["acme/cellar".into(), Arc::clone(&room)],
+            }),
             AuditEvent::Published(Published { room, bytes: 100, members: 2 }),
             AuditEvent::Refused(Refused {
                 layer: "frames",
@@ -123,6 +141,7 @@ impl Records {
                 longest_stall: Duration::from_millis(5),
                 rtt: Some(Duration::from_micros(1_500)),
                 last_handler_time: Some(Duration::from_micros(200)),
+                suppressed: 1,
             }),
         ];
         let connection = Some(TestConnection::new().connection().id());

@@ -33,7 +33,8 @@ use super::{
 };
 use crate::{
     audit::{
-        self, AuditEvent, AuditRecord, AuditSink, TracingSink, UpgradeRefused, thinner::Thinner,
+        self, AuditEvent, AuditRecord, AuditSink, TracingSink, UpgradeRefused,
+        thinner::RefusedHandshakes,
     },
     budget::MemoryBudget,
     connection::ConnectionConfig,
@@ -76,8 +77,7 @@ struct Shared {
     /// Clones made before a setter was called still count together, unless it is
     /// [`admission`](WebSocketLayer::admission).
     gate: Arc<Gate>,
-    /// Thins the records of refused handshakes.
-    refused: Arc<Thinner<REFUSALS_EACH_SECOND>>,
+    refused: Arc<RefusedHandshakes>,
     settings: Settings,
 }
 
@@ -294,7 +294,7 @@ impl Shared {
         let (rule, status) = (kind.rule(), kind.status().as_u16());
         tracing::debug!(rule, status, "handshake refused");
         let peer = PeerAddr::read(request.extensions());
-        if let Some(suppressed) = self.refused.pass(rule) {
+        if let Some(suppressed) = self.refused.pass(rule, peer.map(|it| it.ip())) {
             let (origin, host) = refused::compared(request, kind);
             let event = AuditEvent::UpgradeRefused(UpgradeRefused {
                 rule,
@@ -437,7 +437,3 @@ impl<F, B> fmt::Debug for ResponseFuture<F, B> {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
-
-/// Records of refused handshakes for each rule: enough to see whose they are, and about 1 MB a minute
-/// of a flood.
-const REFUSALS_EACH_SECOND: u32 = 100;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    DecodeLayer, OpenRooms, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
+    AuditEvent, DecodeLayer, OpenRooms, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
     room::service::{self, ClientMessage, ServerMessage},
 };
 
@@ -111,4 +111,36 @@ async fn every_connection_has_one_beginning_one_end_and_one_story() {
         assert!(count("authenticated") + count("auth.failed") <= 1, "{story:?}");
         assert_eq!(count("joined"), count("left"), "{story:?}");
     }
+}
+
+/// A hundred joins and leaves a second, as the limits of messages may allow.
+// covers: LG-13
+#[tokio::test(start_paused = true)]
+async fn going_in_and_out_of_rooms_without_end_is_a_record_a_second_and_a_count() {
+    let clock = FrozenClock::new();
+    let rooms = Rooms::new();
+    let server = Server::start(chat(&rooms));
+    let mut peer = server.user("ada").await;
+    for n in 0..1_000 {
+        for kind in ["join", "leave"] {
+            peer.text(&format!(r#"{{"type":"{kind}","roomId":"r{}"}}"#, n % 10)).await;
+            peer.message().await;
+        }
+        tokio::time::advance(Duration::from_millis(20)).await;
+    }
+    peer.send(frame(0x88, [3, 232])).await;
+    peer.assert_closed(1000).await;
+    drop(clock);
+    let closed = server.audit.closed(1).await;
+    let (mut joined, mut left, mut said) = (0, 0, 0);
+    for record in server.audit.records() {
+        match record.event {
+            AuditEvent::Joined(it) => (joined, said) = (joined + 1, said + it.suppressed),
+            AuditEvent::Left(_) => left += 1,
+            _ => {}
+        }
+    }
+    // Twice the hundred rooms it may be in, and one a second.
+    assert_eq!((joined, left), (219, 219));
+    assert_eq!(joined + said + closed[0].suppressed, 1_000);
 }

@@ -21,7 +21,13 @@ async fn server() -> TestServer {
 fn joined_and_left(server: &TestServer, record: &AuditRecord) -> (usize, usize) {
     let joined = server.count_of(record, |it| matches!(it, AuditEvent::Joined(_)));
     let left = server.count_of(record, |it| matches!(it, AuditEvent::Left(_)));
-    (joined, left)
+    let at_the_end =
+        server.audit.records().into_iter().filter(|it| it.connection == record.connection);
+    let at_the_end = at_the_end.filter_map(|it| match it.event {
+        AuditEvent::LeftAll(left) => Some(left.count),
+        _ => None,
+    });
+    (joined, left + at_the_end.sum::<usize>())
 }
 
 /// Hangs up without a word, and with what was sent to it still unread.

@@ -85,7 +85,7 @@ impl AuditSink for Sink {
             AuditEvent::Published(_) => self.0.here("sink, published"),
             AuditEvent::Joined(_) => self.0.here("sink, joined"),
             AuditEvent::Authenticated(_) => self.0.here("sink, authenticated"),
-            AuditEvent::Left(_) => self.0.here("sink, left"),
+            AuditEvent::Left(_) | AuditEvent::LeftAll(_) => self.0.here("sink, left"),
             AuditEvent::Closed(_) => self.0.here("sink, closed"),
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! The tracing sink: it never holds up a connection, and never loses an event unsaid.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{
         Mutex,
@@ -12,10 +13,17 @@ use std::{
 use tracing::{Event, Metadata, Subscriber, span};
 
 use super::*;
-use crate::{audit::tell, testing::Records};
+use crate::{
+    audit::{share::Class, tell},
+    testing::Records,
+};
 
 fn joined(room: &str) -> AuditRecord {
-    AuditRecord::of(AuditEvent::Joined(Joined { room: room.into() }))
+    AuditRecord::of(AuditEvent::Joined(Joined { room: room.into(), suppressed: 0 }))
+}
+
+fn batch(records: impl Into<Vec<AuditRecord>>) -> Batch {
+    Batch { records: records.into(), ..Batch::default() }
 }
 
 fn room(record: &AuditRecord) -> String {
@@ -30,19 +38,20 @@ fn room(record: &AuditRecord) -> String {
 async fn a_writer_that_stalls_holds_nobody_up_and_losses_are_counted() {
     let (begun, has_begun) = channel();
     let (go, wait) = channel::<()>();
-    let sink = TracingSink::with_writer(move |_| {
+    let sink = TracingSink::with_writer(DEFAULT_RATE, move |_| {
         begun.send(()).unwrap();
         let _ = wait.recv();
     });
-    sink.record(&joined("first"));
+    sink.worker.queue.push(&joined("first"));
     has_begun.recv().unwrap();
     // The worker has one in its hands; so many wait, and the rest is lost.
-    for _ in 0..QUEUED_RECORDS + 10 {
-        sink.record(&joined("more"));
+    let room = Class::Decisions.room();
+    for _ in 0..room + 10 {
+        sink.worker.queue.push(&joined("more"));
     }
-    assert_eq!(sink.worker.queue.lock().lost, 10);
+    sink.worker.queue.unsaid(|it| assert_eq!(it.dropped.all(), [("joined", 10)]));
     drop(go);
-    for _ in 0..QUEUED_RECORDS {
+    for _ in 0..room {
         has_begun.recv().unwrap();
     }
 }
@@ -56,15 +65,15 @@ async fn a_writer_that_panics_costs_one_event() {
         assert_ne!(room(record), "bad");
         written.lock().unwrap().push(room(record));
     };
-    let (lines, lost) = collected(|| write_batch(&records, 0, write));
+    let (lines, unsaid) = collected(|| write_batch(batch(records), write));
     assert_eq!(*written.lock().unwrap(), ["a", "b", "c"]);
     assert!(lines.is_empty(), "{lines:?}");
-    assert_eq!(lost, 2);
+    assert_eq!(unsaid.dropped.all(), [("joined", 2)]);
     // The next batch begins with them.
-    let (lines, lost) = collected(|| write_batch(&[], lost, write));
-    assert_eq!(lines.len(), 1);
-    assert!(lines[0].contains("audit.dropped") && lines[0].contains(r#""count":2"#), "{lines:?}");
-    assert_eq!(lost, 0);
+    let (lines, unsaid) = collected(|| write_batch(Batch { unsaid, ..Batch::default() }, write));
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains(r#""event":"audit.dropped","count":2,"kind":"joined""#), "{line}");
+    assert!(unsaid.is_empty());
 }
 
 /// Panics at every event, and counts them.
@@ -94,24 +103,26 @@ async fn a_subscriber_that_always_panics_is_told_again_what_was_lost() {
     let records = ["a", "b", "c"].map(joined);
     let broken = Broken::default();
     let seen = Arc::clone(&broken.0);
-    let lost = tracing::subscriber::with_default(broken, || {
-        let lost = write_batch(&records, 0, write);
-        write_batch(&[], lost, write)
+    let unsaid = tracing::subscriber::with_default(broken, || {
+        let mut unsaid = write_batch(batch(records), write);
+        unsaid.suppressed.add("published", 9);
+        write_batch(Batch { unsaid, ..Batch::default() }, write)
     });
-    // Three events and a report.
-    assert_eq!(seen.load(Ordering::SeqCst), 4);
-    assert_eq!(lost, 3, "still counted, for who can be told");
+    // Three events and two reports.
+    assert_eq!(seen.load(Ordering::SeqCst), 5);
+    assert_eq!(unsaid.dropped.all(), [("joined", 3)], "still counted, for who can be told");
+    assert_eq!(unsaid.suppressed.all(), [("published", 9)]);
 }
 
 // covers: LG-02
 #[tokio::test]
 async fn the_worker_ends_with_the_last_clone() {
     let (ended, has_ended) = channel::<()>();
-    let sink = TracingSink::with_writer(move |_| {
+    let sink = TracingSink::with_writer(DEFAULT_RATE, move |_| {
         let _held_by_the_worker = &ended;
     });
     let clone = sink.clone();
-    sink.record(&joined("a"));
+    sink.worker.queue.push(&joined("a"));
     drop(sink);
     assert!(clone.flush(Duration::from_secs(10)));
     drop(clone);
@@ -124,14 +135,14 @@ async fn the_worker_ends_with_the_last_clone() {
 fn what_was_recorded_before_the_last_clone_went_is_written() {
     let (begun, has_begun) = channel();
     let (go, wait) = channel::<()>();
-    let sink = TracingSink::with_writer(move |record| {
+    let sink = TracingSink::with_writer(DEFAULT_RATE, move |record| {
         begun.send(room(record)).unwrap();
         let _ = wait.recv();
     });
-    sink.record(&joined("first"));
+    sink.worker.queue.push(&joined("first"));
     assert_eq!(has_begun.recv().unwrap(), "first");
     // The worker is busy; when it comes back the sink is gone.
-    sink.record(&joined("second"));
+    sink.worker.queue.push(&joined("second"));
     drop(sink);
     drop(go);
     assert_eq!(has_begun.recv().as_deref(), Ok("second"));
@@ -143,11 +154,11 @@ fn what_was_recorded_before_the_last_clone_went_is_written() {
 async fn flush_waits_until_everything_is_written() {
     let written = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&written);
-    let sink = TracingSink::with_writer(move |_| {
+    let sink = TracingSink::with_writer(DEFAULT_RATE, move |_| {
         count.fetch_add(1, Ordering::SeqCst);
     });
     for _ in 0..100 {
-        sink.record(&joined("a"));
+        sink.worker.queue.push(&joined("a"));
     }
     assert!(sink.flush(Duration::from_secs(10)));
     assert_eq!(written.load(Ordering::SeqCst), 100);
@@ -186,18 +197,18 @@ async fn a_line_has_the_time_of_the_event_however_late_it_is_written() {
     let (begun, has_begun) = channel();
     let (go, wait) = channel::<()>();
     let lines = {
-        let sink = TracingSink::with_writer(move |record| {
+        let sink = TracingSink::with_writer(DEFAULT_RATE, move |record| {
             begun.send(collected(|| write(record)).0).unwrap();
             let _ = wait.recv();
         });
         let mut first = joined("a");
         first.at = UNIX_EPOCH + Duration::from_millis(1_500);
-        sink.record(&first);
+        sink.worker.queue.push(&first);
         let first = has_begun.recv().unwrap();
         // The writer is busy: this one waits.
         let mut second = joined("b");
         second.at = UNIX_EPOCH + Duration::from_micros(86_400_000_001);
-        sink.record(&second);
+        sink.worker.queue.push(&second);
         drop(go);
         [first, has_begun.recv().unwrap()].concat()
     };
@@ -210,8 +221,8 @@ async fn a_line_has_the_time_of_the_event_however_late_it_is_written() {
 async fn a_clock_before_its_time_costs_no_record() {
     let mut record = joined("a");
     record.at = UNIX_EPOCH - Duration::from_secs(1);
-    let (lines, lost) = collected(|| write_batch(&[record], 0, write));
-    assert_eq!(lost, 0);
+    let (lines, unsaid) = collected(|| write_batch(batch([record]), write));
+    assert!(unsaid.is_empty());
     assert!(lines[0].contains(r#""at":"1970-01-01T00:00:00.000000Z""#), "{}", lines[0]);
 }
 
@@ -230,6 +241,65 @@ async fn the_second_of_a_pair_is_told_also_if_the_first_panics() {
     assert!(tell(&(kept.clone(), kept.clone()), &joined("c")));
     let rooms: Vec<_> = kept.all().iter().map(room).collect();
     assert_eq!(rooms, ["a", "b", "c", "c"]);
+}
+
+// covers: LG-13, LG-14
+#[tokio::test]
+async fn what_is_suppressed_is_told_by_kind() {
+    let rate = Quota::per_second(8).burst(16);
+    let queue = Queue::new(rate);
+    for record in Records::one_of_each() {
+        for _ in 0..100 {
+            queue.push(&record);
+        }
+    }
+    let written = Mutex::new(BTreeMap::<_, u64>::new());
+    let write = |record: &AuditRecord| {
+        *written.lock().unwrap().entry(record.event.name()).or_default() += 1;
+    };
+    // Whoever flushes is told at once, and others within ten seconds.
+    queue.close();
+    let (lines, unsaid) = collected(|| write_batch(queue.take_batch(), write));
+    assert!(unsaid.is_empty());
+    for line in lines {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let fields = &line["fields"];
+        assert_eq!(fields["event"], "audit.suppressed", "{line}");
+        let kind = Records::one_of_each().into_iter().map(|it| it.event.name());
+        let kind = kind.into_iter().find(|it| fields["kind"] == *it).unwrap();
+        *written.lock().unwrap().entry(kind).or_default() += fields["count"].as_u64().unwrap();
+    }
+    // Each record is there, or in a count.
+    let written = written.into_inner().unwrap();
+    assert_eq!(written.len(), Records::one_of_each().len());
+    assert!(written.values().all(|it| *it == 100), "{written:?}");
+}
+
+// covers: LG-13
+#[tokio::test]
+async fn the_rate_of_the_default_is_below_seven_megabytes_a_minute() {
+    let mut largest = [0; 3];
+    for record in Records::one_of_each() {
+        let class = Class::of(&record.event) as usize;
+        let (lines, ()) = collected(|| write(&record));
+        largest[class] = largest[class].max(lines[0].len() + 1);
+    }
+    let [lives, decisions, publications] = largest;
+    let a_second = 100 * lives + 50 * decisions + 50 * publications;
+    assert!(60 * a_second < 7_000_000, "{largest:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_listens_to_waits_for_nobody() {
+    let (begun, has_begun) = channel();
+    let sink = TracingSink::with_writer(DEFAULT_RATE, move |record| {
+        begun.send(record.event.name()).unwrap();
+    });
+    sink.record(&joined("a"));
+    let (_, ()) = collected(|| sink.record(&Records::one_of_each()[1]));
+    assert!(sink.flush(Duration::from_secs(10)));
+    drop(sink);
+    assert_eq!(has_begun.into_iter().collect::<Vec<_>>(), ["connected"]);
 }
 
 /// The lines that `run` writes on this thread.

@@ -50,11 +50,65 @@ fn a_connection_that_ends_leaves_all_of_its_rooms_once() {
     let events = peer.events.clone();
     drop(peer);
     assert!(rooms.is_empty());
-    let mut events = events.take();
-    events.sort();
-    let expected = ["r1", "r2", "r3"].map(|it| format!("joined alice {it}"));
-    assert_eq!(events[..3], expected);
-    assert_eq!(events[3..], expected.map(|it| it.replace("joined", "left")));
+    assert_eq!(
+        events.take(),
+        [
+            "joined alice r1",
+            "joined alice r2",
+            "joined alice r3",
+            "left alice r3",
+            "left alice 2: r1 r2"
+        ]
+    );
+}
+
+// covers: RM-12, LG-13
+#[test]
+fn leaving_a_hundred_rooms_at_the_end_is_one_record_that_names_a_few() {
+    let rooms = Rooms::new();
+    let mut peer = Peer::new(&rooms, OpenRooms, "acme/alice");
+    for n in 0..100 {
+        peer.join(&format!("r{n:02}")).unwrap();
+    }
+    assert_eq!(rooms.memberships(), 100);
+    let events = peer.events.clone();
+    events.take();
+    drop(peer);
+    let named: Vec<_> = (0..8).map(|n| format!("acme/r0{n}")).collect();
+    assert_eq!(events.take(), [format!("left alice 100: {}", named.join(" "))]);
+    assert_eq!((rooms.len(), rooms.memberships()), (0, 0));
+}
+
+// covers: LG-12, LG-13
+#[tokio::test(start_paused = true)]
+async fn a_membership_is_recorded_whole_or_not_at_all() {
+    let rooms = Rooms::new();
+    let mut peer = Peer::new(&rooms, OpenRooms, "alice");
+    // Nobody reads that much; the rooms are left in turn by the peer, by the application and by the end.
+    for n in 0..2_000 {
+        let name = format!("r{}", n % 50);
+        peer.join(&name).unwrap();
+        assert_eq!(rooms.memberships(), 1, "counted, whether it is recorded or not");
+        match n % 3 {
+            0 => drop(peer.leave(&name).unwrap()),
+            _ => assert_eq!(rooms.at(&key("", &name)).remove("alice"), 1),
+        }
+        tokio::time::advance(std::time::Duration::from_millis(50)).await;
+    }
+    tokio::time::advance(std::time::Duration::from_millis(950)).await;
+    peer.join("recorded").unwrap();
+    peer.join("unrecorded").unwrap();
+    let events = peer.events.clone();
+    let connection = peer.connection.clone();
+    drop(peer);
+    let events = events.take();
+    let count = |word: &str| events.iter().filter(|it| it.starts_with(word)).count();
+    // Two hundred at once, and a hundred in as many seconds.
+    assert!((295..=305).contains(&count("joined ")), "{}", count("joined "));
+    assert_eq!(events.last().unwrap(), "left alice recorded");
+    assert_eq!(count("joined alice unrecorded"), 0);
+    assert_eq!(count("joined "), count("left "));
+    assert!(connection.take_suppressed() > 0 && rooms.is_empty());
 }
 
 // covers: RM-12

@@ -92,6 +92,9 @@ impl AuditSink for Events {
         let line = match &record.event {
             AuditEvent::Joined(joined) => format!("joined {user} {}", joined.room),
             AuditEvent::Left(left) => format!("left {user} {}", left.room),
+            AuditEvent::LeftAll(left) => {
+                format!("left {user} {}: {}", left.count, left.rooms.join(" "))
+            }
             AuditEvent::Published(it) => format!("published {} {}", it.room, it.members),
             AuditEvent::Refused(refusal) => format!("refused {}", refusal.rule),
             other => format!("{other:?}"),

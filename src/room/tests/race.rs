@@ -106,7 +106,10 @@ fn a_room_that_empties_while_others_join_is_never_two_rooms() {
                     assert!(peer.heard().contains(&line.0), "{n} {round}");
                     peer.leave("r1").unwrap();
                     peer.heard();
-                    assert_eq!(peer.events.take(), ["joined peer r1", "left peer r1"]);
+                    // Whole or, after the first two hundred, not at all.
+                    let events = peer.events.take();
+                    let whole = events == ["joined peer r1", "left peer r1"];
+                    assert!(whole || (events.is_empty() && round >= 200), "{events:?}");
                 }
             });
         }

@@ -1,0 +1,245 @@
+//! Hold the records that wait for the log, and count those that do not get there.
+//!
+//! Two things keep a record out: its class or its address has had its rate (it is *suppressed*), or as
+//! many of its class wait as may (it is *dropped*, because the log stalls). Either is counted by kind,
+//! and the counts are written.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    AuditRecord,
+    bucket::Bucket,
+    share::{Class, PerClass},
+};
+use crate::{clock, message::Quota, quota::AddressRate};
+
+/// What a sink and its worker share.
+pub(super) struct Queue {
+    shares: PerClass<AddressRate>,
+    inner: Mutex<Queued>,
+    /// Something for the worker to do.
+    work: Condvar,
+    /// The worker has written all there was.
+    idle: Condvar,
+}
+
+struct Queued {
+    records: Vec<AuditRecord>,
+    /// How many of them there are of each class.
+    waiting: PerClass<usize>,
+    buckets: PerClass<Bucket>,
+    unsaid: Unsaid,
+    /// When the suppressed were last told.
+    said: Instant,
+    /// Somebody waits for the queue to be written.
+    flush: bool,
+    /// Nobody can record any more.
+    closed: bool,
+}
+
+/// Records that are not in the log, and of which it does not say so yet.
+#[derive(Debug, Default)]
+pub(super) struct Unsaid {
+    /// There was no room for them, or no worker, or the subscriber panicked on them.
+    pub(super) dropped: Counts,
+    /// Over the rate of their class or address.
+    pub(super) suppressed: Counts,
+}
+
+/// How many there are of each kind. Kinds are names of events, so that there are a few at most.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Counts(Vec<(&'static str, u64)>);
+
+/// What is to be written next.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) records: Vec<AuditRecord>,
+    pub(super) unsaid: Unsaid,
+    /// There will be no other.
+    pub(super) last: bool,
+}
+
+impl Queue {
+    pub(super) fn new(quota: Quota) -> Self {
+        Self {
+            shares: PerClass::shares(quota),
+            inner: Mutex::new(Queued {
+                records: Vec::new(),
+                waiting: PerClass::default(),
+                buckets: PerClass::buckets(quota),
+                unsaid: Unsaid::default(),
+                said: Instant::now(),
+                flush: false,
+                closed: false,
+            }),
+            work: Condvar::new(),
+            idle: Condvar::new(),
+        }
+    }
+
+    pub(super) fn push(&self, record: &AuditRecord) {
+        let (class, now) = (Class::of(&record.event), clock::now());
+        let has_share = self.shares.take(class, record.peer.map(|it| it.ip()), now);
+        let mut queued = self.lock();
+        let idle = queued.is_idle();
+        if !has_share || !queued.buckets.get_mut(class).take(now) {
+            queued.unsaid.suppressed.add(record.event.name(), 1);
+        } else if *queued.waiting.get(class) >= class.room() {
+            queued.unsaid.dropped.add(record.event.name(), 1);
+        } else {
+            *queued.waiting.get_mut(class) += 1;
+            queued.records.push(record.clone());
+        }
+        // The worker wakes for the first of a batch, not for each: waking a thread costs more than all
+        // the rest. Of what is suppressed, for the first: it then knows until when it may sleep.
+        if idle || queued.records.len() == 1 {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until everything is written, at most `limit`; says whether it was.
+    pub(super) fn flush(&self, limit: Duration) -> bool {
+        let mut queued = self.lock();
+        queued.flush = true;
+        self.work.notify_all();
+        let waited = self.idle.wait_timeout_while(queued, limit, |it| it.flush);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.flush
+    }
+
+    /// Nobody will push any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_all();
+    }
+
+    /// Waits for records, then a little for more of them. The last batch says that it is.
+    pub(super) fn take_batch(&self) -> Batch {
+        let mut queued = self.lock();
+        loop {
+            let waited = match queued.due_in() {
+                Some(Duration::ZERO) => break,
+                Some(wait) => self
+                    .work
+                    .wait_timeout(queued, wait)
+                    .map(|(queued, _)| queued)
+                    .map_err(|it| it.into_inner().0),
+                None => self.work.wait(queued).map_err(PoisonError::into_inner),
+            };
+            queued = waited.unwrap_or_else(|queued| queued);
+        }
+        // What can only be reported as lost is in no hurry: a subscriber may panic on that for ever.
+        let may_grow = |it: &mut Queued| {
+            !it.closed && (!it.flush || (it.records.is_empty() && !it.unsaid.is_empty()))
+        };
+        let waited = self.work.wait_timeout_while(queued, BATCH, may_grow);
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+
+    /// The batch was written, but for what is `unsaid`.
+    pub(super) fn batch_written(&self, unsaid: Unsaid) {
+        let mut queued = self.lock();
+        queued.unsaid.add(unsaid);
+        if queued.records.is_empty() && queued.unsaid.is_empty() && queued.flush {
+            queued.flush = false;
+            self.idle.notify_all();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn take_now(&self) -> Batch {
+        self.lock().take()
+    }
+
+    #[cfg(test)]
+    pub(super) fn unsaid<T>(&self, read: impl FnOnce(&Unsaid) -> T) -> T {
+        read(&self.lock().unsaid)
+    }
+
+    /// Held to push a record or to take the batch. Nothing in it can be half done.
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queued {
+    fn take(&mut self) -> Batch {
+        self.waiting = PerClass::default();
+        let mut unsaid = std::mem::take(&mut self.unsaid);
+        if self.suppressed_due_in(&unsaid) == Some(Duration::ZERO) {
+            self.said = Instant::now();
+        } else {
+            self.unsaid.suppressed = std::mem::take(&mut unsaid.suppressed);
+        }
+        Batch { records: std::mem::take(&mut self.records), unsaid, last: self.closed }
+    }
+
+    /// Whether the worker sleeps until it is woken.
+    fn is_idle(&self) -> bool {
+        self.records.is_empty() && self.unsaid.is_empty()
+    }
+
+    /// When there is something to write; `None` if nothing is known of.
+    fn due_in(&self) -> Option<Duration> {
+        let now = !self.records.is_empty() || !self.unsaid.dropped.is_empty();
+        if now || self.flush || self.closed {
+            return Some(Duration::ZERO);
+        }
+        self.suppressed_due_in(&self.unsaid)
+    }
+
+    fn suppressed_due_in(&self, unsaid: &Unsaid) -> Option<Duration> {
+        if unsaid.suppressed.is_empty() {
+            return None;
+        }
+        let now = self.flush || self.closed;
+        Some(if now { Duration::ZERO } else { SAY.saturating_sub(self.said.elapsed()) })
+    }
+}
+
+impl Unsaid {
+    pub(super) fn is_empty(&self) -> bool {
+        self.dropped.is_empty() && self.suppressed.is_empty()
+    }
+
+    fn add(&mut self, other: Self) {
+        let Self { dropped, suppressed } = other;
+        dropped.0.into_iter().for_each(|(kind, count)| self.dropped.add(kind, count));
+        suppressed.0.into_iter().for_each(|(kind, count)| self.suppressed.add(kind, count));
+    }
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, kind: &'static str, count: u64) {
+        match self.0.iter_mut().find(|it| it.0 == kind) {
+            Some(known) => known.1 = known.1.saturating_add(count),
+            None => self.0.push((kind, count)),
+        }
+    }
+
+    /// Forgets those that `said` says of that it was told.
+    pub(super) fn say(&mut self, said: impl Fn(&'static str, u64) -> bool) {
+        self.0.retain(|(kind, count)| !said(kind, *count));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn all(&self) -> Vec<(&'static str, u64)> {
+        self.0.clone()
+    }
+}
+
+/// How long the worker lets a batch grow.
+const BATCH: Duration = Duration::from_millis(20);
+
+/// How often what is suppressed is told: a flood of it is a line for each kind in that time.
+const SAY: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+#[path = "tests/queue.rs"]
+mod tests;

@@ -1,0 +1,136 @@
+//! Who has which share of the log, when everybody is loud at once.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use super::*;
+use crate::testing::Records;
+
+/// The default of the sink.
+const RATE: Quota = Quota::per_second(200).burst(65_536);
+
+fn kinds() -> Vec<AuditRecord> {
+    Records::one_of_each()
+}
+
+fn from(record: &AuditRecord, address: &str) -> AuditRecord {
+    let peer = SocketAddr::new(address.parse().unwrap(), 50_000);
+    AuditRecord { peer: Some(peer), ..record.clone() }
+}
+
+/// The `n`th of many addresses.
+fn address(n: u32) -> String {
+    std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).to_string()
+}
+
+fn count(batch: &Batch, is: impl Fn(&AuditRecord) -> bool) -> usize {
+    batch.records.iter().filter(|it| is(it)).count()
+}
+
+/// 240 connections come, log in and go, while one address does everything else at once.
+// covers: LG-13, LG-14
+#[tokio::test(start_paused = true)]
+async fn whoever_is_loud_costs_nobody_elses_beginning_login_or_end() {
+    let (queue, kinds) = (Queue::new(RATE), kinds());
+    let lives: Vec<_> = kinds.iter().filter(|it| Class::of(&it.event) == Class::Lives).collect();
+    let mut pushed = BTreeMap::<_, usize>::new();
+    let mut push = |record: &AuditRecord| {
+        *pushed.entry(record.event.name()).or_default() += 1;
+        queue.push(record);
+    };
+    // Enough to fill every class, if it could.
+    let mut at = 0;
+    for other in 0..240 {
+        // The log stands still: nothing is taken.
+        for _ in 0..20 {
+            kinds.iter().for_each(|it| push(&from(it, "192.0.2.1")));
+            // A subscriber's whole /48, and those that nobody knows the address of.
+            kinds.iter().for_each(|it| push(&from(it, &format!("2001:db8:1:{at:x}::1"))));
+            let others = kinds.iter().filter(|it| Class::of(&it.event) != Class::Lives);
+            others.for_each(|it| push(&AuditRecord { peer: None, ..it.clone() }));
+            at += 1;
+        }
+        for life in &lives {
+            let user = Some(format!("user {other}").into());
+            push(&AuditRecord { user, ..from(life, &address(other)) });
+        }
+    }
+    let batch = queue.take_batch();
+    for other in 0..240 {
+        let user = format!("user {other}");
+        let its = count(&batch, |it| it.user.as_deref() == Some(&user));
+        assert_eq!(its, lives.len(), "{user}");
+    }
+    // And everything that is not there is counted, by kind.
+    queue.close();
+    let rest = queue.take_batch();
+    assert!(rest.records.is_empty() && rest.last);
+    for (kind, pushed) in pushed {
+        let counted = |counts: &Counts| -> usize {
+            counts.all().iter().filter(|it| it.0 == kind).map(|it| it.1 as usize).sum()
+        };
+        let unsaid = [&batch.unsaid, &rest.unsaid];
+        let missing: usize =
+            unsaid.iter().map(|it| counted(&it.dropped) + counted(&it.suppressed)).sum();
+        let there = count(&batch, |it| it.event.name() == kind);
+        assert_eq!(there + missing, pushed, "{kind}");
+    }
+}
+
+// covers: LG-13
+#[tokio::test(start_paused = true)]
+async fn all_kinds_from_everywhere_are_two_hundred_records_a_second() {
+    let (queue, kinds) = (Queue::new(RATE), kinds());
+    let flood = |addresses: u32| {
+        for n in 0..addresses {
+            let address = address(n);
+            kinds.iter().for_each(|it| queue.push(&from(it, &address)));
+        }
+        queue.take_now().records.len()
+    };
+    let at_once: usize = (0..20).map(|_| flood(1_000)).sum();
+    assert_eq!(at_once, 65_536);
+    let mut minute = 0;
+    for _ in 0..60 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        minute += flood(100);
+    }
+    assert_eq!(minute, 60 * 200);
+}
+
+// covers: LG-14
+#[tokio::test(start_paused = true)]
+async fn an_address_has_an_eighth_of_each_class_and_an_ipv6_subscriber_a_half() {
+    let closed = kinds().pop().unwrap();
+    let passed = |addresses: &dyn Fn(u32) -> String| {
+        let queue = Queue::new(RATE);
+        (0..100_000).for_each(|n| queue.push(&from(&closed, &addresses(n))));
+        queue.take_now().records.len()
+    };
+    assert_eq!(passed(&|_| "192.0.2.1".into()), 4_096);
+    assert_eq!(passed(&|n| format!("2001:db8:1:1::{:x}", n & 0xffff)), 4_096);
+    assert_eq!(passed(&|n| format!("2001:db8:1:{:x}::1", n & 0xff)), 8_192);
+    assert_eq!(passed(&|n| format!("2001:db8:1:{:x}::1", n & 0xffff)), 16_384);
+    assert_eq!(passed(&|n| address(n % 5_000)), 32_768, "as many as may wait");
+}
+
+// covers: LG-13
+#[tokio::test(start_paused = true)]
+async fn a_rate_of_nothing_writes_the_counts_and_the_largest_writes_all() {
+    let kinds = kinds();
+    for (rate, there) in [(Quota::per_second(0), 0), (Quota::per_second(u32::MAX), kinds.len())] {
+        let queue = Queue::new(rate);
+        kinds.iter().for_each(|it| queue.push(it));
+        queue.close();
+        let batch = queue.take_batch();
+        assert_eq!(batch.records.len(), there);
+        assert_eq!(batch.unsaid.suppressed.all().len(), kinds.len() - there);
+    }
+}
+
+/// So that a full queue is what it says in the docs.
+#[test]
+fn a_record_is_small() {
+    let all: usize =
+        [Class::Lives, Class::Decisions, Class::Publications].map(Class::room).iter().sum();
+    assert!(all * size_of::<AuditRecord>() <= 16 * 1024 * 1024, "{}", size_of::<AuditRecord>());
+}
