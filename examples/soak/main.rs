@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 mod attacks;
 mod crowd;
+mod kinds;
 mod memory;
 mod peer;
 mod run;
@@ -57,7 +58,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
     let work = async {
         if options.memory {
-            return memory::measure(&options).await.map(|()| true);
+            return memory::measure(&options).await;
         }
         run::soak(&options).await
     };

@@ -97,6 +97,7 @@ pub(crate) async fn soak(options: &Options) -> Result<bool, Box<dyn Error>> {
         same("connections at the end", end.connections, 0),
         same("memberships at the end", end.members, 0),
         same("rooms at the end", end.rooms, 0),
+        same("bytes charged to the budget at the end", end.charged, 0),
         same("tasks at the end", end.tasks, start.status.tasks),
         same("descriptors at the end", empty_again.fds, start.fds),
         same("threads at the end", empty_again.threads, start.threads),
@@ -204,7 +205,7 @@ fn every<F: Future<Output = ()> + Send + 'static>(
 fn print(when: &str, started: Instant, sample: &Sample, world: &World) {
     println!(
         "{when:>12} | {:>5} s | rss {:>7} KiB | fds {:>5} | threads {} | cpu {:>6.1} s | \
-         connections {:>5} rooms {:>4} members {:>5} tasks {:>5} | said {} heard {} | ended {}",
+         connections {:>5} rooms {:>4} members {:>5} tasks {:>5} charged {:>6} KiB | said {} heard {} | ended {}",
         started.elapsed().as_secs(),
         sample.rss,
         sample.fds,
@@ -214,6 +215,7 @@ fn print(when: &str, started: Instant, sample: &Sample, world: &World) {
         sample.status.rooms,
         sample.status.members,
         sample.status.tasks,
+        sample.status.charged / 1024,
         world.said.load(Ordering::Relaxed),
         world.heard.load(Ordering::Relaxed),
         world.codes(),
@@ -224,7 +226,7 @@ fn print(when: &str, started: Instant, sample: &Sample, world: &World) {
 const SERVER: &[&str] = &[
     "--max-connections=40000",
     "--max-unauthenticated=5000",
-    "--max-connections-per-peer=5000",
+    "--max-connections-per-peer=40000",
     "--handshake-rate=5000",
 ];
 

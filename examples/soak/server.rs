@@ -32,6 +32,8 @@ pub(crate) struct Status {
     pub(crate) rooms: u64,
     pub(crate) members: u64,
     pub(crate) tasks: u64,
+    /// Bytes, to the memory budget.
+    pub(crate) charged: u64,
 }
 
 /// The server at one moment.
@@ -100,6 +102,7 @@ impl Server {
             rooms: number("rooms")?,
             members: number("members")?,
             tasks: number("tasks")?,
+            charged: number("charged")?,
         })
     }
 
