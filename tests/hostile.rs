@@ -40,9 +40,10 @@ async fn nothing_is_found_in_the_reference_server() {
         &[
             ("AUTH_TIMEOUT_MS", "2000"),
             ("HEADER_TIMEOUT_MS", "2000"),
-            // Together still more than a slow message may take.
             ("HEARTBEAT_INTERVAL_MS", "2000"),
-            ("PONG_TIMEOUT_MS", "9000"),
+            // More than a slow message may take, and a ping in which no pong can stand.
+            ("PONG_TIMEOUT_MS", "11000"),
+            ("HTTP_TIMEOUT_MS", "2000"),
             // All rows are tried from one address, with more handshakes than one has.
             ("HANDSHAKE_RATE_PER_PEER", "500"),
         ],
@@ -52,13 +53,16 @@ async fn nothing_is_found_in_the_reference_server() {
         ["--auth-timeout", "2000"],
         ["--header-timeout", "2000"],
         ["--ping-interval", "2000"],
-        ["--pong-timeout", "9000"],
+        ["--pong-timeout", "11000"],
+        ["--http-timeout", "2000"],
+        ["--page", "/client.mjs"],
         // A busy machine is no finding.
         ["--patience", "5000"],
     ];
     let (code, report) = hostile(&url, args.as_flattened()).await;
     assert_eq!(code, Some(0), "{report}");
-    let tried = rows_that_can_be_tried().await.len();
+    // All but the one that takes all there is.
+    let tried = rows_that_can_be_tried().await.len() - 1;
     assert!(report.contains(&format!("rows: {tried} tried, {tried} passed")), "{report}");
 }
 
@@ -102,6 +106,23 @@ async fn an_address_that_a_peer_only_claims_counts_for_nothing() {
     let (code, report) = hostile(&url, &args).await;
     assert_eq!(code, Some(0), "{report}");
     assert!(report.contains("rows: 2 tried, 2 passed"), "{report}");
+}
+
+#[tokio::test]
+async fn what_one_address_takes_is_no_part_of_what_others_have() {
+    let (_server, url) = reference_server(&[], &[]).await;
+    let args = ["--only", "HS-30", "--other-address", "127.0.0.2"];
+    let (code, report) = hostile(&url, &args).await;
+    assert_eq!(code, Some(0), "{report}");
+    // Nothing is known about it from one address.
+    let (code, report) = hostile(&url, &["--only", "HS-30"]).await;
+    assert_eq!(code, Some(2), "{report}");
+
+    let shared = ["--handshake-rate-per-peer", "500", "--max-connections-per-peer", "10000"];
+    let (_server, url) = reference_server(&shared, &[]).await;
+    let (code, report) = hostile(&url, &args).await;
+    assert_eq!(code, Some(1), "{report}");
+    assert_eq!(findings(&report).collect::<Vec<_>>(), ["P1 HS-30"], "{report}");
 }
 
 /// Exactly the rows of the list. None depends on the machine's speed: what is found stays so
@@ -150,15 +171,22 @@ async fn a_server_on_the_defaults_of_a_library_withstands_little() {
 /// The rest: with the plain server's, each row has been seen to find something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_a_library_falls_to_the_rest() {
-    let rest = "AU-14,DL-04,DL-13,FR-28,FR-32,HS-01,HS-18,HS-19,P2-02,P2-07,P2-10";
+    let rest =
+        "AU-14,DL-04,DL-13,FR-28,FR-32,HS-01,HS-18,HS-19,HS-31,P2-02,P2-07,P2-10,P2-22,RM-19";
     for (cap, rows, with) in [
         (usize::MAX, rest, ["--close-timeout", "500"]),
-        (20, "HS-23", ["--max-connections-per-peer", "20"]),
+        (20, "HS-23,HS-30", ["--max-connections-per-peer", "20"]),
         // Nobody gets in a second time.
         (1, "XX-01", ["--max-rooms", "1"]),
     ] {
         let url = url(rogue::listen(cap).await);
-        let args = [["--only", rows], ["--patience", "1000"], with];
+        let args = [
+            ["--only", rows],
+            ["--patience", "1000"],
+            ["--http-timeout", "500"],
+            ["--other-address", "127.0.0.2"],
+            with,
+        ];
         let (code, report) = hostile(&url, args.as_flattened()).await;
         assert_eq!(code, Some(1), "{report}");
         let mut found: Vec<_> = findings(&report).map(|it| it[3..].to_owned()).collect();
@@ -166,7 +194,8 @@ async fn a_server_without_a_library_falls_to_the_rest() {
         assert_eq!(found.join(","), rows, "{report}");
     }
     let by_plain = EXPECTED.iter().flat_map(|(_, rows)| rows.split_whitespace());
-    let found: BTreeSet<_> = by_plain.chain(rest.split(',')).chain(["HS-23", "XX-01"]).collect();
+    let found: BTreeSet<_> =
+        by_plain.chain(rest.split(',')).chain(["HS-23", "HS-30", "XX-01"]).collect();
     let rows = rows_that_can_be_tried().await;
     assert_eq!(found, rows.iter().map(|(row, ..)| row.as_str()).collect());
 }
@@ -272,7 +301,7 @@ const EXPECTED: &[(&str, &str)] = &[
     (
         "P1",
         "AU-05 AU-13 AU-17 DL-15 DL-16 DL-19 FR-05 FR-10 FR-12 FR-14 FR-16 FR-18 FR-21 FR-25 FR-30 \
-         FR-31 HS-02 HS-03 HS-10 HS-12 HS-13 HS-14 HS-16 HS-17 HS-20 HS-21 MS-10 MS-11 MS-12 MS-13 \
+         FR-31 FR-33 HS-02 HS-03 HS-10 HS-12 HS-13 HS-14 HS-16 HS-17 HS-20 HS-21 MS-10 MS-11 MS-12 MS-13 \
          MS-14 MS-16 MS-18 MS-19 MS-20 MS-23 RM-10",
     ),
     ("P2", "P2-01 P2-06 P2-12"),

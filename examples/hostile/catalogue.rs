@@ -5,7 +5,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::{
     attacks::{
         auth, auth_clock, close_frames, delivery, floods, frames, handshake, hygiene, json, limits,
-        messages, origin, requests, rooms, texts,
+        messages, origin, requests, rooms, shares, texts,
     },
     target::Target,
     verdict::{Severity, Verdict},
@@ -32,6 +32,7 @@ pub(crate) fn attacks() -> impl Iterator<Item = &'static Attack> {
         // Those that wait for deadlines first, so that the others run meanwhile.
         delivery::ATTACKS,
         auth_clock::ATTACKS,
+        shares::ATTACKS,
         limits::ATTACKS,
         handshake::ATTACKS,
         requests::ATTACKS,
@@ -67,12 +68,13 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("it is about what an honest client may do", &["MS-25", "RM-19"]),
     ("the HTTP server around the endpoint decides it", &["HS-31", "XX-03"]),
     ("it is about the server's own code", &["AU-16", "FR-29", "XX-02", "P2-19", "P2-21"]),
+    ("it is about what an honest client may do", &["MS-25"]),
+    ("the HTTP server around the endpoint decides it", &["XX-03"]),
     (
         "it takes more peers or addresses than one machine is good for",
-        &["AU-11", "HS-30", "MS-21", "RM-12", "RM-16"],
+        &["AU-11", "MS-21", "RM-12", "RM-16"],
     ),
     ("HS-21 shows it, as far as it can be seen", &["HS-22", "HS-32"]),
-    ("FR-18 is tried, and the deadline is the same", &["FR-33"]),
     ("what is drawn at random looks like what is not", &["DL-17"]),
     ("a peer that waits for a quota cannot tell it from a slow server", &["MS-24"]),
     ("who reads slowly attacks nobody, and it takes a minute", &["DL-24", "DL-25"]),
@@ -80,6 +82,6 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("it needs TLS or a proxy", &["HS-29"]),
     ("somebody would have to stop the server", &["HS-28", "HS-36"]),
     ("it needs compression", &["P2-16"]),
-    ("it is about who must not be refused, which depends on the application", &["P2-22", "P2-23"]),
+    ("it is about who must not be refused, which depends on the application", &["P2-23"]),
     ("it needs several nodes", &["FL-01", "FL-02", "FL-03", "FL-04", "FL-05", "FL-06"]),
 ];

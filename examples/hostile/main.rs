@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
 
 /// The exit code.
 async fn attack(options: &Options) -> Result<u8, String> {
-    let attacks = run::chosen(&options.only)?;
+    let attacks = run::chosen(options)?;
     let target = Target::new(options).await?;
     run::probe(&target).await?;
     let results = run::all(&target, attacks).await;

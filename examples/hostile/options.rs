@@ -1,6 +1,6 @@
 //! Whom to attack, what the target's protocol looks like, and what it is expected to allow.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use clap::{Args, Parser};
 
@@ -21,6 +21,10 @@ pub(crate) struct Options {
     /// Only these rows, separated by commas: `--only AU-01,FR-05`.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Another address of this machine, to see from there what one address leaves to others: on the
+    /// loopback interface of Linux `127.0.0.2`. Without it HS-30 is not tried, which takes all there is.
+    #[arg(long)]
+    pub(crate) other_address: Option<IpAddr>,
     /// Print the rows, and for each the test that shows it, and attack nobody.
     #[arg(long)]
     pub(crate) list: bool,
@@ -58,6 +62,9 @@ pub(crate) struct Shape {
     /// The origin of a page that may connect: that of the URL itself unless given.
     #[arg(long)]
     pub(crate) origin: Option<String>,
+    /// An ordinary page of the server, the larger the better.
+    #[arg(long, default_value = "/")]
+    pub(crate) page: String,
 }
 
 /// What the target is meant to allow; each attack goes beyond it.
@@ -90,7 +97,10 @@ pub(crate) struct Limits {
     /// Milliseconds to send the HTTP request.
     #[arg(long, default_value = "5000", value_parser = millis)]
     pub(crate) header_timeout: Duration,
-    /// Milliseconds from the first byte of a message to its last.
+    /// Milliseconds that a socket may be HTTP, with all its requests and answers.
+    #[arg(long, default_value = "30000", value_parser = millis)]
+    pub(crate) http_timeout: Duration,
+    /// Milliseconds from the first byte of a message to its last, and of a ping.
     #[arg(long, default_value = "10000", value_parser = millis)]
     pub(crate) message_timeout: Duration,
     /// Milliseconds that the server listens after it has closed.

@@ -106,6 +106,16 @@ impl<'a> Peer<'a> {
         taken
     }
 
+    /// Sends what the kernel takes at once, and reads nothing; whether the connection is still there.
+    pub(crate) fn send_unread(&mut self, bytes: &[u8]) -> bool {
+        self.note(bytes);
+        match self.stream.try_write(bytes) {
+            Ok(written) => self.target.count_sent(written),
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        }
+        true
+    }
+
     pub(crate) async fn say(&mut self, text: &str) -> bool {
         self.send(&wire::text(text)).await
     }
@@ -177,6 +187,25 @@ impl<'a> Peer<'a> {
     /// Everything until the server ends the connection, or for as long as it should take to.
     pub(crate) async fn end(&mut self) -> End {
         self.end_within(self.target.patience()).await
+    }
+
+    /// The same of a server that has much to say: it goes on as long as messages come.
+    pub(crate) async fn end_when_quiet(&mut self) -> End {
+        let mut end = self.end().await;
+        while end.closes.is_empty() && !end.over {
+            let more = self.end().await;
+            if more.messages.is_empty() && more.closes.is_empty() && !more.over {
+                break;
+            }
+            end = End {
+                messages: [end.messages, more.messages].concat(),
+                pongs: [end.pongs, more.pongs].concat(),
+                pings: end.pings + more.pings,
+                took: end.took + more.took,
+                ..more
+            };
+        }
+        end
     }
 
     pub(crate) async fn end_within(&mut self, within: Duration) -> End {

@@ -9,19 +9,27 @@ use tokio::{
 };
 
 use crate::{
+    attacks::shares,
     catalogue::{self, Attack},
+    options::Options,
     target::Target,
     verdict::{Trouble, Verdict},
 };
 
 /// The attacks of these rows, or all.
-pub(crate) fn chosen(rows: &[String]) -> Result<Vec<&'static Attack>, String> {
+pub(crate) fn chosen(options: &Options) -> Result<Vec<&'static Attack>, String> {
+    let rows = &options.only;
     for row in rows {
         if !catalogue::attacks().any(|it| it.row == *row) {
             return Err(format!("{row} is not a row that can be tried; --list prints those"));
         }
     }
-    let wanted = |it: &&Attack| rows.is_empty() || rows.iter().any(|row| row == it.row);
+    // It takes all there is, and so only if somebody says from where to look.
+    let unasked = |row| row != shares::ONE_ADDRESS || options.other_address.is_some();
+    let wanted = |it: &&Attack| match rows.is_empty() {
+        true => unasked(it.row),
+        false => rows.iter().any(|row| row == it.row),
+    };
     Ok(catalogue::attacks().filter(wanted).collect())
 }
 

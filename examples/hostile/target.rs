@@ -27,6 +27,10 @@ pub(crate) struct Target {
     /// As in the URL: what the `Host` header says.
     pub(crate) authority: String,
     pub(crate) path: String,
+    /// Of an ordinary page.
+    pub(crate) page: String,
+    /// Of this machine, to look from.
+    pub(crate) other_address: Option<IpAddr>,
     /// Of a page that may connect.
     pub(crate) origin: String,
     /// Somebody said so, scheme and all; otherwise it is derived from the URL.
@@ -78,6 +82,8 @@ impl Target {
             addr,
             authority: authority.to_owned(),
             path: path.to_owned(),
+            page: options.shape.page.clone(),
+            other_address: options.other_address,
             origin: options.shape.origin.clone().unwrap_or(page),
             origin_is_given: options.shape.origin.is_some(),
             protocol: Protocol::new(options.shape.clone()),
@@ -112,7 +118,17 @@ impl Target {
 
     /// A socket, and nothing sent yet.
     pub(crate) async fn socket(&self) -> io::Result<Peer<'_>> {
-        self.open(false).await
+        self.open(false, None).await
+    }
+
+    /// The same, for whom the kernel takes little.
+    pub(crate) async fn narrow_socket(&self) -> io::Result<Peer<'_>> {
+        self.open(true, None).await
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) async fn socket_from(&self, address: IpAddr) -> io::Result<Peer<'_>> {
+        self.open(false, Some(address)).await
     }
 
     /// The answer to `request`, and the socket.
@@ -159,7 +175,7 @@ impl Target {
 
     async fn upgraded(&self, narrow: bool) -> Result<Peer<'_>, Trouble> {
         self.pace().await;
-        let mut peer = self.open(narrow).await?;
+        let mut peer = self.open(narrow, None).await?;
         peer.send(&self.handshake().bytes()).await;
         let head = peer.head().await;
         if head.status != 101 {
@@ -169,10 +185,13 @@ impl Target {
         Ok(peer)
     }
 
-    async fn open(&self, narrow: bool) -> io::Result<Peer<'_>> {
+    async fn open(&self, narrow: bool, from: Option<IpAddr>) -> io::Result<Peer<'_>> {
         let socket = if self.addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if narrow {
             socket.set_recv_buffer_size(2048)?;
+        }
+        if let Some(address) = from {
+            socket.bind((address, 0).into())?;
         }
         let stream = timeout(CONNECT_TIMEOUT, socket.connect(self.addr)).await??;
         stream.set_nodelay(true)?;

@@ -25,6 +25,13 @@ struct Rogue {
     rooms: Mutex<HashMap<String, Vec<Sender<Vec<u8>>>>>,
 }
 
+/// What is known of a connection.
+#[derive(Default)]
+struct Me {
+    is_in: bool,
+    joins: usize,
+}
+
 /// Listens until the runtime ends; lets in `cap` connections from one address in all its life.
 pub(crate) async fn listen(cap: usize) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -80,10 +87,10 @@ impl Rogue {
 
     /// Takes frames until there is no more, whatever they are.
     async fn listen_to(&self, mut read: OwnedReadHalf, sender: &Sender<Vec<u8>>) {
-        let mut is_in = false;
+        let mut me = Me::default();
         while let Ok((first, payload)) = frame(&mut read).await {
             match first & 0x0f {
-                1 => self.handle(&payload, sender, &mut is_in),
+                1 => self.handle(&payload, sender, &mut me),
                 // Twice, and then on as before.
                 8 => [0, 0].iter().for_each(|_| close(sender, 1000)),
                 // Not with what the ping carried, unless that is how somebody finds out who lives.
@@ -94,20 +101,23 @@ impl Rogue {
         }
     }
 
-    fn handle(&self, text: &[u8], sender: &Sender<Vec<u8>>, is_in: &mut bool) {
+    fn handle(&self, text: &[u8], sender: &Sender<Vec<u8>>, me: &mut Me) {
         let Ok(said) = serde_json::from_slice::<Value>(text) else { return };
         let room = said["roomId"].as_str().unwrap_or_default().to_owned();
         let mut rooms = self.rooms.lock().unwrap();
         match said["type"].as_str() {
-            Some("auth") if *is_in => close(sender, 1002),
+            Some("auth") if me.is_in => close(sender, 1002),
             Some("auth") => {
-                *is_in = said["token"].as_str().is_some_and(|it| it.starts_with("dev-token"));
-                match *is_in {
+                me.is_in = said["token"].as_str().is_some_and(|it| it.starts_with("dev-token"));
+                match me.is_in {
                     true => say(sender, &json!({ "type": "auth_ok" })),
                     false => close(sender, 4403),
                 }
             }
+            // Fewer than a connection may be in.
+            Some("join") if me.joins == JOINS => close(sender, 1008),
             Some("join") => {
+                me.joins += 1;
                 rooms.entry(room).or_default().push(sender.clone());
                 say(sender, &json!({ "type": "joined" }));
             }
@@ -162,6 +172,9 @@ fn send(sender: &Sender<Vec<u8>>, first: u8, payload: &[u8]) {
     frame.extend(payload);
     let _ = sender.try_send(frame);
 }
+
+/// Rooms that a connection joins in all its life.
+const JOINS: usize = 60;
 
 /// Messages that a member may be behind.
 const QUEUE: usize = 200;

@@ -105,7 +105,7 @@ async fn burst(target: &Target) -> Verdict {
     let mut peer = target.member(&room).await?;
     let count = 25 * target.limits.burst;
     peer.send(&text(protocol.chat(&room, &mark)).repeat(count)).await;
-    let end = peer.end().await;
+    let end = peer.end_when_quiet().await;
     let heard = end.messages.iter().filter(|it| it.contains(&mark)).count();
     let excess = match end.code() {
         Some(1008) => Ok(()),
@@ -158,7 +158,7 @@ async fn many_connections(target: &Target) -> Verdict {
     let said = join_all(peers.iter_mut().map(async |(peer, room)| {
         let mark = target.name();
         peer.send(&text(protocol.chat(room, &mark)).repeat(each)).await;
-        let end = peer.end_within(target.patience()).await;
+        let end = peer.end_when_quiet().await;
         (end.messages.iter().filter(|it| it.contains(&mark)).count(), end.code())
     }))
     .await;

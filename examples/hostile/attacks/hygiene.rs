@@ -2,6 +2,7 @@
 
 use crate::{
     catalogue::Attack,
+    http::Request,
     run,
     target::Target,
     verdict::{Severity::*, Verdict, Weight, found, together},
@@ -25,6 +26,14 @@ pub(crate) const ATTACKS: &[Attack] = &[
         test: "only the exact path is the endpoints",
         alone: false,
         run: |target| Box::pin(paths(target)),
+    },
+    Attack {
+        row: "P2-22",
+        severity: P2,
+        name: "shut out who offers another protocol",
+        test: "an offer of another protocol is an ordinary request",
+        alone: false,
+        run: |target| Box::pin(other_offers(target)),
     },
     Attack {
         row: "XX-01",
@@ -86,6 +95,29 @@ async fn paths(target: &Target) -> Verdict {
         each_answered(target, others).await,
         each_answered(target, [("its URL as the path", absolute, 101)]).await,
     ])
+}
+
+/// An upgrade that nobody wants is left, and the request answered (RFC 9110 §7.8): `curl --http2` and
+/// Java's client offer one with every page they ask for.
+async fn other_offers(target: &Target) -> Verdict {
+    let Target { page, authority, .. } = target;
+    let plain = Request::get(page).set("Host", &[authority]);
+    let (expected, _) = target.ask(&plain).await?;
+    let h2c = plain
+        .clone()
+        .set("Connection", &["Upgrade, HTTP2-Settings"])
+        .set("Upgrade", &["h2c"])
+        .set("HTTP2-Settings", &["AAMAAABkAAQCAAAAAAIAAAAA"]);
+    let tls = plain.set("Connection", &["upgrade"]).set("Upgrade", &["TLS/1.2"]);
+    each([("h2c", h2c), ("TLS", tls)], async |(name, request)| {
+        let (head, _peer) = target.ask(&request).await?;
+        if head.status == expected.status && head.status != 101 {
+            return Ok(());
+        }
+        let sent = format!("a request for {page} that offers {name}");
+        found(Weight::Broken, sent, head.to_string(), format!("{expected}, as without it"))
+    })
+    .await
 }
 
 async fn still_there(target: &Target) -> Verdict {

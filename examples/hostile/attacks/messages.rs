@@ -5,7 +5,7 @@ use crate::{
     protocol::padded,
     target::Target,
     verdict::{Severity::*, Verdict, Weight, found, together},
-    wire::{BINARY, ENDS, GOES_ON, TEXT, TEXT_BEGINS, frame, header, hex, text},
+    wire::{BINARY, ENDS, GOES_ON, PING, PONG, TEXT, TEXT_BEGINS, frame, header, hex, text},
 };
 
 use super::{By, each, each_ends, nag, silent};
@@ -42,6 +42,14 @@ pub(crate) const ATTACKS: &[Attack] = &[
         test: "a message has its time from the first byte to the last",
         alone: false,
         run: |target| Box::pin(slow(target)),
+    },
+    Attack {
+        row: "FR-33",
+        severity: P1,
+        name: "a ping that never ends",
+        test: "a control frame has its time as a message has",
+        alone: false,
+        run: |target| Box::pin(slow_control(target)),
     },
     Attack {
         row: "FR-30",
@@ -128,6 +136,17 @@ async fn slow(target: &Target) -> Verdict {
         let mut peer = target.user(&target.name()).await?;
         peer.send(&first).await;
         nag(target, &mut peer, &piece, limit, limit / 10, 1008).await
+    })
+    .await
+}
+
+/// A byte now and then, of a frame that is done only long after its time.
+async fn slow_control(target: &Target) -> Verdict {
+    let limit = target.limits.message_timeout;
+    each([PING, PONG], async |first| {
+        let mut peer = target.user(&target.name()).await?;
+        peer.send(&header(first, 125)).await;
+        nag(target, &mut peer, b" ", limit, limit / 10, 1008).await
     })
     .await
 }

@@ -17,6 +17,7 @@ pub(crate) mod handshake;
 pub(crate) mod requests;
 pub(crate) mod origin;
 pub(crate) mod limits;
+pub(crate) mod shares;
 pub(crate) mod auth;
 pub(crate) mod auth_clock;
 pub(crate) mod rooms;

@@ -54,6 +54,14 @@ pub(crate) const ATTACKS: &[Attack] = &[
         alone: false,
         run: |target| Box::pin(too_many(target)),
     },
+    Attack {
+        row: "RM-19",
+        severity: P1,
+        name: "lose a member of many rooms for good",
+        test: "whoever was in rooms is in them again after a reconnect",
+        alone: false,
+        run: |target| Box::pin(back_again(target)),
+    },
 ];
 
 async fn not_joined(target: &Target) -> Verdict {
@@ -157,6 +165,32 @@ async fn too_many(target: &Target) -> Verdict {
     }
     // A reply that refuses, or the end.
     if end.messages.is_empty() { peer.judge(&end, &[1008], &[]) } else { Ok(()) }
+}
+
+/// Whoever may be in so many rooms can be in them again at once, when a connection was lost.
+async fn back_again(target: &Target) -> Verdict {
+    let count = target.limits.max_rooms;
+    let rooms: Vec<_> = (0..count).map(|_| target.name()).collect();
+    let user = target.name();
+    for attempt in ["once", "and again on another connection"] {
+        let mut peer = target.user(&user).await?;
+        for room in &rooms {
+            peer.say(&target.protocol.join(room)).await;
+        }
+        let mut joined = 0;
+        while joined < count && peer.hear(target.protocol.joined()).await.is_ok() {
+            joined += 1;
+        }
+        if joined < count {
+            let sent = format!("joins of {count} rooms at once, {attempt}");
+            let end = peer.end_within(target.patience() / 4).await;
+            let came = format!("{joined} of them, {}", end.describe());
+            return found(Weight::Broken, sent, came, "all of them: so many are allowed");
+        }
+        // Its end is the connection's, not the user's.
+        peer.finish().await;
+    }
+    Ok(())
 }
 
 const SPOOF: &str = "hostile-admin";
