@@ -239,10 +239,14 @@ impl Connection {
         observed: Option<u64>,
         limit: Option<u64>,
     ) {
-        let Some(suppressed) = self.shared.refused.pass(rule) else {
-            return;
-        };
-        self.record(AuditEvent::Refused(Refused { layer, rule, observed, limit, suppressed }));
+        self.refuse_as(rule, || Refused { observed, limit, ..Refused::by(layer, rule) });
+    }
+
+    /// The same, with what `describe` has to say of it, which is asked only if there is a record.
+    pub(crate) fn refuse_as(&self, rule: &'static str, describe: impl FnOnce() -> Refused) {
+        if let Some(suppressed) = self.shared.refused.pass(rule) {
+            self.record(AuditEvent::Refused(Refused { suppressed, ..describe() }));
+        }
     }
 
     /// Held to read or write two small options, never across an await or another lock.

@@ -51,6 +51,11 @@ fuzz_target!(|text: &str| {
 
     let message = Message::text(text.to_owned());
     let message: Result<ClientMessage, _> = bounded(text, || Json::default().decode(&message));
+    if let Err(error) = &message {
+        // By the type's own names, and never by the peer's.
+        let known = [None, Some("type"), Some("roomId"), Some("requestId"), Some("text")];
+        assert!(known.contains(&error.field()), "{error}");
+    }
     if let Ok(message) = message {
         let Ok(Value::Object(fields)) = value else { panic!("one walk for all types") };
         let named = |names: &[&str]| fields.keys().all(|it| names.contains(&it.as_str()));

@@ -129,6 +129,13 @@ pub struct Refused {
     pub observed: Option<u64>,
     /// What is allowed, where the rule is about a number.
     pub limit: Option<u64>,
+    /// What was wrong, where the rule is about what a message says: `missing`, `wrong_type` and the
+    /// other names of [`Fault`](crate::message::Fault).
+    pub fault: Option<&'static str>,
+    /// The field it was about, by the names of the endpoint's own type; at most 128 bytes.
+    pub field: Option<Arc<str>>,
+    /// What the field had to be, in the words of the endpoint's own type.
+    pub constraint: Option<&'static str>,
     /// How often the same rule refused this connection since its last record. There is one a second for
     /// a rule at most, and for all rules of a connection together after the first ten; a rule of which
     /// there was no record for ten seconds has one in any case. What no record has told when the
@@ -168,6 +175,22 @@ pub struct Closed {
     pub last_handler_time: Option<Duration>,
     /// Refusals and memberships of this connection that are in no record, nor counted by one.
     pub suppressed: u64,
+}
+
+impl Refused {
+    /// `layer` decided by `rule`, and there is no more to say.
+    pub(crate) fn by(layer: &'static str, rule: &'static str) -> Self {
+        Self {
+            layer,
+            rule,
+            observed: None,
+            limit: None,
+            fault: None,
+            field: None,
+            constraint: None,
+            suppressed: 0,
+        }
+    }
 }
 
 impl AuditEvent {

@@ -200,6 +200,9 @@ fn write(record: &AuditRecord) {
             rule = refused.rule,
             observed = refused.observed,
             limit = refused.limit,
+            fault = refused.fault,
+            field = refused.field.as_deref(),
+            constraint = refused.constraint,
             suppressed = refused.suppressed,
         ),
         AuditEvent::Closed(closed) => line!(

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     close::CloseReason,
-    message::{JsonError, JsonErrorKind, JsonLimits, Message, json},
+    message::{Fault, JsonError, JsonErrorKind, JsonLimits, Message, fault::Place, json},
 };
 
 /// Reads an application's type `T` from a message.
@@ -37,11 +37,17 @@ pub struct Json {
     limits: JsonLimits,
 }
 
-/// Why a message could not be read; see [`DecodeError::kind`].
+/// Why a message could not be read: the [`kind`](DecodeError::kind) decides how the connection ends,
+/// [`fault`](DecodeError::fault), [`field`](DecodeError::field) and
+/// [`constraint`](DecodeError::constraint) say what was wrong, for a record or an answer.
+///
+/// Nothing in it is the peer's. `Display` is one line: `text: longer than 1,000 UTF-16 code units`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DecodeError {
     kind: DecodeErrorKind,
     rule: &'static str,
+    fault: Fault,
+    place: Place,
 }
 
 /// What was wrong with a message.
@@ -84,7 +90,11 @@ impl<R: Serialize> Encode<R> for Json {
 impl DecodeError {
     /// An error of a codec: its kind, and the rule that audit records name.
     pub const fn new(kind: DecodeErrorKind, rule: &'static str) -> Self {
-        Self { kind, rule }
+        let fault = match kind {
+            DecodeErrorKind::Binary => Fault::Binary,
+            DecodeErrorKind::Invalid => Fault::Schema,
+        };
+        Self { kind, rule, fault, place: Place::NOWHERE }
     }
 
     /// What was wrong.
@@ -96,6 +106,25 @@ impl DecodeError {
     pub fn rule(&self) -> &'static str {
         self.rule
     }
+
+    /// What exactly it was, as far as the codec could tell: [`Json`] can.
+    pub fn fault(&self) -> Fault {
+        self.fault
+    }
+
+    /// The field it was about, by the names that the type has for it: `text`, `items[3].name`,
+    /// `seats.*.user` where the keys of a map are the peer's. At most 128 bytes; what does not fit is
+    /// `..`. It is `None` if the fault is the message's as a whole, or cannot be located: a type that
+    /// serde buffers (`#[serde(tag = "..")]`, `untagged`, `flatten`) has names only for what is missing
+    /// or twice.
+    pub fn field(&self) -> Option<&str> {
+        self.place.field()
+    }
+
+    /// What the value had to be, in the words of the type's own [`Constraint`](super::Constraint).
+    pub fn constraint(&self) -> Option<&'static str> {
+        self.place.constraint()
+    }
 }
 
 impl From<JsonError> for DecodeError {
@@ -105,7 +134,8 @@ impl From<JsonError> for DecodeError {
             JsonErrorKind::Syntax | JsonErrorKind::NotAnObject => "message.json",
             _ => "message.structure",
         };
-        Self::new(DecodeErrorKind::Invalid, rule)
+        let (fault, place) = error.into_place();
+        Self { fault, place, ..Self::new(DecodeErrorKind::Invalid, rule) }
     }
 }
 
@@ -126,7 +156,11 @@ impl From<EncodeError> for CloseReason {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "message refused by {}", self.rule)
+        f.write_str(self.field().unwrap_or("the message"))?;
+        match self.constraint() {
+            Some(words) => write!(f, ": {words}"),
+            None => write!(f, ": {}", self.fault),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
+    audit::Refused,
     close::CloseReason,
     handle::Connection,
     message::{
@@ -100,6 +101,32 @@ impl<T, C> DecodeLayer<T, C> {
 
 impl<T, C, Who> DecodeLayer<T, C, Who> {
     /// Answers an invalid message with `make`'s, and closes at the `close_after`th in a row.
+    ///
+    /// The error says what was wrong, and nothing of what was sent: its
+    /// [`field`](DecodeError::field), its [`fault`](DecodeError::fault) and the
+    /// [`constraint`](DecodeError::constraint) of the field's type may go into the answer as they are,
+    /// or all of it as its `Display`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use serde::{Deserialize, Serialize};
+    /// use tower_websocket::DecodeLayer;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Say { text: String }
+    ///
+    /// #[derive(Serialize)]
+    /// struct Invalid { error: String }
+    ///
+    /// let layer = DecodeLayer::<Say>::json().reply_invalid(
+    ///     // `text: missing`
+    ///     |error| Invalid { error: error.to_string() },
+    ///     NonZeroU32::new(5).unwrap(),
+    /// );
+    /// # let _ = layer;
+    /// ```
     pub fn reply_invalid<R>(
         mut self,
         make: impl Fn(&DecodeError) -> R + Send + Sync + 'static,
@@ -154,8 +181,13 @@ where
             Err(error) => error,
         };
         self.invalid_in_row = self.invalid_in_row.saturating_add(1);
-        let size = u64::try_from(message.len()).ok();
-        connection.refuse("decode", error.rule(), size, None);
+        connection.refuse_as(error.rule(), || Refused {
+            observed: u64::try_from(message.len()).ok(),
+            fault: Some(error.fault().as_str()),
+            field: error.field().map(Arc::from),
+            constraint: error.constraint(),
+            ..Refused::by("decode", error.rule())
+        });
         match &self.layer.on_invalid {
             OnInvalid::Reply { make, close_after } if self.invalid_in_row < close_after.get() => {
                 Err(make(&error).map_or_else(Failure::Close, Failure::Reply))

@@ -163,6 +163,7 @@ pub use self::{
     codec::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, Json},
     decode::{DecodeFuture, DecodeLayer, DecodeMessage, Everybody, OnlyAuthenticated},
     error::{HandleError, HandleErrorFuture, HandleErrorLayer},
+    fault::{Constraint, Fault},
     handler::{Handler, HandlerFuture, HandlerService},
     json::{JsonError, JsonErrorKind, JsonLimits},
     proof::{Anonymous, Authenticated, Principal},
@@ -178,6 +179,8 @@ pub use self::{
     },
 };
 
+pub(crate) use self::fault::Muted;
+
 mod reply;
 mod proof;
 pub(crate) mod binding;
@@ -186,6 +189,7 @@ pub(crate) mod rate_meter;
 mod require_auth;
 mod decode;
 mod codec;
+mod fault;
 pub(crate) mod json;
 mod handler;
 mod error;

@@ -8,6 +8,8 @@ use std::{borrow::Borrow, error::Error, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::message::{Constraint, Muted};
+
 /// A room's name as peers write it: `[A-Za-z0-9:_-]{1,64}`. Cheap to clone.
 ///
 /// # Example
@@ -32,10 +34,10 @@ pub struct RoomKey {
     name: RoomName,
 }
 
-/// Not a room name. It says nothing of the text that was refused.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct InvalidRoomName;
+/// Not a room name, and what it is instead: empty, too long, or with a character that it may not have.
+/// It says nothing of the text that was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidRoomName(Constraint);
 
 impl RoomName {
     /// The name.
@@ -49,8 +51,15 @@ impl FromStr for RoomName {
 
     fn from_str(name: &str) -> Result<Self, InvalidRoomName> {
         let allowed = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b':' | b'_' | b'-');
-        if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(allowed) {
-            return Err(InvalidRoomName);
+        if name.is_empty() {
+            return Err(InvalidRoomName(EMPTY));
+        }
+        // First: of these characters, the length is the same in bytes as anybody would count it.
+        if !name.bytes().all(allowed) {
+            return Err(InvalidRoomName(ALPHABET));
+        }
+        if name.len() > MAX_NAME {
+            return Err(InvalidRoomName(TOO_LONG));
         }
         Ok(Self(name.into()))
     }
@@ -72,8 +81,8 @@ impl Borrow<str> for RoomName {
 
 impl<'de> Deserialize<'de> for RoomName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The deserializer's own errors quote what they found; this one is a constant.
-        deserializer.deserialize_str(NameVisitor).map_err(|_| de::Error::custom(InvalidRoomName))
+        let name = deserializer.deserialize_str(NameVisitor);
+        name.map_err(|error| de::Error::custom(Muted(error, NOT_A_NAME)))
     }
 }
 
@@ -132,7 +141,14 @@ impl fmt::Debug for RoomKey {
 
 impl fmt::Display for InvalidRoomName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a room name")
+        write!(f, "{NOT_A_NAME}: {}", self.0)
+    }
+}
+
+impl InvalidRoomName {
+    /// What the name has to be and is not, in a few words.
+    pub fn constraint(&self) -> &'static str {
+        self.0.as_str()
     }
 }
 
@@ -154,3 +170,8 @@ impl de::Visitor<'_> for NameVisitor {
 
 /// Long enough for a UUID with a prefix, short enough for a log line and a bus subject.
 const MAX_NAME: usize = 64;
+
+const NOT_A_NAME: &str = "not a room name";
+const EMPTY: Constraint = Constraint::new("empty");
+const TOO_LONG: Constraint = Constraint::new("longer than 64 characters");
+const ALPHABET: Constraint = Constraint::new("a character outside of A-Z a-z 0-9 : _ -");

@@ -12,7 +12,7 @@
 //! A message is read in two steps. The envelope takes the fields of all types at once, each as the
 //! strict type that it has, and refuses what is unknown or doubled; then the type says which of them
 //! must be there, and that no other is. A derived tagged enum would buffer many times its input,
-//! and would let extra fields pass where a type has none.
+//! would let extra fields pass where a type has none, and could not say which field was wrong.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc, time::SystemTime};
 
@@ -23,7 +23,7 @@ use serde::{
 
 use crate::{
     handle::{Connection, ConnectionId},
-    message::{Decode, Json, Message, Principal},
+    message::{Constraint, Decode, Json, Message, Muted, Principal},
     room::{
         RoomName, RoomNotice, RoomScoped, Scope,
         text::{ChatText, MessageId, RequestId, RequestIdField},
@@ -188,18 +188,16 @@ impl RoomScoped for ClientMessage {
 
 impl<'de> Deserialize<'de> for ClientMessage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let envelope = object::<Envelope<'de>, D>(deserializer)?;
-        envelope.into_message().ok_or_else(|| de::Error::custom(INVALID))
+        let envelope = object::<Envelope, D>(Envelope::FIELDS, deserializer)?;
+        envelope.into_message()
     }
 }
 
 /// Every field that any message has.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Envelope<'a> {
-    /// A string and not an enum: serde takes `{"join":null}` for a unit variant.
-    #[serde(borrow)]
-    r#type: Cow<'a, str>,
+struct Envelope {
+    r#type: Type,
     #[serde(default, deserialize_with = "present")]
     room_id: Option<RoomName>,
     #[serde(default, deserialize_with = "present")]
@@ -208,18 +206,67 @@ struct Envelope<'a> {
     text: Option<ChatText>,
 }
 
-impl Envelope<'_> {
-    fn into_message(self) -> Option<ClientMessage> {
+enum Type {
+    Chat,
+    Join,
+    Leave,
+    Ping,
+}
+
+impl Envelope {
+    const FIELDS: &[&str] = &["type", "roomId", "requestId", "text"];
+
+    fn into_message<E: de::Error>(self) -> Result<ClientMessage, E> {
         let Self { r#type, room_id, request_id, text } = self;
-        Some(match (&*r#type, room_id, request_id, text) {
-            ("chat", Some(room_id), request_id, Some(text)) => {
+        if !matches!(r#type, Type::Chat) {
+            absent("requestId", &request_id)?;
+            absent("text", &text)?;
+        }
+        if matches!(r#type, Type::Ping) {
+            absent("roomId", &room_id)?;
+            return Ok(ClientMessage::Ping);
+        }
+        let room_id = room_id.ok_or_else(|| E::missing_field("roomId"))?;
+        Ok(match r#type {
+            Type::Chat => {
+                let text = text.ok_or_else(|| E::missing_field("text"))?;
                 let request_id = request_id.map_or_else(RequestId::new, RequestIdField::or_new);
                 ClientMessage::Chat { room_id, request_id, text }
             }
-            ("join", Some(room_id), None, None) => ClientMessage::Join { room_id },
-            ("leave", Some(room_id), None, None) => ClientMessage::Leave { room_id },
-            ("ping", None, None, None) => ClientMessage::Ping,
-            _ => return None,
+            Type::Join => ClientMessage::Join { room_id },
+            Type::Leave => ClientMessage::Leave { room_id },
+            Type::Ping => ClientMessage::Ping,
+        })
+    }
+}
+
+fn absent<T, E: de::Error>(field: &'static str, value: &Option<T>) -> Result<(), E> {
+    value.as_ref().map_or(Ok(()), |_| Err(E::custom(Constraint::misplaced(field))))
+}
+
+impl<'de> Deserialize<'de> for Type {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TypeVisitor)
+    }
+}
+
+/// By hand: serde takes `{"join":null}` for a unit variant.
+struct TypeVisitor;
+
+impl de::Visitor<'_> for TypeVisitor {
+    type Value = Type;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a type of message")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Type, E> {
+        Ok(match name {
+            "chat" => Type::Chat,
+            "join" => Type::Join,
+            "leave" => Type::Leave,
+            "ping" => Type::Ping,
+            _ => return Err(E::custom(Constraint::unknown_variant(TYPES))),
         })
     }
 }
@@ -237,7 +284,7 @@ impl<'de> Deserialize<'de> for Auth {
             r#type: Cow<'a, str>,
             token: Box<str>,
         }
-        let fields = object::<Fields<'de>, D>(deserializer)?;
+        let fields = object::<Fields<'de>, D>(&["type", "token"], deserializer)?;
         if fields.r#type != "auth" {
             return Err(de::Error::custom(INVALID));
         }
@@ -245,8 +292,12 @@ impl<'de> Deserialize<'de> for Auth {
     }
 }
 
-/// A `T` from an object: derived structs take arrays too. The error quotes nothing of the input.
-fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+/// A `T` from an object with these fields: derived structs take arrays too. The error quotes nothing of
+/// the input.
+fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    fields: &'static [&'static str],
+    deserializer: D,
+) -> Result<T, D::Error> {
     struct Object<T>(PhantomData<T>);
 
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Object<T> {
@@ -261,7 +312,8 @@ fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Re
         }
     }
 
-    deserializer.deserialize_map(Object(PhantomData)).map_err(|_| de::Error::custom(INVALID))
+    let value = deserializer.deserialize_struct("message", fields, Object(PhantomData));
+    value.map_err(|error| de::Error::custom(Muted(error, INVALID)))
 }
 
 /// A field that is there, and then is a `T`: `null` is not the same as nothing.
@@ -286,3 +338,4 @@ fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::
 }
 
 const INVALID: &str = "invalid message";
+const TYPES: &str = "none of chat, join, leave, ping";

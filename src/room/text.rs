@@ -5,6 +5,8 @@ use std::{error::Error, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::{Uuid, fmt::Hyphenated};
 
+use crate::message::Constraint;
+
 /// A chat text: 1 to 1,000 UTF-16 code units, which is what a browser counts. `Debug` shows its
 /// length only.
 ///
@@ -21,9 +23,8 @@ pub struct RequestId(Id);
 pub struct MessageId(Uuid);
 
 /// Not a chat text: empty, or too long.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct InvalidChatText;
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidChatText(Constraint);
 
 #[derive(Clone, Eq, PartialEq)]
 enum Id {
@@ -43,12 +44,12 @@ impl ChatText {
     pub fn new(text: &str) -> Result<Self, InvalidChatText> {
         // A code unit is at most three bytes of UTF-8, and a byte at most one code unit.
         let fits = match text.len() {
-            0 => false,
+            0 => return Err(InvalidChatText(EMPTY)),
             1..=MAX_TEXT => true,
             len if len > 3 * MAX_TEXT => false,
             _ => text.chars().map(char::len_utf16).sum::<usize>() <= MAX_TEXT,
         };
-        if fits { Ok(Self(text.into())) } else { Err(InvalidChatText) }
+        if fits { Ok(Self(text.into())) } else { Err(InvalidChatText(TOO_LONG)) }
     }
 
     /// The text.
@@ -153,7 +154,14 @@ impl<'de> Deserialize<'de> for RequestIdField {
 
 impl fmt::Display for InvalidChatText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a chat text")
+        write!(f, "not a chat text: {}", self.0)
+    }
+}
+
+impl InvalidChatText {
+    /// What the text has to be and is not, in a few words.
+    pub fn constraint(&self) -> &'static str {
+        self.0.as_str()
     }
 }
 
@@ -226,6 +234,9 @@ fn serialize_uuid<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::E
 
 /// In UTF-16 code units.
 const MAX_TEXT: usize = 1000;
+
+const EMPTY: Constraint = Constraint::new("empty");
+const TOO_LONG: Constraint = Constraint::new("longer than 1,000 UTF-16 code units");
 
 /// In characters: room for a UUID and a prefix, and no room for a payload.
 const MAX_REQUEST_ID: usize = 100;

@@ -8,9 +8,12 @@ use std::{
 };
 
 use super::TestConnection;
-use crate::audit::{
-    AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Closed, Connected, Joined, Left,
-    LeftAll, Published, Refused, UpgradeRefused,
+use crate::{
+    audit::{
+        AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Closed, Connected, Joined,
+        Left, LeftAll, Published, Refused, UpgradeRefused,
+    },
+    message::Fault,
 };
 
 /// An [`AuditSink`] that keeps what it gets. Clones share it.
@@ -121,11 +124,13 @@ impl Records {
             }),
             AuditEvent::Published(Published { room, bytes: 100, members: 2 }),
             AuditEvent::Refused(Refused {
-                layer: "frames",
-                rule: "message.size",
                 observed,
                 limit,
+                fault: Some(Fault::InvalidValue.as_str()),
+                field: Some("items[3].text".into()),
+                constraint: Some("longer than 64 KiB"),
                 suppressed: 1,
+                ..Refused::by("frames", "message.size")
             }),
             AuditEvent::Closed(Closed {
                 rule: "message.size",

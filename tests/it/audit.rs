@@ -4,7 +4,8 @@ use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    AuditEvent, DecodeLayer, OpenRooms, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
+    Anonymous, AuditEvent, CloseReason, DecodeLayer, Inbound, OpenRooms, Reply, RequireAuthLayer,
+    Rooms, RoomsLayer, WebSocketLayer,
     room::service::{self, ClientMessage, ServerMessage},
 };
 
@@ -44,6 +45,58 @@ async fn a_flood_of_refusals_is_one_record_a_second() {
     assert_eq!(closed[0].rule, "frame.control");
     let pings = server.audit.refusals().into_iter().filter(|it| it.rule == "frame.control");
     assert_eq!(pings.count(), 1);
+}
+
+// covers: LG-15
+#[tokio::test(start_paused = true)]
+async fn a_refused_message_is_recorded_and_answered_with_its_field_and_what_it_broke() {
+    #[derive(Debug, serde::Serialize)]
+    struct Invalid {
+        error: String,
+    }
+
+    let messages = DecodeLayer::<ClientMessage>::json()
+        .anonymous()
+        .reply_invalid(|error| Invalid { error: error.to_string() }, NonZeroU32::MAX);
+    let handler = service_fn(async |_: Inbound<ClientMessage, Anonymous>| {
+        Ok::<_, CloseReason>(Reply::<Invalid>::none())
+    });
+    let layer = WebSocketLayer::new(messages, handler).allow_anonymous();
+    let server = Server::start(layer.connection(quiet()).unwrap());
+    for (sent, answer, fault, field, constraint) in [
+        (
+            r#"{"type":"join","roomId":"SECRET room"}"#,
+            "roomId: a character outside of A-Z a-z 0-9 : _ -",
+            "invalid_value",
+            Some("roomId"),
+            Some("a character outside of A-Z a-z 0-9 : _ -"),
+        ),
+        (
+            r#"{"type":"chat","roomId":"a","text":""}"#,
+            "text: empty",
+            "invalid_value",
+            Some("text"),
+            Some("empty"),
+        ),
+        (r#"{"type":"chat","roomId":"a"}"#, "text: missing", "missing", Some("text"), None),
+        (
+            r#"{"type":"ping","SECRET":1}"#,
+            "the message: an unknown field",
+            "unknown_field",
+            None,
+            None,
+        ),
+        (r#"{"type":"ping"}{}"#, "the message: not JSON", "syntax", None, None),
+    ] {
+        let mut peer = server.connect().await;
+        peer.text(sent).await;
+        assert_eq!(peer.message().await, format!(r#"{{"error":"{answer}"}}"#), "{sent}");
+        let refused = server.audit.refusals().pop().unwrap();
+        assert_eq!((refused.layer, refused.fault), ("decode", Some(fault)), "{sent}");
+        assert_eq!((refused.field.as_deref(), refused.constraint), (field, constraint), "{sent}");
+        assert_eq!(refused.observed, Some(sent.len() as u64));
+    }
+    assert!(!format!("{:?}", server.audit.records()).contains("SECRET"));
 }
 
 /// What it is called, what the peer sends, and the rule and code that end it.

@@ -42,10 +42,15 @@ use std::{error::Error, fmt, num::NonZeroUsize};
 
 use serde::de::DeserializeOwned;
 
-use self::{quiet::Quiet, walk::Bounded};
+use self::{
+    quiet::{Quiet, Refused},
+    walk::Bounded,
+};
+use crate::message::fault::{Blame, Fault, Place};
 
-mod quiet;
 mod walk;
+mod quiet;
+mod names;
 
 /// Limits on the structure of a JSON message.
 ///
@@ -63,10 +68,12 @@ pub struct JsonLimits {
 }
 
 /// Why a text was refused; see [`JsonError::kind`]. It carries nothing of the text.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct JsonError {
     kind: JsonErrorKind,
     column: usize,
+    fault: Fault,
+    place: Place,
 }
 
 /// What was wrong with a text.
@@ -95,11 +102,23 @@ pub enum JsonErrorKind {
 ///
 /// [`JsonError`] if `text` is not one object within `limits`, or not a `T`.
 pub fn from_str<T: DeserializeOwned>(text: &str, limits: &JsonLimits) -> Result<T, JsonError> {
-    let text = Bounded::parse(text, limits)?;
-    let mut parser = serde_json::Deserializer::from_str(text.as_str());
+    let text = match Bounded::parse(text, limits) {
+        Ok(text) => text,
+        Err(error) if error.fault == Fault::Surrogate => return Err(error.located::<T>(text)),
+        Err(error) => return Err(error),
+    };
     // No `end` here: the walk has been there, over the same text.
-    T::deserialize(Quiet(&mut parser))
-        .map_err(|_| JsonError { kind: JsonErrorKind::Schema, column: 0 })
+    decode(text.as_str()).map_err(|blame| JsonError {
+        kind: JsonErrorKind::Schema,
+        column: 0,
+        fault: blame.fault,
+        place: blame.place(),
+    })
+}
+
+fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Box<Blame>> {
+    let mut parser = serde_json::Deserializer::from_str(text);
+    T::deserialize(Quiet::new(&mut parser)).map_err(Refused::into_blame)
 }
 
 impl JsonLimits {
@@ -136,15 +155,41 @@ impl Default for JsonLimits {
 }
 
 impl JsonError {
+    /// The structure was refused at `column`.
+    fn structure(kind: JsonErrorKind, fault: Fault, column: usize) -> Self {
+        Self { kind, column, fault, place: Place::default() }
+    }
+
+    /// The same, with the field: as far as the walk got, the type may follow, and ends there at the
+    /// latest.
+    fn located<T: DeserializeOwned>(mut self, text: &str) -> Self {
+        match text.get(..self.column).map(decode::<T>) {
+            Some(Err(blame)) if blame.fault == self.fault => self.place = blame.place(),
+            _ => {}
+        }
+        self
+    }
+
     /// What was wrong.
     pub fn kind(&self) -> JsonErrorKind {
         self.kind
+    }
+
+    pub(super) fn into_place(self) -> (Fault, Place) {
+        (self.fault, self.place)
     }
 
     /// About where it was noticed: bytes from the start of the text, the first being 1. It is 0 for
     /// [`JsonErrorKind::Schema`].
     pub fn column(&self) -> usize {
         self.column
+    }
+}
+
+impl fmt::Debug for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, column, fault, .. } = self;
+        write!(f, "JsonError({kind:?}, {fault:?}, column {column})")
     }
 }
 

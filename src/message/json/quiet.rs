@@ -3,47 +3,144 @@
 //! Serde's derives describe what they refuse, and quote it: the unknown key, the unknown variant,
 //! the string where a number belongs. What a peer sent would be a `Display` away from a log, and
 //! writing it costs: 64 KiB of DEL characters where a number belongs become 800 KiB of `\u{7f}`. A
-//! deserializer inside [`Quiet`] has an error that is empty, so the texts are never written.
+//! deserializer inside [`Quiet`] has an error that keeps what the type itself knows, and nothing that
+//! was read: the fault, and the way to the field, by the names that the type gave.
 
-use std::fmt;
+use std::{cell::Cell, fmt, fmt::Write as _};
 
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
 };
 
-/// A deserializer, or anything it hands out or is handed, whose errors say nothing.
-pub(super) struct Quiet<X>(pub(super) X);
+use super::names::{Fields, Key, Keys, Nameless, Names, Noting};
+use crate::message::fault::{Blame, Fault, Step};
+
+/// A deserializer, or anything it hands out or is handed, whose errors quote nothing.
+pub(super) struct Quiet<X, N = Nameless>(X, N);
 
 /// Something was refused.
 #[derive(Debug)]
-pub(super) struct Refused;
+pub(super) struct Refused(Box<Blame>);
 
-impl de::Error for Refused {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self
+impl<X> Quiet<X> {
+    pub(super) fn new(inner: X) -> Self {
+        Self(inner, Nameless)
     }
 }
 
+impl Refused {
+    fn new(fault: Fault) -> Self {
+        Self(Box::new(Blame::of(fault)))
+    }
+
+    fn at(mut self, step: Option<Step>) -> Self {
+        if let Some(step) = step {
+            *self.0 = self.0.at(step);
+        }
+        self
+    }
+
+    pub(super) fn into_blame(self) -> Box<Blame> {
+        self.0
+    }
+}
+
+impl de::Error for Refused {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        let heard = Blame::heard_in(message);
+        Self(Box::new(heard.unwrap_or(Blame::of(Fault::InvalidValue))))
+    }
+
+    fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
+        Self::new(Fault::WrongType)
+    }
+
+    fn invalid_value(_: Unexpected<'_>, _: &dyn Expected) -> Self {
+        Self::new(Fault::InvalidValue)
+    }
+
+    fn invalid_length(_: usize, _: &dyn Expected) -> Self {
+        Self::new(Fault::InvalidValue)
+    }
+
+    fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
+        Self::new(Fault::UnknownVariant)
+    }
+
+    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
+        Self::new(Fault::UnknownField)
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(Fault::Missing).at(Some(Step::Field(field)))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::new(Fault::DuplicateKey).at(Some(Step::Field(field)))
+    }
+}
+
+/// An error that is made of this one knows what it did.
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.say();
         f.write_str("refused")
     }
 }
 
 impl std::error::Error for Refused {}
 
-fn quiet<E>(_: E) -> Refused {
-    Refused
+thread_local! {
+    /// The error that goes through the parser, which has one of its own. Nothing but the parser runs
+    /// between the two functions below.
+    static PASSING: Cell<Option<Refused>> = const { Cell::new(None) };
 }
 
-fn unquiet<E: de::Error>(refused: Refused) -> E {
-    E::custom(refused)
+/// The error of a type, on its way through the parser.
+pub(super) fn unquiet<E: de::Error>(refused: Refused) -> E {
+    let _ = PASSING.try_with(|passing| passing.set(Some(refused)));
+    E::custom("refused")
+}
+
+/// What came out of the parser: the error that went in, or one of its own. The text was walked, so
+/// that is a value of another type than was asked for; or half a surrogate pair, if the walk ended
+/// there and only the way to it is wanted.
+fn quiet(error: impl fmt::Display) -> Refused {
+    let passed = PASSING.try_with(Cell::take).ok().flatten();
+    passed.unwrap_or_else(|| {
+        let halved = is_about_surrogates(&error);
+        Refused::new(if halved { Fault::Surrogate } else { Fault::WrongType })
+    })
+}
+
+/// Whether an error of the parser is about half a surrogate pair. It has no other way to say so than
+/// its text, of which no more is written than the beginning.
+pub(super) fn is_about_surrogates(error: &impl fmt::Display) -> bool {
+    let mut beginning = Beginning { text: [0; 22], len: 0 };
+    let _ = write!(beginning, "{error}");
+    [b"lone leading surrogate", b"unexpected end of hex "].contains(&&beginning.text)
+}
+
+struct Beginning {
+    text: [u8; 22],
+    len: usize,
+}
+
+impl fmt::Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            *self.text.get_mut(self.len).ok_or(fmt::Error)? = byte;
+            self.len += 1;
+        }
+        Ok(())
+    }
 }
 
 macro_rules! deserialize {
-    ($($method:ident($($name:ident: $of:ty),*))*) => {$(
+    ($($method:ident($($name:ident: $of:ty),*) $names:expr;)*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $of,)* visitor: V) -> Result<V::Value, Refused> {
-            self.0.$method($($name,)* Quiet(visitor)).map_err(quiet)
+            self.0.$method($($name,)* Quiet(visitor, $names)).map_err(quiet)
         }
     )*};
 }
@@ -52,17 +149,37 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Quiet<D> {
     type Error = Refused;
 
     deserialize! {
-        deserialize_any() deserialize_ignored_any() deserialize_identifier()
-        deserialize_bool() deserialize_char() deserialize_f32() deserialize_f64()
-        deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
-        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
-        deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
-        deserialize_option() deserialize_seq() deserialize_map() deserialize_tuple(len: usize)
-        deserialize_unit() deserialize_unit_struct(name: &'static str)
-        deserialize_newtype_struct(name: &'static str)
-        deserialize_tuple_struct(name: &'static str, len: usize)
-        deserialize_struct(name: &'static str, fields: &'static [&'static str])
-        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+        deserialize_any() Nameless;
+        deserialize_ignored_any() Nameless;
+        deserialize_identifier() Nameless;
+        deserialize_bool() Nameless;
+        deserialize_char() Nameless;
+        deserialize_f32() Nameless;
+        deserialize_f64() Nameless;
+        deserialize_i8() Nameless;
+        deserialize_i16() Nameless;
+        deserialize_i32() Nameless;
+        deserialize_i64() Nameless;
+        deserialize_i128() Nameless;
+        deserialize_u8() Nameless;
+        deserialize_u16() Nameless;
+        deserialize_u32() Nameless;
+        deserialize_u64() Nameless;
+        deserialize_u128() Nameless;
+        deserialize_str() Nameless;
+        deserialize_string() Nameless;
+        deserialize_bytes() Nameless;
+        deserialize_byte_buf() Nameless;
+        deserialize_option() Nameless;
+        deserialize_seq() Nameless;
+        deserialize_map() Keys;
+        deserialize_tuple(len: usize) Nameless;
+        deserialize_unit() Nameless;
+        deserialize_unit_struct(name: &'static str) Nameless;
+        deserialize_newtype_struct(name: &'static str) Nameless;
+        deserialize_tuple_struct(name: &'static str, len: usize) Nameless;
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]) Fields(fields);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]) Fields(variants);
     }
 
     fn is_human_readable(&self) -> bool {
@@ -78,7 +195,7 @@ macro_rules! visit {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Quiet<V> {
+impl<'de, V: Visitor<'de>, N: Names> Visitor<'de> for Quiet<V, N> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,23 +212,23 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Quiet<V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Quiet(inner)).map_err(unquiet)
+        self.0.visit_some(Quiet::new(inner)).map_err(unquiet)
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Quiet(inner)).map_err(unquiet)
+        self.0.visit_newtype_struct(Quiet::new(inner)).map_err(unquiet)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Quiet(seq)).map_err(unquiet)
+        self.0.visit_seq(Elements { seq, next: 0 }).map_err(unquiet)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Quiet(map)).map_err(unquiet)
+        self.0.visit_map(Entries { map, names: self.1, key: Key::None }).map_err(unquiet)
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<V::Value, A::Error> {
-        self.0.visit_enum(Quiet(data)).map_err(unquiet)
+        self.0.visit_enum(Quiet(data, self.1)).map_err(unquiet)
     }
 }
 
@@ -119,70 +236,111 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Quiet<S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Quiet(deserializer)).map_err(unquiet)
+        self.0.deserialize(Quiet::new(deserializer)).map_err(unquiet)
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Quiet<A> {
+/// An array, and how far it was read.
+struct Elements<A> {
+    seq: A,
+    next: u32,
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<A> {
     type Error = Refused;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Refused> {
-        self.0.next_element_seed(Quiet(seed)).map_err(quiet)
+        let index = self.next;
+        self.next = index.saturating_add(1);
+        let next = self.seq.next_element_seed(Quiet::new(seed));
+        next.map_err(|error| quiet(error).at(Some(Step::Index(index))))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
+        self.seq.size_hint()
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Quiet<A> {
+/// An object, and which entry of it is read.
+struct Entries<'de, A, N> {
+    map: A,
+    names: N,
+    key: Key<'de>,
+}
+
+impl<'de, A: MapAccess<'de>, N: Names> MapAccess<'de> for Entries<'de, A, N> {
     type Error = Refused;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Refused> {
-        self.0.next_key_seed(Quiet(seed)).map_err(quiet)
+        let Self { map, names, key } = self;
+        if N::KNOWN {
+            map.next_key_seed(Noting { seed, names: *names, key }).map_err(quiet)
+        } else {
+            map.next_key_seed(Quiet::new(seed)).map_err(quiet)
+        }
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refused> {
-        self.0.next_value_seed(Quiet(seed)).map_err(quiet)
+        let value = self.map.next_value_seed(Quiet::new(seed));
+        value.map_err(|error| quiet(error).at(self.key.step(self.names)))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
+        self.map.size_hint()
     }
 }
 
-impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Quiet<A> {
+impl<'de, A: EnumAccess<'de>, N: Names> EnumAccess<'de> for Quiet<A, N> {
     type Error = Refused;
-    type Variant = Quiet<A::Variant>;
+    type Variant = Variant<A::Variant>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
     ) -> Result<(S::Value, Self::Variant), Refused> {
-        let (value, variant) = self.0.variant_seed(Quiet(seed)).map_err(quiet)?;
-        Ok((value, Quiet(variant)))
+        let Self(data, names) = self;
+        let mut key = Key::None;
+        let noting = Noting { seed, names, key: &mut key };
+        let (value, variant) = data.variant_seed(noting).map_err(quiet)?;
+        Ok((value, Variant { variant, step: key.step(names) }))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Quiet<A> {
+/// What stands in a variant.
+pub(super) struct Variant<A> {
+    variant: A,
+    step: Option<Step>,
+}
+
+macro_rules! variant {
+    ($($method:ident($($name:ident: $of:ty),*) $names:expr;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($name: $of,)* visitor: V) -> Result<V::Value, Refused> {
+            let value = self.variant.$method($($name,)* Quiet(visitor, $names));
+            value.map_err(|error| quiet(error).at(self.step))
+        }
+    )*};
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Variant<A> {
     type Error = Refused;
 
     fn unit_variant(self) -> Result<(), Refused> {
-        self.0.unit_variant().map_err(quiet)
+        self.variant.unit_variant().map_err(|error| quiet(error).at(self.step))
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Refused> {
-        self.0.newtype_variant_seed(Quiet(seed)).map_err(quiet)
+        let value = self.variant.newtype_variant_seed(Quiet::new(seed));
+        value.map_err(|error| quiet(error).at(self.step))
     }
 
-    deserialize! {
-        tuple_variant(len: usize)
-        struct_variant(fields: &'static [&'static str])
+    variant! {
+        tuple_variant(len: usize) Nameless;
+        struct_variant(fields: &'static [&'static str]) Fields(fields);
     }
 }

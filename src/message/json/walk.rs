@@ -4,7 +4,8 @@ use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{JsonError, JsonErrorKind, JsonLimits};
+use super::{JsonError, JsonErrorKind, JsonLimits, quiet::is_about_surrogates};
+use crate::message::Fault;
 
 /// A text that passed the walk.
 pub(super) struct Bounded<'a>(&'a str);
@@ -14,7 +15,11 @@ impl<'a> Bounded<'a> {
         let start = text.trim_start_matches([' ', '\t', '\r', '\n']);
         if !start.starts_with('{') {
             let column = text.len() - start.len() + 1;
-            return Err(JsonError { kind: JsonErrorKind::NotAnObject, column });
+            return Err(JsonError::structure(
+                JsonErrorKind::NotAnObject,
+                Fault::NotAnObject,
+                column,
+            ));
         }
         let mut walk = Walk { limits, depth: 0, values: 0, set_aside: 0, refusal: None };
         let mut parser = serde_json::Deserializer::from_str(text);
@@ -22,7 +27,12 @@ impl<'a> Bounded<'a> {
         end.map(|()| Self(text)).map_err(|error| {
             let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
             let column = lines.map(str::len).sum::<usize>() + error.column();
-            JsonError { kind: walk.refusal.unwrap_or(JsonErrorKind::Syntax), column }
+            let (kind, fault) = match walk.refusal {
+                Some((kind, fault)) => (kind, fault),
+                None if is_about_surrogates(&error) => (JsonErrorKind::Syntax, Fault::Surrogate),
+                None => (JsonErrorKind::Syntax, Fault::Syntax),
+            };
+            JsonError::structure(kind, fault, column)
         })
     }
 
@@ -30,6 +40,9 @@ impl<'a> Bounded<'a> {
         self.0
     }
 }
+
+/// What the walk has against a text.
+type Refusal = (JsonErrorKind, Fault);
 
 /// What has been seen of a text.
 struct Walk<'a> {
@@ -39,13 +52,13 @@ struct Walk<'a> {
     /// Bytes in serde's buffers for the containers that are complete.
     set_aside: usize,
     /// Set when the walk ended it: in the parser's error that could not be told from bad syntax.
-    refusal: Option<JsonErrorKind>,
+    refusal: Option<Refusal>,
 }
 
 impl Walk<'_> {
     fn enter<E: de::Error>(&mut self) -> Result<(), E> {
         self.depth += 1;
-        self.refuse_if(self.depth > self.limits.max_depth, JsonErrorKind::TooDeep)
+        self.refuse_if(self.depth > self.limits.max_depth, TOO_DEEP)
     }
 
     fn leave<E: de::Error>(&mut self, entries: usize, entry_size: usize) -> Result<(), E> {
@@ -54,14 +67,14 @@ impl Walk<'_> {
         let slots = if entries == 0 { 0 } else { entries.next_power_of_two().max(4) };
         self.set_aside = self.set_aside.saturating_add(slots.saturating_mul(entry_size));
         let allowed = self.limits.max_values.saturating_mul(2 * BUFFERED_VALUE).max(ALWAYS_ALLOWED);
-        self.refuse_if(self.set_aside > allowed, JsonErrorKind::TooManyValues)
+        self.refuse_if(self.set_aside > allowed, TOO_MANY_VALUES)
     }
 
-    fn refuse_if<E: de::Error>(&mut self, broken: bool, kind: JsonErrorKind) -> Result<(), E> {
+    fn refuse_if<E: de::Error>(&mut self, broken: bool, refusal: Refusal) -> Result<(), E> {
         if !broken {
             return Ok(());
         }
-        self.refusal = Some(kind);
+        self.refusal = Some(refusal);
         Err(E::custom("refused"))
     }
 }
@@ -71,7 +84,7 @@ impl<'de> DeserializeSeed<'de> for &mut Walk<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         self.values += 1;
-        self.refuse_if(self.values > self.limits.max_values, JsonErrorKind::TooManyValues)?;
+        self.refuse_if(self.values > self.limits.max_values, TOO_MANY_VALUES)?;
         // Not `deserialize_ignored_any`: it is how bad strings and huge numbers would pass.
         deserializer.deserialize_any(self)
     }
@@ -107,8 +120,8 @@ impl<'de> Visitor<'de> for &mut Walk<'_> {
         self.enter()?;
         let mut keys = Keys::default();
         while let Some(is_new) = map.next_key_seed(&mut keys)? {
-            self.refuse_if(!is_new, JsonErrorKind::DuplicateKey)?;
-            self.refuse_if(keys.len() > self.limits.max_keys, JsonErrorKind::TooManyKeys)?;
+            self.refuse_if(!is_new, DUPLICATE_KEY)?;
+            self.refuse_if(keys.len() > self.limits.max_keys, TOO_MANY_KEYS)?;
             map.next_value_seed(&mut *self)?;
         }
         self.leave(keys.len(), 2 * BUFFERED_VALUE)
@@ -178,3 +191,8 @@ const BUFFERED_VALUE: usize = 32;
 
 /// As much as the largest message by default. Less would refuse small messages for a small limit.
 const ALWAYS_ALLOWED: usize = 64 * 1024;
+
+const DUPLICATE_KEY: Refusal = (JsonErrorKind::DuplicateKey, Fault::DuplicateKey);
+const TOO_DEEP: Refusal = (JsonErrorKind::TooDeep, Fault::TooDeep);
+const TOO_MANY_KEYS: Refusal = (JsonErrorKind::TooManyKeys, Fault::TooManyKeys);
+const TOO_MANY_VALUES: Refusal = (JsonErrorKind::TooManyValues, Fault::TooManyValues);

@@ -1,3 +1,4 @@
+mod fault;
 mod json;
 mod json_properties;
 mod json_structure;

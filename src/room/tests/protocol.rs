@@ -218,6 +218,59 @@ fn nothing_of_a_refused_message_is_in_the_error() {
     }
 }
 
+// covers: LG-15
+#[test]
+fn a_refusal_says_which_field_broke_which_rule() {
+    use crate::message::Fault::{
+        InvalidValue, Missing, NotAnObject, Surrogate, UnknownField, UnknownVariant, WrongType,
+    };
+    let long = "x".repeat(1_001);
+    let types = Some("none of chat, join, leave, ping");
+    let misplaced = Some("not a field of this type of message");
+    for (text, field, fault, constraint) in [
+        (r#"{"type":"join"}"#, Some("roomId"), Missing, None),
+        (r#"{"type":"chat","roomId":"a"}"#, Some("text"), Missing, None),
+        ("{}", Some("type"), Missing, None),
+        (r#"{"type":"auth","token":"t"}"#, Some("type"), UnknownVariant, types),
+        (r#"{"type":1}"#, Some("type"), WrongType, None),
+        (r#"{"type":{"join":null}}"#, Some("type"), WrongType, None),
+        (r#"{"type":"join","roomId":1}"#, Some("roomId"), WrongType, None),
+        (r#"{"type":"join","roomId":null}"#, Some("roomId"), WrongType, None),
+        (r#"{"type":"join","roomId":""}"#, Some("roomId"), InvalidValue, Some("empty")),
+        (
+            r#"{"type":"join","roomId":"a room"}"#,
+            Some("roomId"),
+            InvalidValue,
+            Some("a character outside of A-Z a-z 0-9 : _ -"),
+        ),
+        (
+            &format!(r#"{{"type":"join","roomId":"{}"}}"#, "x".repeat(65)),
+            Some("roomId"),
+            InvalidValue,
+            Some("longer than 64 characters"),
+        ),
+        (r#"{"type":"chat","roomId":"a","text":""}"#, Some("text"), InvalidValue, Some("empty")),
+        (
+            &format!(r#"{{"type":"chat","roomId":"a","text":"{long}"}}"#),
+            Some("text"),
+            InvalidValue,
+            Some("longer than 1,000 UTF-16 code units"),
+        ),
+        (r#"{"type":"chat","roomId":"a","text":"\ud83d"}"#, Some("text"), Surrogate, None),
+        (r#"{"type":"chat","roomId":"a","text":["x"]}"#, Some("text"), WrongType, None),
+        (r#"{"type":"join","roomId":"a","text":"x"}"#, Some("text"), UnknownField, misplaced),
+        (r#"{"type":"ping","requestId":"x"}"#, Some("requestId"), UnknownField, misplaced),
+        (r#"{"type":"ping","roomId":"x"}"#, Some("roomId"), UnknownField, misplaced),
+        (r#"{"type":"ping","SECRET":"x"}"#, None, UnknownField, None),
+        (r#"["ping"]"#, None, NotAnObject, None),
+    ] {
+        let error = Decode::<ClientMessage>::decode(&Json::default(), &Message::text(text));
+        let error = error.unwrap_err();
+        let said = (error.field(), error.fault(), error.constraint());
+        assert_eq!(said, (field, fault, constraint), "{text}");
+    }
+}
+
 // covers: MS-05, MS-14, MS-16
 #[test]
 fn credentials_are_one_message_and_no_other() {
