@@ -69,12 +69,19 @@ fn existing_application() -> Router {
 fn endpoint() -> WebSocketLayer {
     let holders = ["ada", "grace"].map(|name| (format!("ticket-of-{name}"), name.to_owned()));
     let messages = ServiceBuilder::new()
-        // First, so that also what is refused below has been counted.
-        .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40)))
+        // First, so that also what is refused below has been counted. A connection may be in 100 rooms,
+        // and asks for all of them at once when it comes back: there is room for that, and a login.
+        .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40 + 100 + 1)))
         .layer(RequireAuthLayer::new(Tickets { holders: holders.into() }))
         .layer(DecodeLayer::<ClientMessage>::json())
+        // What is no join has the 40 for itself.
+        .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40)).cost(unless_join))
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
     WebSocketLayer::new(messages, tower::service_fn(service::handle)).path("/ws")
+}
+
+fn unless_join(message: &ClientMessage) -> u32 {
+    u32::from(!matches!(message, ClientMessage::Join { .. }))
 }
 
 /// Without the peer's address, the limits that go by it do not apply.

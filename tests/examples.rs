@@ -59,6 +59,15 @@ async fn axum_service_keeps_its_routes_and_serves_rooms() {
     let heard = grace.hear().await;
     assert_eq!((&heard["userId"], &heard["text"]), (&json!("ada"), &json!("hello")));
 
+    // Back in all rooms at once.
+    for room in 1..100 {
+        ada.say(json!({ "type": "join", "roomId": format!("room-{room}") })).await;
+    }
+    assert_eq!(ada.hear().await["type"], "chat");
+    for _ in 1..100 {
+        assert_eq!(ada.hear().await["type"], "joined");
+    }
+
     let mut stranger = Peer::connect(addr).await;
     stranger.say(json!({ "type": "auth", "token": "ticket-of-nobody" })).await;
     assert_eq!(stranger.closed().await.0, 4403);
