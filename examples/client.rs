@@ -139,7 +139,11 @@ async fn main() -> ExitCode {
 /// Connects, authenticates and asks to join.
 async fn connect(options: &Options) -> Result<Socket, End> {
     let connected = tokio_tungstenite::connect_async(&options.url).await;
-    let (mut socket, _) = connected.map_err(|_| End::Lost)?;
+    let (mut socket, _) = connected.map_err(|error| {
+        // A status, for example, or that the URL is none.
+        println!("* {error}");
+        End::Lost
+    })?;
     // The name rides on the development token.
     let token = match &options.name {
         Some(name) => format!("{}:{name}", options.token),

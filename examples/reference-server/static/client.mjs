@@ -188,18 +188,27 @@ export class RoomClient extends EventTarget {
     this.#judgeAt = 0;
     this.#tick = setInterval(() => this.#everyTick(), TICK_MS);
     this.#setState("connecting");
+    let token;
     try {
       // Before the handshake, because the server's deadline for authentication starts with it.
-      const token = typeof this.#token === "function" ? await this.#token() : this.#token;
-      if (!current()) return;
-      const socket = new WebSocket(this.#url);
-      this.#socket = socket;
-      socket.onopen = () => current() && this.#send({ type: "auth", token });
-      socket.onmessage = ({ data }) => current() && this.#receive(data);
-      socket.onclose = ({ code, reason }) => current() && this.#lost(code, reason);
+      token = typeof this.#token === "function" ? await this.#token() : this.#token;
     } catch {
-      if (current()) this.#lost(1006, "");
+      if (current()) this.#lost(1006, "", "There is nothing to log in with.");
+      return;
     }
+    if (!current()) return;
+    let socket;
+    try {
+      socket = new WebSocket(this.#url);
+    } catch {
+      // Not a URL, or `ws:` from a page that came over TLS: that will not pass.
+      this.#letGo();
+      return this.#halt("stopped", { code: 1006, text: "There is no way to this address." });
+    }
+    this.#socket = socket;
+    socket.onopen = () => current() && this.#send({ type: "auth", token });
+    socket.onmessage = ({ data }) => current() && this.#receive(data);
+    socket.onclose = ({ code, reason }) => current() && this.#lost(code, reason);
   }
 
   #receive(data) {
@@ -240,8 +249,8 @@ export class RoomClient extends EventTarget {
     }
   }
 
-  /** The attempt is over, whether or not it ever became a connection. */
-  #lost(code, reason) {
+  /** The attempt is over, whether or not it ever became a connection. `why` is what the table cannot know. */
+  #lost(code, reason, why) {
     if (this.#connectedAt && performance.now() - this.#connectedAt >= STABLE_MS) {
       this.#failures = 0;
       this.#freshTicketUsed = false;
@@ -262,7 +271,7 @@ export class RoomClient extends EventTarget {
     this.#mayHurry = code === 1001 || code === 1005 || code === 1006;
     this.#retryIn(wait);
     const patient = this.#failures >= PATIENT_AFTER;
-    this.#setState("waiting", { code, text, retryAt: Date.now() + wait, patient });
+    this.#setState("waiting", { code, text: why ?? text, retryAt: Date.now() + wait, patient });
   }
 
   #retryIn(ms) {

@@ -212,11 +212,12 @@ test("retry-after: N, clamped, and not a hot loop", async () => {
 });
 
 test("a ticket that cannot be had is a failure, and a stop drops what is queued", async () => {
-  const { client } = await start(async () => {
+  const { client, states } = await start(async () => {
     throw Error("no");
   });
   await settle();
   assert.equal(client.state, "waiting");
+  assert.equal(states().at(-1).text, "There is nothing to log in with.");
   assert.equal(sockets.length, 0);
   const x = await start();
   const q = x.client.chat("r", "q");
@@ -448,4 +449,18 @@ test("a page that stood still hears what has waited before it gives up", async (
   standStill(60_000);
   await advance(1500);
   assert.equal(client.state, "waiting");
+});
+
+test("an address that there is no way to stops at once and says so", async () => {
+  const real = globalThis.WebSocket;
+  globalThis.WebSocket = class {
+    constructor() {
+      throw new SyntaxError("not a URL");
+    }
+  };
+  const { client, states } = await start();
+  globalThis.WebSocket = real;
+  assert.equal(client.state, "stopped");
+  assert.equal(states().at(-1).text, "There is no way to this address.");
+  assert.deepEqual(timers, []);
 });
