@@ -15,7 +15,7 @@ use std::{error::Error, fmt};
 /// | 1005, 1006, never opened | lost, refused | full-jitter backoff |
 /// | 1008 | invalid message, not a member, rate, rooms, fragments | stop; back off if `rate limited` |
 /// | 1011 / 1013 | the handler failed / slow consumer, overload | backoff |
-/// | 1012 | the server restarts | reconnect after the time in the reason |
+/// | 1012 | the server restarts; nothing here sends it, and clients know it | reconnect after the time in the reason |
 /// | 4401 | not authenticated in time, expired, revoked | fresh ticket once, then stop |
 /// | 4403 | authentication or authorization failed | stop |
 /// | 4000–4999 others | the application's own | as the application says |
@@ -275,7 +275,7 @@ impl CloseCode {
     pub const MESSAGE_TOO_LARGE: Self = Self(1009);
     /// 1011: the server failed.
     pub const INTERNAL_ERROR: Self = Self(1011);
-    /// 1012: the server restarts (IANA registry).
+    /// 1012: the server restarts (IANA registry). There is no [`CloseReason`] with it.
     pub const SERVICE_RESTART: Self = Self(1012);
     /// 1013: try again later (IANA registry).
     pub const TRY_AGAIN_LATER: Self = Self(1013);
@@ -359,6 +359,29 @@ mod tests {
             let answer = CloseReason::PeerClosed(Some(code)).code();
             assert_eq!(answer, Some(CloseCode::PROTOCOL_ERROR), "{code}");
         }
+    }
+
+    /// What the docs of the enum say that is sent, and with which codes connections are closed.
+    #[test]
+    fn the_table_in_the_docs_has_the_codes_that_are_sent_and_no_others() {
+        let rows = include_str!("close.rs").lines().map_while(|it| {
+            it.strip_prefix("/// | ").or(Some("").filter(|_| !it.starts_with("pub enum")))
+        });
+        let rows = rows.filter(|it| it.starts_with(|first: char| first.is_ascii_digit()));
+        let not_sent = ["1005", "1012", "4000"];
+        let mut told: Vec<u16> = rows
+            .filter(|it| !not_sent.iter().any(|code| it.starts_with(code)))
+            .flat_map(|it| it.split(" | ").next().unwrap_or_default().split([',', '/']))
+            .map(|it| it.trim().parse().unwrap())
+            .collect();
+        let codes = FIXED_CLOSE_REASONS.iter().filter_map(|it| it.code().map(u16::from));
+        let mut sent: Vec<u16> = codes.collect();
+        for codes in [&mut told, &mut sent] {
+            codes.sort_unstable();
+            codes.dedup();
+        }
+        assert_eq!(told, sent);
+        assert!(!sent.contains(&CloseCode::SERVICE_RESTART.into()));
     }
 
     #[test]

@@ -104,8 +104,10 @@
 //! | `RoomsLayer` | messages to rooms their sender has joined | 100 rooms for a connection, 10,000 members in a room | 1008 `not a member`; a refused join is a reply |
 //! | outbound queue | what the peer reads in time | 1 MiB and 4,096 messages waiting | 1013 `slow consumer` |
 //!
-//! The middleware of tower works here too: a `TimeoutLayer` or a `ConcurrencyLimitLayer` in the stack
-//! does for messages what it does for requests.
+//! The middleware of tower works here too: a `TimeoutLayer` or a `LoadShedLayer` in the stack does for
+//! messages what it does for requests. The stack is applied once for each connection, so what is to be
+//! shared by all has to be global: a `GlobalConcurrencyLimitLayer` limits the messages that are handled at
+//! once, a `ConcurrencyLimitLayer` only those of one connection, which are one at a time anyway.
 //!
 //! <!-- README.md and src/lib.rs are the same up to here -->
 //!
@@ -174,6 +176,7 @@ pub mod budget;
 mod clock;
 mod close;
 mod handle;
+mod hooks;
 mod outbound;
 mod quota;
 mod send_error;

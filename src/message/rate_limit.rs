@@ -168,7 +168,7 @@ impl<K, C, E> RateLimitLayer<K, C, E> {
         RateLimitLayer { key, cost, excess: WaitOnExcess, table, quota }
     }
 
-    /// At most so many shared buckets. Default 100,000: about 16 MB. More cost memory that peers can
+    /// At most so many shared buckets. Default 100,000: below 16 MB. More cost memory that peers can
     /// claim; fewer let strangers share a bucket sooner.
     pub fn max_buckets(mut self, buckets: NonZeroUsize) -> Self {
         self.table = Arc::new(MeterTable::new(self.quota, buckets.get()));
@@ -356,5 +356,5 @@ impl<S: Service<Inbound<M, P>>, M, P, R> fmt::Debug for RateLimitFuture<S, M, P,
     }
 }
 
-/// A bucket is about 160 bytes with its place in the table.
+/// Below 16 MB: `tests/table_memory.rs` measures it.
 const MAX_BUCKETS: usize = 100_000;

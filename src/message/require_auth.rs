@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    panic::resume_unwind,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -18,6 +19,7 @@ use crate::{
     audit::{AuditEvent, AuthFailed},
     close::CloseReason,
     handle::Connection,
+    hooks::Hooks,
     message::{
         Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply,
         binding::{Binding, Own},
@@ -132,18 +134,19 @@ pub trait OnOpen<U>: Send + Sync + 'static {
 #[must_use]
 pub struct RequireAuthLayer<A: Authenticate> {
     authenticator: Arc<A>,
-    on_open: Option<Arc<dyn OnOpen<A::User>>>,
+    on_open: Hooks<dyn OnOpen<A::User>>,
 }
 
 impl<A: Authenticate> RequireAuthLayer<A> {
     /// Authenticates every connection with `authenticator`.
     pub fn new(authenticator: A) -> Self {
-        Self { authenticator: Arc::new(authenticator), on_open: None }
+        Self { authenticator: Arc::new(authenticator), on_open: Hooks::default() }
     }
 
-    /// Calls `hook` for each authenticated peer.
+    /// Calls `hook` for each authenticated peer, after those that were given before. If one panics, the
+    /// others are called all the same, and the connection closes with 1011.
     pub fn on_open(mut self, hook: impl OnOpen<A::User>) -> Self {
-        self.on_open = Some(Arc::new(hook));
+        self.on_open.add(Arc::new(hook));
         self
     }
 }
@@ -239,8 +242,8 @@ async fn verify<A: Authenticate, R: From<Message>>(
         Ok(Session { user, expires, reply }) => {
             connection.authenticated(&user, expires);
             let proof = slot.get_or_init(|| Authenticated::claim(user));
-            if let Some(hook) = &layer.on_open {
-                hook.on_open(proof, connection);
+            if let Err(panic) = layer.on_open.call(|hook| hook.on_open(proof, connection)) {
+                resume_unwind(panic);
             }
             return Ok(reply.map_or(Reply::none(), |message| Reply::one(message.into())));
         }

@@ -392,5 +392,5 @@ const DEFAULT_MAX_ROOMS_PER_CONNECTION: NonZeroUsize = NonZeroUsize::new(100).un
 /// Most of a gigabit line, which no honest user fills.
 const DEFAULT_PUBLISH_QUOTA: Quota = Quota::per_second(100_000).burst(1_000_000);
 
-/// As many as there are buckets in a rate limit: about 16 MB.
+/// As many as there are buckets in a rate limit.
 const MAX_PUBLISHERS: usize = 100_000;

@@ -251,7 +251,7 @@ impl fmt::Display for PublishError {
 
 impl Error for PublishError {}
 
-/// The fastest path through a delivery takes about 100 ns: this is a few hundred microseconds.
+/// A room of 10,000 is five turns, between which those who are not in it are served.
 const DELIVERIES_PER_TURN: usize = 2048;
 
 /// So that a turn is over after 64 KiB, too: a sixteenth of the default bound of a queue.

@@ -1,10 +1,6 @@
 //! Join the two halves: an accepted upgrade and the stack that its messages go through.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{fmt, panic::resume_unwind, sync::Arc};
 
 use tokio::time::timeout;
 use tower_layer::Layer;
@@ -18,6 +14,7 @@ use super::{
 use crate::{
     connection::{self, Permit},
     handle::Connection,
+    hooks::Hooks,
     message::{Anonymous, Failure, Inbound, Message, Reply},
 };
 
@@ -49,10 +46,11 @@ where
         }
         // Code of the application, on the server's task: if it panics, there is no answer and no
         // connection.
-        if let Some(hook) = &settings.on_connect {
-            hook.on_connect(&connection);
+        // The end comes first: who was told of the beginning is told of it, too.
+        let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
+        if let Err(panic) = settings.on_connect.call(|hook| hook.on_connect(&connection)) {
+            resume_unwind(panic);
         }
-        let end = End { hook: settings.on_close.clone(), connection: connection.clone() };
         let stack = self.layers.layer((self.make)(&connection));
         tokio::spawn(async move {
             let _end = end;
@@ -68,18 +66,15 @@ where
 /// Gives back what handles would keep, and calls the hook, when the connection's task ends: also if
 /// it panics or the runtime stops.
 struct End {
-    hook: Option<Arc<dyn OnClose>>,
+    hooks: Hooks<dyn OnClose>,
     connection: Connection,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         self.connection.outbound().end();
-        if let Some(hook) = &self.hook {
-            // A panic here, while the task unwinds from another, would end the process.
-            let call = AssertUnwindSafe(|| hook.on_close(&self.connection));
-            let _ = catch_unwind(call);
-        }
+        // A panic here, while the task unwinds from another, would end the process.
+        let _ = self.hooks.call(|hook| hook.on_close(&self.connection));
     }
 }
 

@@ -39,6 +39,7 @@ use crate::{
     budget::MemoryBudget,
     connection::ConnectionConfig,
     handle::Connection,
+    hooks::Hooks,
     message::{Anonymous, Failure, Handler, HandlerService, Inbound, Message, Reply},
 };
 
@@ -143,8 +144,8 @@ impl WebSocketLayer {
                     anonymous: false,
                     audit: Arc::new(TracingSink::shared()),
                     budget: None,
-                    on_connect: None,
-                    on_close: None,
+                    on_connect: Hooks::default(),
+                    on_close: Hooks::default(),
                 },
             }),
         }
@@ -228,16 +229,21 @@ impl WebSocketLayer {
         self
     }
 
-    /// Calls `hook` for each connection whose handshake was accepted. Its peer is still anybody;
+    /// Calls `hook` for each connection whose handshake was accepted, after those that were given
+    /// before. Its peer is still anybody;
     /// [`RequireAuthLayer::on_open`](crate::RequireAuthLayer::on_open) tells who it turns out to be.
+    ///
+    /// One that panics costs the connection: there is no answer. The others are called all the same,
+    /// and so are those of [`on_close`](Self::on_close).
     pub fn on_connect(mut self, hook: impl OnConnect) -> Self {
-        Arc::make_mut(&mut self.shared).settings.on_connect = Some(Arc::new(hook));
+        Arc::make_mut(&mut self.shared).settings.on_connect.add(Arc::new(hook));
         self
     }
 
-    /// Calls `hook` once for each connection that has ended, however it did.
+    /// Calls `hook` once for each connection that has ended, however it did, after those that were given
+    /// before. If one panics, the others are called all the same.
     pub fn on_close(mut self, hook: impl OnClose) -> Self {
-        Arc::make_mut(&mut self.shared).settings.on_close = Some(Arc::new(hook));
+        Arc::make_mut(&mut self.shared).settings.on_close.add(Arc::new(hook));
         self
     }
 

@@ -12,6 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use super::gate::{AdmittedRequest, ConnectionPermit};
 use crate::{
     audit::AuditSink, budget::MemoryBudget, connection::ConnectionConfig, handle::Connection,
+    hooks::Hooks,
 };
 
 /// What the upgrade hands to the connection stage.
@@ -42,8 +43,8 @@ pub(crate) struct Settings {
     pub(crate) anonymous: bool,
     pub(crate) audit: Arc<dyn AuditSink>,
     pub(crate) budget: Option<MemoryBudget>,
-    pub(crate) on_connect: Option<Arc<dyn OnConnect>>,
-    pub(crate) on_close: Option<Arc<dyn OnClose>>,
+    pub(crate) on_connect: Hooks<dyn OnConnect>,
+    pub(crate) on_close: Hooks<dyn OnClose>,
 }
 
 /// What happens when a handshake has been accepted, before the peer can say anything.

@@ -6,18 +6,20 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::sync::Notify;
 use tower::{
     BoxError, ServiceBuilder,
-    limit::GlobalConcurrencyLimitLayer,
+    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
     load_shed::LoadShedLayer,
     service_fn,
     timeout::{TimeoutLayer, error::Elapsed},
 };
-use tower_layer::Identity;
+use tower_layer::{Identity, Layer};
+use tower_service::Service;
 use tower_websocket::{
     Anonymous, CloseReason, Connection, DecodeLayer, Failure, HandleErrorLayer, Handler, Inbound,
     Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer,
@@ -69,6 +71,53 @@ async fn a_timeout_becomes_a_reply_by_handling_its_error() {
         peer.text("fast").await;
         assert_eq!(peer.message().await, "fast");
     }
+}
+
+/// How many messages of two connections are handled at once behind `limit`.
+async fn handled_at_once<L>(limit: L) -> usize
+where
+    L: Layer<Stuck, Service: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>>,
+    L: Send + Sync + 'static,
+    L::Service: Send + 'static,
+    <L::Service as Service<Inbound<Message, Anonymous>>>::Error: Into<Failure<Message>>,
+    <L::Service as Service<Inbound<Message, Anonymous>>>::Future: Send,
+{
+    let stuck = Stuck::default();
+    let layer = WebSocketLayer::new(limit, stuck.clone());
+    let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
+    let mut peers = [server.connect().await, server.connect().await];
+    for peer in &mut peers {
+        peer.text("hello").await;
+        assert!(peer.nothing_comes().await);
+    }
+    stuck.0.load(Relaxed)
+}
+
+/// Counts the messages that it never answers.
+#[derive(Clone, Default)]
+struct Stuck(Arc<AtomicUsize>);
+
+impl Service<Inbound<Message, Anonymous>> for Stuck {
+    type Response = Reply<Message>;
+    type Error = CloseReason;
+    type Future = std::future::Pending<Handled>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Inbound<Message, Anonymous>) -> Self::Future {
+        self.0.fetch_add(1, Relaxed);
+        std::future::pending()
+    }
+}
+
+/// The stack is applied once for each connection, and with it a limit that is not global.
+#[tokio::test(start_paused = true)]
+async fn a_concurrency_limit_limits_messages_only_if_it_is_global() {
+    let _clock = FrozenClock::new();
+    assert_eq!(handled_at_once(ConcurrencyLimitLayer::new(1)).await, 2);
+    assert_eq!(handled_at_once(GlobalConcurrencyLimitLayer::new(1)).await, 1);
 }
 
 #[tokio::test]

@@ -36,4 +36,5 @@ mod rate_wait;
 mod shared;
 mod compose;
 mod panics;
+mod hooks;
 mod audit;
