@@ -30,6 +30,7 @@
 //! ```
 
 use std::{
+    collections::HashMap,
     fmt,
     num::NonZeroUsize,
     sync::{
@@ -37,8 +38,6 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
-
-use slab::Slab;
 
 use crate::outbound::OutboundQueue;
 
@@ -57,7 +56,14 @@ struct Shared {
     used: AtomicUsize,
     /// When `used` is above this, the largest holder goes.
     relieve_above: AtomicUsize,
-    accounts: Mutex<Slab<Entry>>,
+    accounts: Mutex<Accounts>,
+}
+
+/// The accounts that are open, by a number of their own.
+#[derive(Default)]
+struct Accounts {
+    entries: HashMap<u64, Entry>,
+    next: u64,
 }
 
 struct Entry {
@@ -77,7 +83,7 @@ struct Balance {
 pub(crate) struct Account {
     shared: Arc<Shared>,
     /// Its place among the accounts, until it is closed.
-    key: Mutex<Option<usize>>,
+    key: Mutex<Option<u64>>,
     balance: Arc<Balance>,
 }
 
@@ -154,7 +160,7 @@ impl Account {
     pub(crate) fn close(&self) {
         let key = self.key.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(key) = key {
-            self.shared.accounts().try_remove(key);
+            self.shared.accounts().remove(key);
         }
     }
 
@@ -215,9 +221,27 @@ impl Drop for Charge {
     }
 }
 
+impl Accounts {
+    fn insert(&mut self, entry: Entry) -> u64 {
+        let key = self.next;
+        self.next += 1;
+        self.entries.insert(key, entry);
+        key
+    }
+
+    /// Gives the room of a peak back when three quarters of it are empty.
+    fn remove(&mut self, key: u64) {
+        self.entries.remove(&key);
+        let left = self.entries.len();
+        if left < self.entries.capacity() / 4 {
+            self.entries.shrink_to(2 * left);
+        }
+    }
+}
+
 impl Shared {
     /// Held to add or remove an entry, or to look for the largest. No other lock is taken under it.
-    fn accounts(&self) -> MutexGuard<'_, Slab<Entry>> {
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -227,7 +251,7 @@ impl Shared {
         let accounts = self.accounts();
         let mut leaving = 0;
         let mut largest = None;
-        for (_, entry) in &*accounts {
+        for entry in accounts.entries.values() {
             let held = entry.balance.held.load(Ordering::Relaxed);
             if entry.balance.leaving.load(Ordering::Relaxed) {
                 leaving += held;

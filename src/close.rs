@@ -20,6 +20,17 @@ use std::{error::Error, fmt};
 /// | 4403 | authentication or authorization failed | stop |
 /// | 4000–4999 others | the application's own | as the application says |
 ///
+/// What was accepted for the peer before, as by a [`push`](crate::Connection::push) that returned
+/// `Ok`, goes out before the close frame, unless the peer has forfeited it or cannot be written to:
+///
+/// | before the close frame goes out | when |
+/// |---|---|
+/// | the answer to the message that is handled, and what is queued | the application closes with 1000 or 1001; the peer is idle, or has closed |
+/// | what is queued; the handler is dropped at once | the application or a layer closes with anything else, `rate limited` among it; a time for login, session or handler is over |
+/// | nothing | the peer broke a rule of the frames: 1002, 1007, 1009, and 1008 for their number or time; it does not read or answer: `slow consumer`, `no pong`; the server needs the memory: `overloaded` |
+///
+/// All of it has [`close_timeout`](crate::ConnectionConfig::close_timeout); the rest is dropped then.
+///
 /// # Example
 ///
 /// ```
@@ -91,6 +102,16 @@ pub enum CloseReason {
     Forbidden,
     /// The application's own reason; made by [`CloseReason::application`].
     Application(ApplicationClose),
+}
+
+/// What still goes out before a close frame.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Outgoing {
+    Nothing,
+    /// What is queued.
+    Queued,
+    /// That, and what the call in flight answers.
+    Everything,
 }
 
 /// The application's own close code, reason and retry word.
@@ -183,11 +204,34 @@ impl CloseReason {
         }
     }
 
-    /// Whether the connection ends in good order: what is under way may finish and what is queued may
-    /// be written before the close frame. The answer to the peer's own may wait as long (RFC 6455
-    /// §5.5.1).
-    pub(crate) fn is_graceful(&self) -> bool {
-        matches!(self, Self::PeerClosed(_) | Self::Normal | Self::GoingAway | Self::Idle)
+    /// What still goes out before the close frame, if the driver finds this. The answer to the peer's
+    /// own may wait for what is under way (RFC 6455 §5.5.1).
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        match self {
+            Self::PeerClosed(_) | Self::Normal | Self::GoingAway | Self::Idle => {
+                Outgoing::Everything
+            }
+            Self::Lost
+            | Self::ProtocolError
+            | Self::InvalidUtf8
+            | Self::MessageTooLarge
+            | Self::TooManyFragments
+            | Self::TooManyControlFrames
+            | Self::MessageTooSlow
+            | Self::DeadPeer
+            | Self::SlowConsumer
+            | Self::WriteTimeout
+            | Self::Overloaded => Outgoing::Nothing,
+            _ => Outgoing::Queued,
+        }
+    }
+
+    /// What the application or a layer asks for: it cannot know what only the driver finds out.
+    pub(crate) fn asked_for(self) -> Self {
+        match self {
+            Self::PeerClosed(_) | Self::Lost => Self::Normal,
+            reason => reason,
+        }
     }
 
     /// The table: code, text, what a client should do, rule id.
@@ -345,53 +389,5 @@ pub const FIXED_CLOSE_REASONS: &[CloseReason] = &[
 const MAX_REASON: usize = 123;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    // holds: I5
-    #[test]
-    fn codes_that_must_not_be_on_the_wire_are_refused() {
-        for code in [0, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 3999, 4401, 4403, 5000] {
-            let made = CloseReason::application(code, "", Retry::Stop);
-            assert_eq!(made, Err(InvalidClose::Code(code)));
-        }
-        for code in [0, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2999, 5000, u16::MAX] {
-            let answer = CloseReason::PeerClosed(Some(code)).code();
-            assert_eq!(answer, Some(CloseCode::PROTOCOL_ERROR), "{code}");
-        }
-    }
-
-    /// What the docs of the enum say that is sent, and with which codes connections are closed.
-    #[test]
-    fn the_table_in_the_docs_has_the_codes_that_are_sent_and_no_others() {
-        let rows = include_str!("close.rs").lines().map_while(|it| {
-            it.strip_prefix("/// | ").or(Some("").filter(|_| !it.starts_with("pub enum")))
-        });
-        let rows = rows.filter(|it| it.starts_with(|first: char| first.is_ascii_digit()));
-        let not_sent = ["1005", "1012", "4000"];
-        let mut told: Vec<u16> = rows
-            .filter(|it| !not_sent.iter().any(|code| it.starts_with(code)))
-            .flat_map(|it| it.split(" | ").next().unwrap_or_default().split([',', '/']))
-            .map(|it| it.trim().parse().unwrap())
-            .collect();
-        let codes = FIXED_CLOSE_REASONS.iter().filter_map(|it| it.code().map(u16::from));
-        let mut sent: Vec<u16> = codes.collect();
-        for codes in [&mut told, &mut sent] {
-            codes.sort_unstable();
-            codes.dedup();
-        }
-        assert_eq!(told, sent);
-        assert!(!sent.contains(&CloseCode::SERVICE_RESTART.into()));
-    }
-
-    #[test]
-    fn a_reason_fits_a_control_frame() {
-        const LONG: &str = match std::str::from_utf8(&[b'x'; 124]) {
-            Ok(text) => text,
-            Err(_) => "",
-        };
-        let made = CloseReason::application(4000, LONG, Retry::Stop);
-        assert_eq!(made, Err(InvalidClose::ReasonTooLong(124)));
-        assert!(CloseReason::application(4000, &LONG[1..], Retry::Stop).is_ok());
-    }
-}
+#[path = "tests/close.rs"]
+mod tests;

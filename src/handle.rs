@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     audit::{self, AuditEvent, AuditRecord, AuditSink, Joined, Refused, thinner},
     budget::{Charge, MemoryBudget},
-    close::CloseReason,
+    close::{CloseReason, Outgoing},
     message::{Message, Principal},
     outbound::{OutboundLimits, OutboundQueue, OutboundSender, SendError},
 };
@@ -63,7 +63,7 @@ struct Identity {
 pub(crate) struct Signals {
     /// The first reason given by [`Connection::close`].
     pub(crate) close: Option<CloseReason>,
-    /// A later reason leaves no time for a graceful end.
+    /// A later reason leaves no time for the call in flight.
     pub(crate) cut_short: bool,
     /// The peer was authenticated; the inner value is when its session expires.
     pub(crate) authenticated: Option<Option<Instant>>,
@@ -137,16 +137,19 @@ impl Connection {
 
     /// Closes the connection. The first reason given wins; the call does not wait.
     ///
+    /// Whatever the reason, what was accepted for the peer before goes out first, if the peer takes it
+    /// within [`close_timeout`](crate::ConnectionConfig::close_timeout). With
+    /// [`CloseReason::Normal`] and [`CloseReason::GoingAway`] the message that is being handled is
+    /// still answered; with any other the handler is dropped at once.
+    ///
     /// [`CloseReason::PeerClosed`] and [`CloseReason::Lost`] are what only the driver can find out:
     /// given here, they count as [`CloseReason::Normal`].
     pub fn close(&self, reason: CloseReason) {
-        let reason = match reason {
-            CloseReason::PeerClosed(_) | CloseReason::Lost => CloseReason::Normal,
-            reason => reason,
-        };
+        let reason = reason.asked_for();
         {
             let mut signals = self.signals();
-            signals.cut_short |= signals.close.is_some() && !reason.is_graceful();
+            signals.cut_short |=
+                signals.close.is_some() && reason.outgoing() != Outgoing::Everything;
             signals.close.get_or_insert(reason);
             self.shared.signalled.store(true, Ordering::Release);
         }

@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use crate::{
     audit::AuditSink,
-    connection::{self, ConnectionConfig, transport::Opaque},
+    connection::{self, ConnectionConfig, calls::Calls, transport::Opaque},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
     upgrade::{self, OriginPolicy, UpgradeRejectionKind},
@@ -37,7 +37,16 @@ pub async fn serve<Io, S>(
     S::Error: Into<Failure<Message>>,
 {
     let io = Opaque(io);
-    connection::serve(io, Box::default(), connection, Arc::new(config), anonymous, stack, ()).await;
+    connection::serve(
+        io,
+        Box::default(),
+        connection,
+        Arc::new(config),
+        anonymous,
+        Calls::new(stack),
+        (),
+    )
+    .await;
 }
 
 /// What `policy` and the rules of the handshake say to `request`: the `Sec-WebSocket-Accept` to answer

@@ -174,6 +174,7 @@ pub mod upgrade;
 
 pub mod budget;
 mod clock;
+mod foreign;
 mod close;
 mod handle;
 mod hooks;

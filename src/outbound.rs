@@ -21,7 +21,7 @@ use std::{
 };
 
 pub use crate::send_error::SendError;
-use crate::{budget::Account, message::Message};
+use crate::{budget::Account, foreign, message::Message};
 
 /// Puts messages into a connection's queue, from any task. Cheap to clone.
 #[derive(Clone)]
@@ -260,6 +260,17 @@ impl OutboundQueue {
         self.settle_account(&mut inner);
     }
 
+    /// Takes nothing more; what is queued may still go out.
+    pub(crate) fn seal(&self) {
+        let mut inner = self.lock();
+        if inner.phase == Phase::Open {
+            inner.phase = Phase::Closed;
+            if let Some(account) = &self.account {
+                account.leave();
+            }
+        }
+    }
+
     /// Takes nothing more, and drops what is queued.
     pub(crate) fn close(&self) {
         self.drop_queue(self.lock(), Phase::Closed);
@@ -293,8 +304,9 @@ impl OutboundQueue {
         self.settle_account(&mut inner);
         self.wake(&inner);
         drop(inner);
-        // Thousands of payloads may be freed here; nobody waits for the lock meanwhile.
-        drop(dropped);
+        // Thousands of payloads may be freed here; nobody waits for the lock meanwhile. Whoever pushed
+        // one too many has no part in what the destructor of another's payload does.
+        foreign::discard(dropped);
     }
 
     /// Charges what is held, no more and no less.

@@ -58,7 +58,10 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ),
     (
         "the application would have to fail, stall or decide on demand",
-        &["AU-07", "AU-10", "AU-12", "RM-02", "RM-06", "RM-13", "RM-14", "DL-14", "DL-20", "DL-21"],
+        &[
+            "AU-07", "AU-10", "AU-12", "RM-02", "RM-06", "RM-13", "RM-14", "DL-14", "DL-20",
+            "DL-21", "DL-26",
+        ],
     ),
     (
         "it is about logs and audit records",
@@ -70,6 +73,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("it is about the server's own code", &["AU-16", "FR-29", "XX-02", "P2-19", "P2-21"]),
     ("it is about what an honest client may do", &["MS-25"]),
     ("the HTTP server around the endpoint decides it", &["XX-03"]),
+    ("it is about the server's own code", &["AU-16", "FR-29", "XX-02", "XX-04", "P2-19", "P2-21"]),
     (
         "it takes more peers or addresses than one machine is good for",
         &["AU-11", "MS-21", "RM-12", "RM-16"],

@@ -6,17 +6,18 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
     close::CloseReason,
+    foreign,
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
 };
@@ -39,6 +40,34 @@ pin_project! {
         // The one message that was read and for which the stack is not ready yet.
         slot: Option<Message>,
     }
+
+    impl<S> PinnedDrop for Calls<S>
+    where
+        S: Service<Inbound<Message, Anonymous>>,
+    {
+        // The task may be dropped in the middle of a call, as at the end of a runtime.
+        fn drop(this: Pin<&mut Self>) {
+            this.abandon();
+        }
+    }
+}
+
+impl<S> Calls<S>
+where
+    S: Service<Inbound<Message, Anonymous>>,
+{
+    pub(crate) fn new(stack: S) -> Self {
+        Self { stack: Some(stack), call: None, call_began: None, slot: None }
+    }
+
+    /// Drops the call, the message and the stack. If the destructors panic, the connection ends all
+    /// the same.
+    pub(crate) fn abandon(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        *this.slot = None;
+        let _ = foreign::run(|| this.call.set(None));
+        foreign::discard(this.stack.take());
+    }
 }
 
 impl<S> Calls<S>
@@ -46,10 +75,6 @@ where
     S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
     S::Error: Into<Failure<Message>>,
 {
-    pub(crate) fn new(stack: S) -> Self {
-        Self { stack: Some(stack), call: None, call_began: None, slot: None }
-    }
-
     pub(crate) fn is_calling(&self) -> bool {
         self.call.is_some()
     }
@@ -68,34 +93,26 @@ where
         *self.project().slot = Some(message);
     }
 
-    /// Polls the call in flight. Ready with what it ended in, and the time from when it was first
-    /// found pending.
+    /// Polls the call in flight. Ready with what it ended in, and the time since the stack was called:
+    /// not by the turn's clock, which stands still while a handler works.
     pub(crate) fn poll_call(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        now: Instant,
     ) -> Poll<(Outcome, Duration)> {
         let mut this = self.project();
         let Some(call) = this.call.as_mut().as_pin_mut() else {
             return Poll::Ready((Ok(Reply::none()), Duration::ZERO));
         };
         // The error's conversion may be the application's code as well.
-        let polled = catch_unwind(AssertUnwindSafe(|| call.poll(cx).map_err(Into::into)));
-        let result = match polled {
-            Ok(Poll::Pending) => {
-                this.call_began.get_or_insert(now);
-                return Poll::Pending;
-            }
-            Ok(Poll::Ready(result)) => result,
-            Err(_panic) => Err(CloseReason::HandlerFailed.into()),
+        let failed = || Err(CloseReason::HandlerFailed.into());
+        let result = match foreign::run(|| call.poll(cx).map_err(Into::into)) {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(result)) => result,
+            None => failed(),
         };
-        let began = this.call_began.take().unwrap_or(now);
-        let dropped = catch_unwind(AssertUnwindSafe(|| this.call.set(None)));
-        let result = match dropped {
-            Ok(()) => result,
-            Err(_panic) => Err(CloseReason::HandlerFailed.into()),
-        };
-        Poll::Ready((result, now.saturating_duration_since(began)))
+        let dropped = foreign::run(|| this.call.set(None));
+        let took = this.call_began.take().map_or(Duration::ZERO, |it| it.elapsed());
+        Poll::Ready((if dropped.is_some() { result } else { failed() }, took))
     }
 
     /// Makes the stack ready for the message in the slot, and calls it. On a failure the message is
@@ -109,28 +126,19 @@ where
         let Some(stack) = this.stack.as_mut() else {
             return Poll::Ready(Ok(()));
         };
-        let called = catch_unwind(AssertUnwindSafe(|| {
+        let called = foreign::run(|| {
             ready!(stack.poll_ready(cx)).map_err(Into::into)?;
             if let Some(message) = this.slot.take() {
                 let inbound = Inbound::new(message, Anonymous::claim(), connection.clone());
+                *this.call_began = Some(Instant::now());
                 this.call.set(Some(stack.call(inbound)));
             }
             Poll::Ready(Ok(()))
-        }));
+        });
         let called = called.unwrap_or(Poll::Ready(Err(CloseReason::HandlerFailed.into())));
         if let Poll::Ready(Err(_)) = called {
             *this.slot = None;
         }
         called
-    }
-
-    /// Drops the call, the message and the stack. If the destructors panic, the connection ends all
-    /// the same.
-    pub(crate) fn abandon(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        *this.slot = None;
-        let _ = catch_unwind(AssertUnwindSafe(|| this.call.set(None)));
-        let stack = this.stack.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(stack)));
     }
 }

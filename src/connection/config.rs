@@ -131,7 +131,10 @@ impl ConnectionConfig {
         self
     }
 
-    /// Time for the closing handshake; a graceful close has as much again for what is under way.
+    /// Time for the closing handshake, and before it as much again for what was accepted to go out
+    /// ([`CloseReason`](crate::CloseReason) says which closes wait for it). A close frame that waits for a
+    /// slow line has so much from the last byte that the socket took, four times at most. Raised, a
+    /// peer that was closed keeps its place for longer.
     pub const fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self

@@ -1,4 +1,5 @@
-//! Drive one connection: the only place that reads its socket and the only one that writes it.
+//! Drive one connection: the only place that reads its socket and the only one that writes it. It is
+//! long because it is one loop, whose parts nobody else may touch.
 //!
 //! The driver is one future in one task. Each poll is a turn: (1) what is due, (2) the call in flight,
 //! (3) reading, (4) output with one flush last, (5) the timer. Messages go through one slot: one is
@@ -9,8 +10,9 @@
 //! A turn ends after [`TURN`] frames even if more are ready: handlers that never wait bypass the
 //! runtime's own budget.
 //!
-//! When the connection must end, everything that could act for the peer is dropped at once (a graceful
-//! end first lets the call in flight finish and the queue go out). What follows is in `ending.rs`.
+//! When the connection must end, everything that could act for the peer is dropped at once (an end in
+//! good order first lets the call in flight finish), and what is queued goes out where that may. What
+//! follows is in `ending.rs`.
 
 use std::{
     future::Future,
@@ -82,7 +84,7 @@ where
         state: State,
         output: Output,
         connection: Connection,
-        stack: S,
+        calls: Calls<S>,
         read_below: usize,
         permit: P,
     ) -> Self {
@@ -95,7 +97,7 @@ where
             output,
             flight: Flight::new(connection.clone()),
             connection,
-            calls: Calls::new(stack),
+            calls,
             read_below,
             held: 0,
             blocked: false,
@@ -147,7 +149,7 @@ where
         now: std::time::Instant,
     ) -> Poll<()> {
         let this = self.as_mut().project();
-        let Poll::Ready((result, took)) = this.calls.poll_call(cx, now) else {
+        let Poll::Ready((result, took)) = this.calls.poll_call(cx) else {
             this.state.handle_call_pending(now);
             return Poll::Pending;
         };
@@ -171,7 +173,8 @@ where
                 // Before authentication the only code that can have failed is the verifier's.
                 let verifier =
                     reason == CloseReason::HandlerFailed && !this.state.is_authenticated();
-                this.state.close(if verifier { CloseReason::AuthUnavailable } else { reason }, now);
+                let reason = if verifier { CloseReason::AuthUnavailable } else { reason };
+                this.state.close_as_asked(reason, now);
                 return;
             }
         };
@@ -207,8 +210,12 @@ where
     }
 
     /// Reads one message or control frame.
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) -> Poll<()> {
-        let this = self.project();
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        now: std::time::Instant,
+    ) -> Poll<()> {
+        let this = self.as_mut().project();
         let scanner = this.engine.wire_mut().scanner_mut();
         if scanner.control_spent() {
             scanner.refill_control(this.state.control_refill(now));
@@ -217,17 +224,9 @@ where
         this.state.handle_partial(this.engine.wire().scanner().partial(), now);
         match ready!(read) {
             Some(Ok(tungstenite::Message::Text(text))) => {
-                this.engine.wire_mut().set_in_call(text.len());
-                this.calls.put(Message::Text(Utf8Bytes::from_frame(text)));
-                this.flight.messages_in += 1;
-                this.state.handle_message(now);
+                self.take(Message::Text(Utf8Bytes::from_frame(text)), now);
             }
-            Some(Ok(tungstenite::Message::Binary(bytes))) => {
-                this.engine.wire_mut().set_in_call(bytes.len());
-                this.calls.put(Message::Binary(bytes));
-                this.flight.messages_in += 1;
-                this.state.handle_message(now);
-            }
+            Some(Ok(tungstenite::Message::Binary(bytes))) => self.take(Message::Binary(bytes), now),
             Some(Ok(tungstenite::Message::Ping(payload))) => {
                 this.output.pong_is_due(payload.len());
             }
@@ -257,6 +256,14 @@ where
         Poll::Ready(())
     }
 
+    fn take(self: Pin<&mut Self>, message: Message, now: std::time::Instant) {
+        let this = self.project();
+        this.engine.wire_mut().set_in_call(message.len());
+        this.calls.put(message);
+        this.flight.messages_in += 1;
+        this.state.handle_message(now);
+    }
+
     /// Step 4.
     fn write(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let this = self.project();
@@ -282,8 +289,8 @@ where
                     // Often enough for memory, and too seldom to cost a busy connection anything.
                     this.engine.give_back();
                 }
-                if !this.calls.is_calling() && this.state.phase() == Phase::Finishing {
-                    this.state.cut_short(now);
+                if !this.calls.is_calling() {
+                    this.state.handle_drained(now);
                 }
             }
             Written::Pending => {
@@ -312,23 +319,62 @@ where
             this.permit.verdict();
         }
         if let Some(reason) = signals.close {
-            this.state.close(reason, now);
+            this.state.close_as_asked(reason, now);
         }
         if signals.cut_short {
-            this.state.cut_short(now);
+            this.state.cut_short();
         }
     }
 
-    /// Drops everything that could act for the peer.
+    /// Drops everything that could act for the peer; what is queued may still go out.
     fn abandon(self: Pin<&mut Self>) {
         let this = self.project();
+        if this.calls.is_abandoned() {
+            return;
+        }
         // It waits for credentials no more, though its socket is heard out for a while.
         this.permit.verdict();
-        this.connection.outbound().close();
-        this.output.discard(this.connection.outbound());
+        this.connection.outbound().seal();
         this.engine.wire_mut().abandon();
         this.engine.wire_mut().forget_ping();
         this.calls.abandon();
+    }
+
+    /// Step 4, and what layers and the application have asked for by then.
+    fn put_out(mut self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
+        loop {
+            if self.state.phase() > Phase::Finishing {
+                self.as_mut().abandon();
+            }
+            if self.state.phase() > Phase::Flushing {
+                return;
+            }
+            self.as_mut().write(cx, now);
+            // Whoever signalled during the turn has not woken the task. Output's look at the queue
+            // is where that ends; what came before it is found here.
+            self.as_mut().heed_signals(now);
+            if self.state.phase() <= Phase::Finishing || self.calls.is_abandoned() {
+                break;
+            }
+        }
+        if self.state.phase() == Phase::Flushing {
+            let this = self.project();
+            this.ending.listen(this.engine, this.state, cx, now);
+        }
+    }
+
+    fn end(mut self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
+        self.as_mut().abandon();
+        let this = self.project();
+        if !this.ending.has_begun() {
+            // What the end itself takes is no stall.
+            this.flight.output(false, false, now);
+            this.connection.outbound().close();
+            this.output.discard(this.connection.outbound());
+        }
+        if this.state.phase() != Phase::Done {
+            this.ending.poll(this.engine, this.state, this.flight, cx, now);
+        }
     }
 
     /// Step 5: sees to it that the task wakes for the next deadline.
@@ -364,22 +410,9 @@ where
         self.as_mut().project().state.handle_timeout(now);
         self.as_mut().heed_signals(now);
         self.as_mut().work(cx, now);
-        if matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
-            self.as_mut().write(cx, now);
-            // Whoever signalled during the turn has not woken the task. Output's look at the queue
-            // is where that ends; what came before it is found here.
-            self.as_mut().heed_signals(now);
-        }
-        if !matches!(self.state.phase(), Phase::Open | Phase::Finishing) {
-            if !self.calls.is_abandoned() {
-                // What the end itself takes is no stall.
-                self.as_mut().project().flight.output(false, false, now);
-                self.as_mut().abandon();
-            }
-            if self.state.phase() != Phase::Done {
-                let this = self.as_mut().project();
-                this.ending.poll(this.engine, this.state, this.flight, cx, now);
-            }
+        self.as_mut().put_out(cx, now);
+        if self.state.phase() > Phase::Flushing {
+            self.as_mut().end(cx, now);
         }
         let this = self.as_mut().project();
         // In every turn, because the task may be dropped before the next.

@@ -34,6 +34,11 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
+    /// Whether the close frame was made.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.close_sent
+    }
+
     /// Goes on with the end, once everything that could act for the peer is gone.
     pub(crate) fn poll<Io>(
         &mut self,
@@ -45,7 +50,6 @@ impl Ending {
     ) where
         Io: Transport,
     {
-        let by_peer = matches!(state.reason(), Some(CloseReason::PeerClosed(_)));
         if !std::mem::replace(&mut self.close_sent, true) {
             send_close(engine, state.reason(), cx);
         }
@@ -71,7 +75,19 @@ impl Ending {
                 Poll::Pending => {}
             }
         }
-        // Also before the close frame is out: a peer that is itself blocked on writing reads nothing.
+        self.listen(engine, state, cx, now);
+    }
+
+    /// Reads and throws away. Also before the close frame is out: a peer that is itself blocked on
+    /// writing reads nothing.
+    pub(crate) fn listen<Io: Transport>(
+        &mut self,
+        engine: &mut Engine<Io>,
+        state: &mut State,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) {
+        let by_peer = matches!(state.reason(), Some(CloseReason::PeerClosed(_)));
         for _ in 0..TURN {
             match engine.wire_mut().poll_discard(cx) {
                 Poll::Ready(Ok(0)) => {

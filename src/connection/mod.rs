@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     connection::{
+        calls::Calls,
         driver::Driver,
         engine::Engine,
         output::Output,
@@ -31,13 +32,14 @@ mod config;
 mod config_error;
 mod state;
 mod timers;
+mod control;
 pub(crate) mod scanner;
 mod wire;
 pub(crate) mod transport;
 mod ping;
 mod engine;
 mod output;
-mod calls;
+pub(crate) mod calls;
 mod driver;
 mod ending;
 mod refusal;
@@ -63,7 +65,7 @@ pub(crate) async fn serve<Io, S, P>(
     connection: Connection,
     config: Arc<ConnectionConfig>,
     anonymous: bool,
-    stack: S,
+    calls: Calls<S>,
     permit: P,
 ) where
     Io: Transport,
@@ -99,7 +101,7 @@ pub(crate) async fn serve<Io, S, P>(
     let read_below = config.outbound_bytes() / 2;
     let opened = connection.opened().into_std();
     let state = State::new(config, anonymous, fastrand::f64(), opened);
-    Driver::new(engine, state, output, connection, stack, read_below, permit).await;
+    Driver::new(engine, state, output, connection, calls, read_below, permit).await;
 }
 
 /// What nobody can guess: 62 bits of a generator for cryptography, which is also where connection ids

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite;
 
 use crate::{
     connection::{engine::Engine, transport::Transport},
+    foreign,
     outbound::{Encoded, KEPT_ENTRIES, OutboundQueue, Queued, Taken},
 };
 
@@ -144,7 +145,10 @@ impl Output {
     /// Forgets what was not encoded yet.
     pub(crate) fn discard(&mut self, queue: &OutboundQueue) {
         let mut discarded = Encoded::default();
-        std::mem::take(&mut self.taken).iter().for_each(|entry| discarded.add(&entry.message));
+        for entry in std::mem::take(&mut self.taken) {
+            discarded.add(&entry.message);
+            foreign::discard([entry]);
+        }
         queue.settle(discarded, self.in_flight);
     }
 

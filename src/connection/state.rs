@@ -30,9 +30,8 @@
 //! takes it for a dead peer just as well. So a peer that is gone is found out within a pong timeout, or
 //! the write timeout, of the last byte that it acknowledged.
 //!
-//! The close frame has a close timeout from the last byte that the socket took, because a peer that
-//! reads should hear why; but no more than [`CLOSE_AT_MOST`] of them, because it may read a byte at a
-//! time. Its lingering has what is left.
+//! The close frame has a close timeout from the last byte that the socket took, so that a peer that
+//! reads hears why; but no more than [`CLOSE_AT_MOST`] of them. Its lingering has what is left.
 
 use std::{
     sync::Arc,
@@ -40,9 +39,10 @@ use std::{
 };
 
 use crate::{
-    close::CloseReason,
+    close::{CloseReason, Outgoing},
     connection::{
         config::ConnectionConfig,
+        control::ControlBudget,
         scanner::Partial,
         timers::{Timer, Timers},
     },
@@ -65,17 +65,18 @@ pub(crate) struct State {
     full: bool,
     /// When the closing stage must be over, whatever the socket takes.
     close_by: Option<Instant>,
-    /// When the control-frame budget was last refilled.
-    refilled: Instant,
+    control: ControlBudget,
 }
 
 /// The stages of a connection.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Phase {
     /// Messages flow.
     Open,
-    /// Ends gracefully: nothing more is read; the call in flight and the queue may finish.
+    /// Nothing more is handled: the call in flight may finish and the queue go out.
     Finishing,
+    /// The queue may go out; the call is gone.
+    Flushing,
     /// The close frame is to be written; everything else is gone.
     Closing,
     /// The close frame is out and the write half shut: what the peer still sends is discarded.
@@ -114,8 +115,10 @@ impl State {
         let first_ping = config.ping_interval.as_secs_f64() * spread.clamp(0.0, 1.0);
         // As a float the longest interval is longer than a duration can be.
         let first_ping = Duration::try_from_secs_f64(first_ping).unwrap_or(config.ping_interval);
+        let control = ControlBudget::new(&config, now);
         let mut state = Self {
             config,
+            control,
             phase: Phase::Open,
             reason: None,
             authenticated: anonymous,
@@ -124,7 +127,6 @@ impl State {
             partial: None,
             full: false,
             close_by: None,
-            refilled: now,
         };
         if !anonymous {
             state.timers.start(Timer::Auth, now, state.config.auth_timeout);
@@ -148,21 +150,44 @@ impl State {
         self.authenticated
     }
 
-    /// Begins the end. The first reason wins; a later one can only cut a graceful end short.
+    /// Begins the end for what was found. The first reason wins; a later one can only cut it short.
     pub(crate) fn close(&mut self, reason: CloseReason, now: Instant) {
-        let next = match (self.phase, reason.is_graceful()) {
-            (Phase::Open, true) => Phase::Finishing,
-            (Phase::Open, false) | (Phase::Finishing, false) => Phase::Closing,
-            _ => return,
-        };
-        let lost = reason == CloseReason::Lost;
-        self.reason.get_or_insert(reason);
-        self.enter(if lost { Phase::Done } else { next }, now);
+        let outgoing = reason.outgoing();
+        self.end(reason, outgoing, now);
     }
 
-    /// Cuts a graceful end short, for the reason it already has.
-    pub(crate) fn cut_short(&mut self, now: Instant) {
+    /// Begins the end that the application or a layer asked for, whatever its reason: what was accepted
+    /// before is not lost for it.
+    pub(crate) fn close_as_asked(&mut self, reason: CloseReason, now: Instant) {
+        let reason = reason.asked_for();
+        let outgoing = reason.outgoing().max(Outgoing::Queued);
+        self.end(reason, outgoing, now);
+    }
+
+    fn end(&mut self, reason: CloseReason, outgoing: Outgoing, now: Instant) {
+        let next = match (self.phase, outgoing) {
+            _ if self.phase >= Phase::Closing => return,
+            _ if reason == CloseReason::Lost => Phase::Done,
+            (_, Outgoing::Nothing) => Phase::Closing,
+            (Phase::Open, Outgoing::Queued) => Phase::Flushing,
+            (Phase::Open, Outgoing::Everything) => Phase::Finishing,
+            (_, Outgoing::Queued) => return self.cut_short(),
+            (_, Outgoing::Everything) => return,
+        };
+        self.reason.get_or_insert(reason);
+        self.enter(next, now);
+    }
+
+    /// Waits for the call in flight no longer. The time for what goes out runs on.
+    pub(crate) fn cut_short(&mut self) {
         if self.phase == Phase::Finishing {
+            self.phase = Phase::Flushing;
+        }
+    }
+
+    /// All has gone out that was to.
+    pub(crate) fn handle_drained(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Finishing | Phase::Flushing) {
             self.enter(Phase::Closing, now);
         }
     }
@@ -198,7 +223,7 @@ impl State {
                 }
                 Timer::Close => match self.phase {
                     Phase::Open | Phase::Done => {}
-                    Phase::Finishing => self.enter(Phase::Closing, now),
+                    Phase::Finishing | Phase::Flushing => self.enter(Phase::Closing, now),
                     Phase::Closing | Phase::Lingering => self.enter(Phase::Done, now),
                 },
             }
@@ -280,7 +305,7 @@ impl State {
         flushed.map(|flushed| now.saturating_duration_since(flushed))
     }
 
-    /// The driver reads, or does not.
+    /// Whether the driver reads.
     pub(crate) fn handle_reading(&mut self, reads: bool, now: Instant) {
         if !reads {
             self.timers.pause(now);
@@ -336,14 +361,7 @@ impl State {
 
     /// Control frames the peer may send again, for the time since this was last asked.
     pub(crate) fn control_refill(&mut self, now: Instant) -> u32 {
-        let rate = f64::from(self.config.control_frames_per_second);
-        // More than a burst is never saved up.
-        let window = Duration::from_secs_f64(f64::from(self.config.control_frames_burst) / rate);
-        let since = now.checked_sub(window).map_or(self.refilled, |it| it.max(self.refilled));
-        // Whole frames only: the rest of the time stays on the account.
-        let frames = (now.saturating_duration_since(since).as_secs_f64() * rate) as u32;
-        self.refilled = since + Duration::from_secs_f64(f64::from(frames) / rate);
-        frames
+        self.control.refill(now)
     }
 
     fn restart_pong(&mut self, now: Instant) {
@@ -378,6 +396,5 @@ impl State {
     }
 }
 
-/// Close timeouts that a close frame may take if the socket goes on taking bytes. There are 100 KB or so
-/// before it, of which a peer with 5 KB/s reads all in four of the default.
+/// Close timeouts that a close frame may take while the socket takes what is before it.
 const CLOSE_AT_MOST: u32 = 4;

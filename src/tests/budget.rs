@@ -47,11 +47,17 @@ fn take(queue: &OutboundQueue, taken: &mut VecDeque<Queued>) -> Taken {
 
 /// What the accounts hold, closed ones not included.
 fn accounts(budget: &MemoryBudget) -> usize {
-    budget.shared.accounts().iter().map(|(_, it)| it.balance.held.load(Ordering::Relaxed)).sum()
+    budget
+        .shared
+        .accounts()
+        .entries
+        .values()
+        .map(|it| it.balance.held.load(Ordering::Relaxed))
+        .sum()
 }
 
 fn open_accounts(budget: &MemoryBudget) -> usize {
-    budget.shared.accounts().len()
+    budget.shared.accounts().entries.len()
 }
 
 #[test]
@@ -332,4 +338,19 @@ proptest! {
         drop(all);
         prop_assert_eq!((budget.used(), open_accounts(&budget)), (0, 0));
     }
+}
+
+// covers: DL-23
+#[test]
+fn accounts_of_a_peak_give_their_room_back() {
+    let budget = MemoryBudget::new(NonZeroUsize::new(1000).unwrap());
+    let open = |count: usize| -> Vec<_> { (0..count).map(|_| budget.open(Weak::new())).collect() };
+    let few = open(10);
+    let many = open(10_000);
+    let room = || budget.shared.accounts().entries.capacity();
+    assert!(room() >= 10_010);
+    drop(many);
+    assert!(room() <= 80, "{}", room());
+    drop(few);
+    assert_eq!((open_accounts(&budget), room()), (0, 0));
 }

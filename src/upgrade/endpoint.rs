@@ -12,7 +12,8 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    connection::{self, Permit},
+    connection::{self, Permit, calls::Calls},
+    foreign,
     handle::Connection,
     hooks::Hooks,
     message::{Anonymous, Failure, Inbound, Message, Reply},
@@ -51,14 +52,15 @@ where
         if let Err(panic) = settings.on_connect.call(|hook| hook.on_connect(&connection)) {
             resume_unwind(panic);
         }
-        let stack = self.layers.layer((self.make)(&connection));
+        // From here on its destructor may panic where it will: the hooks are called all the same.
+        let calls = Calls::new(self.layers.layer((self.make)(&connection)));
         tokio::spawn(async move {
             let _end = end;
             // The answer is in hyper's hands; a peer that does not take it is not waited for longer
             // than it would have had to authenticate.
             let Ok(Ok(io)) = timeout(config.auth_timeout, upgrade).await else { return };
             let (socket, ahead) = Socket::open(io);
-            connection::serve(socket, ahead, connection, config, anonymous, stack, permit).await;
+            connection::serve(socket, ahead, connection, config, anonymous, calls, permit).await;
         });
     }
 }
@@ -74,7 +76,7 @@ impl Drop for End {
     fn drop(&mut self) {
         self.connection.outbound().end();
         // A panic here, while the task unwinds from another, would end the process.
-        let _ = self.hooks.call(|hook| hook.on_close(&self.connection));
+        let _ = foreign::run(|| drop(self.hooks.call(|hook| hook.on_close(&self.connection))));
     }
 }
 

@@ -14,7 +14,7 @@ use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
     Anonymous, AuditEvent, CloseReason, Connection, ConnectionConfig, Inbound, Message, Reply,
-    RoomKey, Rooms, WebSocketLayer, room::service::ServerMessage,
+    Retry, RoomKey, Rooms, WebSocketLayer, room::service::ServerMessage,
 };
 
 use super::metered::Meter;
@@ -281,31 +281,47 @@ async fn a_peer_that_sends_and_never_reads_is_a_slow_consumer() {
     assert!(handled.load(Ordering::Relaxed) < 300);
 }
 
+// covers: DL-20, DL-26
+#[tokio::test(start_paused = true)]
+async fn what_was_accepted_comes_before_a_close_whatever_its_reason() {
+    let kicked = CloseReason::application(4100, "kicked", Retry::Stop).unwrap();
+    let reasons = [CloseReason::Forbidden, CloseReason::RateLimited, CloseReason::Normal, kicked];
+    let (layer, opened) = silent(quiet());
+    let server = Server::start(layer);
+    for (nth, reason) in reasons.into_iter().enumerate() {
+        let mut peer = server.connect().await;
+        turns().await;
+        let connection = opened.lock().unwrap()[nth].clone();
+        // Part of it is with the kernel when the close comes, part with the engine, and part queued.
+        let said: Vec<_> = (0..100).map(|n| format!("{n:08192}")).collect();
+        for message in &said {
+            connection.push(Message::text(message.as_str())).unwrap();
+        }
+        turns().await;
+        connection.close(reason.clone());
+        let (messages, code) = peer.until_close().await;
+        assert!(messages == said, "{reason}: {} of 100", messages.len());
+        assert_eq!(code, reason.code().map(u16::from));
+    }
+}
+
 // covers: DL-20
 #[tokio::test(start_paused = true)]
-async fn a_policy_close_jumps_ahead_and_drops_the_queue() {
+async fn a_close_for_a_broken_rule_jumps_ahead_and_drops_the_queue() {
     let (layer, opened) = silent(quiet());
     let server = Server::start(layer);
     let mut peer = server.connect().await;
     turns().await;
     let connection = opened.lock().unwrap()[0].clone();
-    for _ in 0..100 {
-        connection.push(Message::text("queued")).unwrap();
-    }
-    connection.close(CloseReason::Forbidden);
-    peer.assert_closed(4403).await;
-
-    // The same with part of the queue on its way: at most a chunk of it is ahead.
-    let mut peer = server.connect().await;
-    turns().await;
-    let connection = opened.lock().unwrap()[1].clone();
     for n in 0..100 {
         connection.push(Message::text(format!("{n:08192}"))).unwrap();
     }
     turns().await;
-    connection.close(CloseReason::Forbidden);
+    // No mask.
+    peer.send([0x81, 0]).await;
+    turns().await;
     let (messages, code) = peer.until_close().await;
-    assert_eq!(code, Some(4403));
+    assert_eq!(code, Some(1002));
     assert!(!messages.is_empty() && messages.len() < 90, "{}", messages.len());
 }
 

@@ -14,7 +14,7 @@ use super::support::{Served, echo, frame, quiet, text};
 use crate::{
     audit::{AuditRecord, AuditSink},
     close::CloseReason,
-    connection::{self, transport::Opaque},
+    connection::{self, calls::Calls, transport::Opaque},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
 };
@@ -153,7 +153,7 @@ async fn a_sink_that_panics_costs_its_connection_and_nothing_else() {
         connection,
         Arc::new(config),
         true,
-        stack,
+        Calls::new(stack),
         (),
     );
     let (_, written) = tokio::join!(served, async move {

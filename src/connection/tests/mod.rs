@@ -16,6 +16,8 @@ mod seeds;
 mod corners;
 mod output;
 mod ping;
+mod drops;
+mod flushing;
 mod scanner;
 mod scanner_oracle;
 mod scanner_reports;

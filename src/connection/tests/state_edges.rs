@@ -38,7 +38,7 @@ fn of_several_deadlines_at_once_the_first_in_the_list_gives_the_reason() {
     for (first, rule) in named {
         let run = Run::new(second()).apply_all(&first).apply_all(&all);
         assert_eq!(run.rule(), Some(rule));
-        assert_eq!(run.state.phase(), Phase::Closing);
+        assert_eq!(run.state.phase(), Phase::Flushing);
         // Only the end's own deadline is left, and it began at the first of them.
         assert_eq!(run.next(), Some(2000));
     }
@@ -72,7 +72,7 @@ fn a_time_without_end_never_passes() {
         let mut run = Run::with(config.clone(), false, spread).apply_all(&all);
         assert_eq!((run.rule(), run.next()), (None, None), "{spread}");
         run.apply(&Close(CloseReason::Forbidden));
-        assert_eq!((run.state.phase(), run.next()), (Phase::Closing, None), "{spread}");
+        assert_eq!((run.state.phase(), run.next()), (Phase::Flushing, None), "{spread}");
     }
 }
 

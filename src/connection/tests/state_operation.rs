@@ -24,6 +24,8 @@ pub(super) enum Operation {
     /// The peer is authenticated; the session ends in so many milliseconds, or ended before.
     Authenticated(Option<i64>),
     Close(CloseReason),
+    /// The application asks for it.
+    Asked(CloseReason),
     CallPending,
     CallFinished,
     Message,
@@ -105,6 +107,7 @@ impl Run {
                 self.state.handle_authenticated(expires);
             }
             Operation::Close(reason) => self.state.close(reason.clone(), now),
+            Operation::Asked(reason) => self.state.close_as_asked(reason.clone(), now),
             Operation::CallPending => self.state.handle_call_pending(now),
             Operation::CallFinished => self.state.handle_call_finished(),
             Operation::Message => self.state.handle_message(now),
@@ -129,7 +132,7 @@ impl Run {
             Operation::Output { pending, progressed } => {
                 self.state.handle_output(*pending, *progressed, now);
             }
-            Operation::Finished => self.state.cut_short(now),
+            Operation::Finished => self.state.handle_drained(now),
             Operation::CloseMoves => self.state.handle_close_progress(now),
             Operation::CloseFlushed => self.state.handle_close_flushed(),
             Operation::TransportEnd => self.state.handle_transport_end(now),
@@ -152,9 +155,10 @@ impl Run {
         match self.state.phase() {
             Phase::Open => 0,
             Phase::Finishing => 1,
-            Phase::Closing => 2,
-            Phase::Lingering => 3,
-            Phase::Done => 4,
+            Phase::Flushing => 2,
+            Phase::Closing => 3,
+            Phase::Lingering => 4,
+            Phase::Done => 5,
         }
     }
 }

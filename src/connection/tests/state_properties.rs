@@ -46,6 +46,7 @@ fn anything() -> impl Strategy<Value = Operation> {
         12 => living(),
         1 => (0u64..20_000).prop_map(Operation::Late),
         1 => reason().prop_map(Operation::Close),
+        1 => reason().prop_map(Operation::Asked),
         1 => Just(Operation::Finished),
         1 => Just(Operation::CloseFlushed),
         2 => Just(Operation::CloseMoves),

@@ -202,7 +202,7 @@ fn a_ping_is_answered_or_the_peer_is_dead() {
 // covers: DL-04, DL-20
 #[test]
 fn the_end_has_stages_and_each_a_limit() {
-    use CloseReason::{Forbidden, GoingAway, Lost, Normal, SlowConsumer};
+    use CloseReason::{Forbidden, GoingAway, Lost, Normal, ProtocolError, SlowConsumer};
     let rows: &[Row<'_>] = &[
         ("graceful", &[Wait(1000), Close(Normal)], Finishing, Some("normal"), Some(6000)),
         (
@@ -240,6 +240,44 @@ fn the_end_has_stages_and_each_a_limit() {
             Some("normal"),
             None,
         ),
+        ("forced", &[Wait(1000), Close(Forbidden)], Flushing, Some("forbidden"), Some(6000)),
+        (
+            "forced, nothing left",
+            &[Close(Forbidden), Wait(1000), Finished],
+            Closing,
+            Some("forbidden"),
+            Some(6000),
+        ),
+        (
+            "forced, then a fault",
+            &[Close(Forbidden), Wait(1000), Close(SlowConsumer)],
+            Closing,
+            Some("forbidden"),
+            Some(6000),
+        ),
+        (
+            "forced, then in good order",
+            &[Close(Forbidden), Wait(1000), Close(Normal)],
+            Flushing,
+            Some("forbidden"),
+            Some(5000),
+        ),
+        (
+            "in good order, then forced: the time runs on",
+            &[Close(Normal), Wait(1000), Close(Forbidden)],
+            Flushing,
+            Some("normal"),
+            Some(5000),
+        ),
+        ("forced, then lost", &[Close(Forbidden), Close(Lost)], Done, Some("forbidden"), None),
+        (
+            "a fault that the application names",
+            &[Asked(ProtocolError), Wait(1000)],
+            Flushing,
+            Some("protocol"),
+            Some(5000),
+        ),
+        ("a loss that it names", &[Asked(Lost)], Finishing, Some("normal"), Some(5000)),
         (
             "graceful twice",
             &[Close(Normal), Wait(1000), Close(GoingAway)],
@@ -247,54 +285,54 @@ fn the_end_has_stages_and_each_a_limit() {
             Some("normal"),
             Some(5000),
         ),
-        ("fault", &[Wait(1000), Close(Forbidden)], Closing, Some("forbidden"), Some(6000)),
+        ("fault", &[Wait(1000), Close(ProtocolError)], Closing, Some("protocol"), Some(6000)),
         (
             "fault, then another",
-            &[Close(Forbidden), Wait(1000), Close(SlowConsumer)],
+            &[Close(ProtocolError), Wait(1000), Close(SlowConsumer)],
             Closing,
-            Some("forbidden"),
+            Some("protocol"),
             Some(5000),
         ),
         (
             "fault, then grace",
-            &[Close(Forbidden), Wait(1000), Close(Normal)],
+            &[Close(ProtocolError), Wait(1000), Close(Normal)],
             Closing,
-            Some("forbidden"),
+            Some("protocol"),
             Some(5000),
         ),
         (
             "flushed",
-            &[Close(Forbidden), Wait(4000), CloseFlushed],
+            &[Close(ProtocolError), Wait(4000), CloseFlushed],
             Lingering,
-            Some("forbidden"),
+            Some("protocol"),
             Some(5000),
         ),
         (
             "lingered",
-            &[Close(Forbidden), Wait(4000), CloseFlushed, Wait(1000)],
+            &[Close(ProtocolError), Wait(4000), CloseFlushed, Wait(1000)],
             Done,
-            Some("forbidden"),
+            Some("protocol"),
             None,
         ),
-        ("not flushed", &[Close(Forbidden), Wait(5000)], Done, Some("forbidden"), None),
+        ("not flushed", &[Close(ProtocolError), Wait(5000)], Done, Some("protocol"), None),
         (
             "not flushed, but the socket takes something",
-            &[Close(Forbidden), Wait(4000), CloseMoves],
+            &[Close(ProtocolError), Wait(4000), CloseMoves],
             Closing,
-            Some("forbidden"),
+            Some("protocol"),
             Some(9000),
         ),
         (
             "flushed at last",
-            &[Close(Forbidden), Wait(4000), CloseMoves, Wait(4000), CloseMoves, CloseFlushed],
+            &[Close(ProtocolError), Wait(4000), CloseMoves, Wait(4000), CloseMoves, CloseFlushed],
             Lingering,
-            Some("forbidden"),
+            Some("protocol"),
             Some(13_000),
         ),
         (
             "byte by byte",
             &[
-                Close(Forbidden),
+                Close(ProtocolError),
                 Wait(4000),
                 CloseMoves,
                 Wait(4000),
@@ -305,7 +343,7 @@ fn the_end_has_stages_and_each_a_limit() {
                 CloseMoves,
             ],
             Closing,
-            Some("forbidden"),
+            Some("protocol"),
             Some(20_000),
         ),
         (
@@ -317,7 +355,13 @@ fn the_end_has_stages_and_each_a_limit() {
         ),
         ("lost", &[Close(Lost)], Done, Some("lost"), None),
         ("the socket ended", &[TransportEnd], Done, Some("lost"), None),
-        ("the socket ended late", &[Close(Forbidden), TransportEnd], Done, Some("forbidden"), None),
+        (
+            "the socket ended late",
+            &[Close(ProtocolError), TransportEnd],
+            Done,
+            Some("protocol"),
+            None,
+        ),
         (
             "after all",
             &[TransportEnd, Close(Normal), Finished, CloseFlushed, Wait(60_000)],
@@ -342,9 +386,9 @@ fn the_end_has_stages_and_each_a_limit() {
         ),
         (
             "a pause",
-            &[Close(Forbidden), Reads(false), Wait(4000), Reads(true)],
+            &[Close(ProtocolError), Reads(false), Wait(4000), Reads(true)],
             Closing,
-            Some("forbidden"),
+            Some("protocol"),
             Some(5000),
         ),
     ];

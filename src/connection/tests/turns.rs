@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tower::service_fn;
 use tower_service::Service;
 
-use super::support::{Served, echo, ping, quiet, text};
+use super::support::{Served, echo, frame, ping, quiet, text};
 use crate::{
     close::CloseReason,
     connection::ConnectionConfig,
@@ -189,4 +189,18 @@ async fn a_quiet_connection_sleeps() {
         turns += served.settle().await;
     }
     assert!(turns < 10, "{turns}");
+}
+
+#[tokio::test]
+async fn the_time_of_a_handler_that_never_waits_is_known_too() {
+    const WORKS: Duration = Duration::from_millis(2);
+    let stack = service_fn(|_: Inbound<Message, Anonymous>| {
+        let began = std::time::Instant::now();
+        while began.elapsed() < WORKS {}
+        ready(Ok::<_, Failure<Message>>(Reply::none()))
+    });
+    let mut served = Served::new(quiet(), stack);
+    served.send([text("a"), frame(0x88, b"")].concat()).await;
+    let took = served.records.closed().last_handler_time;
+    assert!(took >= Some(WORKS), "{took:?}");
 }

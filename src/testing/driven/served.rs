@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use crate::{
     budget::MemoryBudget,
-    connection::{self, ConnectionConfig, Permit},
+    connection::{self, ConnectionConfig, Permit, calls::Calls},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
     testing::{records::Records, socket::Peer},
@@ -81,6 +81,7 @@ impl Served {
         let permit = Arc::downgrade(&held);
         let (io, handle, settings) = (peer.server(), connection.clone(), Arc::clone(&config));
         let end = End(connection.clone());
+        let stack = Calls::new(stack);
         let future = Box::pin(async move {
             let _end = end;
             connection::serve(io, Box::default(), handle, settings, anonymous, stack, held).await;
@@ -92,6 +93,12 @@ impl Served {
     /// Whether the place under the caps on connections is free again.
     pub fn permit_is_back(&self) -> bool {
         self.permit.strong_count() == 0
+    }
+
+    /// What is left of that place.
+    #[cfg(test)]
+    pub(crate) fn permit(&self) -> Weak<()> {
+        Weak::clone(&self.permit)
     }
 
     /// One turn, whether something woke it or not.

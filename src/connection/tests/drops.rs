@@ -1,0 +1,122 @@
+//! Destructors of the application's that panic: no ghost is left, and nobody else pays.
+
+use std::{
+    future::{Future, pending},
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tower_service::Service;
+
+use super::support::{Served, echo, quiet, text};
+use crate::{
+    close::CloseReason,
+    message::{Anonymous, Failure, Inbound, Message, Reply},
+    testing::Records,
+};
+
+/// Panics when it is dropped.
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("in a destructor");
+    }
+}
+
+impl AsRef<[u8]> for Panics {
+    fn as_ref(&self) -> &[u8] {
+        &[0; 1000]
+    }
+}
+
+/// A stack that panics when it is dropped, as do its calls, which never end.
+struct Stack(Panics);
+
+struct Call(Panics);
+
+impl Service<Inbound<Message, Anonymous>> for Stack {
+    type Response = Reply<Message>;
+    type Error = Failure<Message>;
+    type Future = Call;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Inbound<Message, Anonymous>) -> Call {
+        Call(Panics)
+    }
+}
+
+impl Future for Call {
+    type Output = Result<Reply<Message>, Failure<Message>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        std::pin::pin!(pending()).poll(cx)
+    }
+}
+
+/// The connection's task is dropped: nothing of it is left, whatever its destructors do.
+fn assert_no_ghost(served: Served) -> Records {
+    let (connection, budget) = (served.connection.clone(), served.budget.clone());
+    let permit = served.permit();
+    let (_, records) = served.abort();
+    let late = connection.push(Message::text("late"));
+    assert!(late.is_err(), "it takes messages");
+    assert_eq!((budget.used(), permit.strong_count()), (0, 0));
+    records
+}
+
+// covers: XX-04
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_dropped_takes_everything_with_it_whatever_its_destructors_do() {
+    // Two destructors in one piece of drop glue would end the process.
+    let mut served = Served::new(quiet(), Stack(Panics));
+    served.send(text("a")).await;
+    assert_eq!(assert_no_ghost(served).closed().rule, "aborted");
+    // Before it was ever run.
+    let records = assert_no_ghost(Served::new(quiet(), Stack(Panics)));
+    assert!(records.all_closed().is_empty());
+    // While it ends.
+    let mut served = Served::new(quiet(), Stack(Panics));
+    served.send(text("a")).await;
+    served.connection.close(CloseReason::Forbidden);
+    served.settle().await;
+    assert_eq!(served.peer.close_code(), Some(4403));
+    assert_eq!(assert_no_ghost(served).closed().rule, "forbidden");
+}
+
+// covers: XX-04
+#[tokio::test(start_paused = true)]
+async fn who_pushes_one_too_many_does_not_pay_for_the_payloads_that_are_dropped() {
+    let mut served = echo(quiet());
+    served.settle().await;
+    served.peer.room(0);
+    for _ in 0..100 {
+        let payload = Message::binary(Bytes::from_owner(Panics));
+        served.connection.outbound().push(payload).unwrap();
+    }
+    while served.connection.push(Message::binary(vec![0; 60_000])).is_ok() {}
+    served.settle().await;
+    served.peer.room(None);
+    served.settle().await;
+    assert_eq!(served.peer.close_code(), Some(1013));
+    assert_eq!(assert_no_ghost(served).closed().rule, "slow_consumer");
+}
+
+// covers: XX-04
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_panics_when_it_has_gone_out_costs_its_connection_and_leaves_no_ghost() {
+    let mut served = echo(quiet());
+    served.settle().await;
+    let payload = Message::binary(Bytes::from_owner(Panics));
+    served.connection.outbound().push(payload).unwrap();
+    // What tokio does with the panic of a task.
+    let turn = AssertUnwindSafe(served.settle()).catch_unwind().await;
+    assert!(turn.is_err());
+    assert_eq!(assert_no_ghost(served).closed().rule, "aborted");
+}

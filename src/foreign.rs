@@ -1,0 +1,64 @@
+//! Run code of the application's, and drop its values, where a panic must get no further.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+/// What `code` returns, or nothing if it panics.
+pub(crate) fn run<T>(code: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(discard_panic).ok()
+}
+
+/// Drops each of `values`, of which any may panic: several in one piece of drop glue would end the
+/// process.
+pub(crate) fn discard<T>(values: impl IntoIterator<Item = T>) {
+    for value in values {
+        let _ = run(|| drop(value));
+    }
+}
+
+/// What was thrown is a value of the application's, too.
+fn discard_panic(thrown: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(thrown))) {
+        std::mem::forget(again);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("in a destructor");
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_nothing_whatever_is_thrown() {
+        assert_eq!(run(|| 1), Some(1));
+        assert_eq!(run(|| panic!("a text")), None::<()>);
+        assert_eq!(run(|| std::panic::panic_any(Panics)), None::<()>);
+    }
+
+    // covers: XX-04
+    #[test]
+    fn several_destructors_that_panic_are_several_panics_and_no_abort() {
+        discard([Panics, Panics, Panics]);
+        // Also while something else unwinds.
+        struct Unwinding;
+        impl Drop for Unwinding {
+            fn drop(&mut self) {
+                discard([Panics, Panics]);
+            }
+        }
+        let unwound = run(|| {
+            let _unwinding = Unwinding;
+            panic!("first");
+        });
+        assert_eq!(unwound, None::<()>);
+    }
+}
