@@ -3,7 +3,8 @@
 //! Each connection has bounds of its own, and their product with the number of connections is far
 //! more than any machine has: most connections hold nothing most of the time. A [`MemoryBudget`] is
 //! the bound on the sum. It is charged for what waits to be written to peers, for the messages that
-//! peers have begun, and for those being handled.
+//! peers have begun or sent ahead, for those being handled, and for the buffers that large ones made
+//! grow, until they are given back after a second: with what is held it agrees within a factor of two.
 //!
 //! 1. Up to the *soft mark* nothing happens.
 //! 2. Above it new handshakes get `503`, and the connection that holds most is closed with 1013; again

@@ -267,8 +267,7 @@ where
     /// Step 4.
     fn write(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let this = self.project();
-        let ping = this.state.poll_ping(challenge);
-        if let Some(payload) = ping {
+        if let Some(payload) = this.state.poll_ping(challenge) {
             this.output.ping(this.engine, payload, cx);
         }
         let before = this.output.accepted();
@@ -285,8 +284,7 @@ where
                     // Reading stopped for want of room, and there is room now.
                     cx.waker().wake_by_ref();
                 }
-                if ping.is_some() {
-                    // Often enough for memory, and too seldom to cost a busy connection anything.
+                if this.state.poll_relief(this.engine.is_grown(), now) && !this.calls.is_calling() {
                     this.engine.give_back();
                 }
                 if !this.calls.is_calling() {

@@ -51,6 +51,7 @@ impl Ending {
         Io: Transport,
     {
         if !std::mem::replace(&mut self.close_sent, true) {
+            engine.stop_reading();
             send_close(engine, state.reason(), cx);
         }
         if state.phase() == Phase::Closing {

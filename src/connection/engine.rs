@@ -37,8 +37,9 @@ pub(crate) struct Engine<Io> {
     returned: u32,
     /// Bytes put into the context's write buffer since it was last empty.
     buffered: usize,
-    /// One of the context's buffers is larger than [`KEPT`].
-    grown: bool,
+    /// What large frames made the context's buffers grow to, if more than [`KEPT`]: for reading, and
+    /// for writing.
+    grown: (usize, usize),
 }
 
 impl<Io: Transport> Engine<Io> {
@@ -51,7 +52,7 @@ impl<Io: Transport> Engine<Io> {
             left: Bytes::new(),
             returned: 0,
             buffered: 0,
-            grown: false,
+            grown: (0, 0),
         }
     }
 
@@ -86,7 +87,10 @@ impl<Io: Transport> Engine<Io> {
             match self.context.read(&mut Lent { wire: &mut self.wire, cx }) {
                 Ok(message) => {
                     self.returned = self.returned.wrapping_add(1);
-                    self.grown |= message.len() > KEPT;
+                    if message.len() > KEPT.max(self.grown.0) {
+                        self.grown.0 = message.len();
+                        self.wire.set_grown(self.grown);
+                    }
                     match &message {
                         // The answer goes into the write buffer by itself.
                         Message::Ping(payload) => self.count(2 + payload.len()),
@@ -123,8 +127,7 @@ impl<Io: Transport> Engine<Io> {
             left.truncate(before);
         }
         self.left = left.into();
-        self.context = WebSocketContext::new(Role::Server, Some(self.config));
-        self.grown = false;
+        self.renew();
         self.ended = true;
     }
 
@@ -166,21 +169,43 @@ impl<Io: Transport> Engine<Io> {
         }
     }
 
+    /// Whether a buffer is larger than what is kept.
+    pub(crate) fn is_grown(&self) -> bool {
+        self.grown != (0, 0)
+    }
+
     /// Gives back what large messages made the buffers grow to, if nothing is in them.
     ///
-    /// Only for a connection that is not closing, right after everything was flushed.
+    /// Only for a connection that is not closing, right after everything was flushed, and while no
+    /// message is handled: that is a slice of the buffer, and would hold it without its being charged.
     pub(crate) fn give_back(&mut self) {
         let empty = self.is_dry() && self.buffered == 0 && self.wire.scanner().at_boundary();
-        if self.grown && empty && !self.ended {
-            self.context = WebSocketContext::new(Role::Server, Some(self.config));
-            self.grown = false;
+        if empty && !self.ended {
+            self.renew();
         }
+    }
+
+    /// Nothing is read any more but to be thrown away, so that what was read takes no memory.
+    pub(crate) fn stop_reading(&mut self) {
+        self.ended = true;
+        if self.is_grown() && self.buffered == 0 && self.left.is_empty() {
+            self.renew();
+        }
+    }
+
+    fn renew(&mut self) {
+        self.context = WebSocketContext::new(Role::Server, Some(self.config));
+        self.grown = (0, 0);
+        self.wire.set_grown(self.grown);
     }
 
     /// So many bytes more are in the write buffer.
     fn count(&mut self, bytes: usize) {
         self.buffered = self.buffered.saturating_add(bytes);
-        self.grown |= self.buffered > KEPT;
+        if self.buffered > KEPT.max(self.grown.1) {
+            self.grown.1 = self.buffered;
+            self.wire.set_grown(self.grown);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Let a ping into the kernel when nothing else waits there, so that its pong is not late for what the
-//! kernel holds.
+//! Know how far a ping is, and let it into the kernel when nothing else waits there, so that its pong is
+//! not late for what the kernel holds.
 //!
 //! What a kernel has taken and not sent may be seconds of a slow line, and a pong cannot come before
 //! its ping has left the host. So the kernel is asked for the ping with nothing unsent before it. Where
@@ -11,9 +11,28 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use crate::connection::transport::Transport;
+
+/// The heartbeat. A ping is measured from when it was flushed: behind a backlog on a slow link it
+/// would be late through no fault of the peer's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ping {
+    None,
+    /// The driver is to send one.
+    Due,
+    /// In the write buffer.
+    Sent(Challenge),
+    /// On its way, since this time; the pong must come. Without a time, the pong may have been waiting
+    /// unread meanwhile.
+    Flushed(Challenge, Option<Instant>),
+}
+
+/// What a ping carries, and its pong must repeat: a pong proves that its sender has read the ping, and
+/// when, only if nobody can know before what that one carries.
+pub(crate) type Challenge = [u8; 8];
 
 /// A ping among the bytes to be written.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,7 @@
 //! | [`Timer::Pong`] | the last sign of life since the ping was out | 1011 |
 //! | [`Timer::Idle`] | the last data message | 1001 |
 //! | [`Timer::Write`] | the last byte the socket took | 1013 |
+//! | [`Timer::Quiet`] | buffers that a large message made grow | they are given back |
 //! | [`Timer::Close`] | each stage of the end; a close frame has more, as below | the next stage |
 //!
 //! While the driver does not read, because a message is being handled, the peer's pong, the rest of its
@@ -43,6 +44,7 @@ use crate::{
     connection::{
         config::ConnectionConfig,
         control::ControlBudget,
+        ping::{Challenge, Ping},
         scanner::Partial,
         timers::{Timer, Timers},
     },
@@ -61,6 +63,8 @@ pub(crate) struct State {
     ping: Ping,
     /// What the peer has begun, whose time is being taken.
     partial: Option<Partial>,
+    /// Grown buffers are to be given back as soon as nothing is in them.
+    relief: bool,
     /// The socket was full at the last look.
     full: bool,
     /// When the closing stage must be over, whatever the socket takes.
@@ -85,24 +89,6 @@ pub(crate) enum Phase {
     Done,
 }
 
-/// The heartbeat. A ping is measured from when it was flushed: behind a backlog on a slow link it
-/// would be late through no fault of the peer's.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Ping {
-    None,
-    /// The driver is to send one.
-    Due,
-    /// In the write buffer.
-    Sent(Challenge),
-    /// On its way, since this time; the pong must come. Without a time, the pong may have been waiting
-    /// unread meanwhile.
-    Flushed(Challenge, Option<Instant>),
-}
-
-/// What a ping carries, and its pong must repeat: a pong proves that its sender has read the ping, and
-/// when, only if nobody can know before what that one carries.
-pub(crate) type Challenge = [u8; 8];
-
 impl State {
     /// The state of a connection whose handshake was accepted at `now`. `spread`, from 0 to 1, places
     /// the first ping in its interval.
@@ -125,6 +111,7 @@ impl State {
             timers: Timers::default(),
             ping: Ping::None,
             partial: None,
+            relief: false,
             full: false,
             close_by: None,
         };
@@ -214,6 +201,7 @@ impl State {
                 Timer::Pong => self.close(CloseReason::DeadPeer, now),
                 Timer::Idle => self.close(CloseReason::Idle, now),
                 Timer::Write => self.close(CloseReason::WriteTimeout, now),
+                Timer::Quiet => self.relief = true,
                 Timer::Ping => {
                     // While one is under way its own deadline decides; a second would hide it.
                     if !self.awaits_pong() {
@@ -244,6 +232,14 @@ impl State {
         let challenge = challenge();
         self.ping = Ping::Sent(challenge);
         Some(challenge)
+    }
+
+    /// The engine's buffers are larger than what is kept, or not; whether they are to be given back.
+    pub(crate) fn poll_relief(&mut self, grown: bool, now: Instant) -> bool {
+        if grown && !self.relief && !self.timers.is_set(Timer::Quiet) && self.phase == Phase::Open {
+            self.timers.start(Timer::Quiet, now, RELIEF);
+        }
+        std::mem::take(&mut self.relief) && grown
     }
 
     /// The peer was authenticated, for a session that ends at `expires`.
@@ -395,6 +391,10 @@ impl State {
         }
     }
 }
+
+/// How long grown buffers are kept: a peer that goes on uses them again, and they cost an allocation; a
+/// peer that is quiet, or wants them to be held, has them no longer.
+const RELIEF: Duration = Duration::from_secs(1);
 
 /// Close timeouts that a close frame may take while the socket takes what is before it.
 const CLOSE_AT_MOST: u32 = 4;

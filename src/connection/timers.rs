@@ -13,6 +13,7 @@ pub(crate) enum Timer {
     Pong,
     Idle,
     Write,
+    Quiet,
     Close,
 }
 
@@ -28,7 +29,7 @@ pub(crate) struct Timers {
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Auth,
         Self::Session,
         Self::Handler,
@@ -37,6 +38,7 @@ impl Timer {
         Self::Pong,
         Self::Idle,
         Self::Write,
+        Self::Quiet,
         Self::Close,
     ];
 

@@ -39,6 +39,8 @@ pub(crate) struct Wire<Io> {
     charge: Option<Charge>,
     /// Payload of the message that is being handled.
     in_call: usize,
+    /// What the engine's buffers have grown to, for reading and for writing.
+    grown: (usize, usize),
     /// The budget had no room for what was read.
     over_budget: bool,
 }
@@ -73,6 +75,7 @@ impl<Io> Wire<Io> {
             ping: None,
             charge,
             in_call: 0,
+            grown: (0, 0),
             over_budget: false,
         }
     }
@@ -113,6 +116,14 @@ impl<Io> Wire<Io> {
         }
     }
 
+    /// The engine's buffers have grown to this, or were given back.
+    pub(crate) fn set_grown(&mut self, grown: (usize, usize)) {
+        if self.charge.is_some() {
+            self.grown = grown;
+            self.charge();
+        }
+    }
+
     /// This was read before the connection was ours.
     pub(crate) fn take_ahead(&mut self, ahead: Box<[u8]>) {
         self.bytes_in = ahead.len() as u64;
@@ -126,12 +137,15 @@ impl<Io> Wire<Io> {
         self.set_in_call(0);
     }
 
-    /// Charges what this connection's input holds. The engine buffers a frame, and collects the
-    /// frames of a message in a vector that grows: twice the message, at the most.
+    /// Charges what this connection's input holds, and what its engine keeps. The engine buffers a
+    /// frame, and collects the frames of a message in a vector that grows: twice the message, at the
+    /// most. A message that is handled is a part of the buffer that it was read into.
     fn charge(&mut self) -> bool {
         let Some(charge) = &mut self.charge else { return true };
-        let engine = self.scanner.announced().saturating_mul(2);
-        let held = engine.saturating_add(self.ahead.held()).saturating_add(self.in_call);
+        let (read, write) = self.grown;
+        let begun = self.scanner.announced().saturating_mul(2);
+        let messages = begun.saturating_add(self.in_call).max(read);
+        let held = messages.saturating_add(write).saturating_add(self.ahead.held());
         if self.over_budget {
             // What was announced then is not in the engine, and never will be.
             return charge.set(held.min(charge.held()));

@@ -166,7 +166,11 @@ async fn what_was_read_is_charged_until_it_is_handled_and_no_longer() {
     served.send(half).await;
     assert!(served.budget.used() >= 40_000, "{}", served.budget.used());
     served.send(rest).await;
-    assert_eq!((served.peer.texts().len(), served.budget.used()), (1, 0));
+    assert_eq!(served.peer.texts().len(), 1);
+    // The buffers that it made grow are kept for a moment, for the next one.
+    assert!(served.budget.used() >= 60_000, "{}", served.budget.used());
+    served.wait(1000).await;
+    assert_eq!(served.budget.used(), 0);
     // Nor is what no handler sees.
     served.send(frame(0x8a, [0; 125]).repeat(40)).await;
     assert_eq!((served.done, served.budget.used()), (false, 0));

@@ -9,8 +9,9 @@ use crate::{
     close::CloseReason,
     connection::{
         config::ConnectionConfig,
+        ping::Challenge,
         scanner,
-        state::{Challenge, Phase, State},
+        state::{Phase, State},
     },
 };
 
