@@ -1,18 +1,17 @@
 //! The endpoint: what each message passes, and what each connection may.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 
-use serde::Serialize;
 use tower::ServiceBuilder;
 use tower_websocket::{
     DecodeLayer, MemoryBudget, OpenRooms, Quota, RateLimitLayer, RequireAuthLayer, Rooms,
     RoomsLayer, WebSocketLayer,
-    message::DecodeError,
     room::service::{self, ClientMessage, ServerMessage},
 };
 
 use crate::{
     auth::DevTokens,
+    invalid::{INVALID_IN_A_ROW, Invalid},
     options::{InvalidMessage, Options},
     settings,
 };
@@ -35,7 +34,7 @@ pub(crate) fn endpoint(
 ) -> Result<WebSocketLayer, String> {
     let decode = match options.invalid_message {
         InvalidMessage::Close => DecodeLayer::<ClientMessage>::json(),
-        InvalidMessage::Reply => DecodeLayer::json().reply_invalid(invalid, INVALID_IN_A_ROW),
+        InvalidMessage::Reply => DecodeLayer::json().reply_invalid(Invalid::new, INVALID_IN_A_ROW),
     };
     let messages = ServiceBuilder::new()
         .layer(RateLimitLayer::per_connection(options.raw_quota(ROOMS)))
@@ -62,17 +61,6 @@ pub(crate) fn endpoint(
     })
 }
 
-/// What is said of a message that is not of the protocol.
-#[derive(Serialize)]
-struct Invalid {
-    r#type: &'static str,
-    code: &'static str,
-}
-
-fn invalid(_: &DecodeError) -> Invalid {
-    Invalid { r#type: "error", code: "invalid_message" }
-}
-
 fn if_join(message: &ClientMessage) -> u32 {
     matches!(message, ClientMessage::Join { .. }).into()
 }
@@ -87,6 +75,3 @@ pub(crate) const ROOMS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(99);
 /// Joins of a user on all connections together. Two devices are back in all their rooms at once, and
 /// 256 connections within five minutes.
 const JOINS: Quota = Quota::per_second(100).burst(200);
-
-/// A person's slips come one at a time; five in a row are a program that does not know the protocol.
-const INVALID_IN_A_ROW: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);

@@ -16,6 +16,7 @@ mod auth;
 mod connections;
 mod endpoint;
 mod files;
+mod invalid;
 mod listen;
 mod logs;
 mod memory;

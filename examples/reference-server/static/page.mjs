@@ -151,7 +151,7 @@ function onJoined({ again }) {
 }
 
 function onRefused({ code, requestId, field, reason }) {
-  const why = isText(field) && isText(reason) ? `${field} ${reason}` : code;
+  const why = isText(field) && isText(reason) ? `${field}: ${reason}` : code;
   if (requestId) showText(at("notice"), `The server refused a message: ${why}`);
   else if (entered) showText(at("notice"), `The server refused that: ${why}`);
   else leave(`The server refused to let you in: ${why}`, room);
