@@ -12,7 +12,7 @@ use crate::message::Quota;
 ///
 /// | limit | default | why this | over it |
 /// |---|---|---|---|
-/// | [`max_connections`](Admission::max_connections) | 10,000 | 80 MiB while idle; 14 GiB if every peer makes the server hold all that one can | `503` |
+/// | [`max_connections`](Admission::max_connections) | 10,000 | 14 GiB if every peer makes the server hold all that one can, against which there is the [budget](crate::MemoryBudget) | `503` |
 /// | [`max_unauthenticated`](Admission::max_unauthenticated) | 1,000 | 200 logins a second, even if each takes all 5 s it has; nine tenths stay for those who showed who they are | `503` |
 /// | of it, for one address | a quarter | one address cannot keep all others from logging in | `429` |
 /// | [`max_connections_per_peer`](Admission::max_connections_per_peer) | 256 | two each for the 128 subscribers behind one address of a carrier | `429` |

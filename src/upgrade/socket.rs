@@ -7,9 +7,9 @@
 //!    takes some megabytes for each peer that does not read: memory that no limit of ours counts, and
 //!    in front of every ping and every close frame.
 //! 2. `TCP_NODELAY` is set. All that is ready goes out in one write already, so that to wait for more
-//!    gains nothing, and costs the 40 ms and more until the peer acknowledges what came before.
+//!    gains nothing, and costs the time until the peer acknowledges what came before.
 //! 3. What was read ahead is kept in a buffer of exactly its size, and charged to the budget. hyper's
-//!    own, of which it may be a small part, has up to 400 KB.
+//!    own, of which it may be a small part, has some hundred KB.
 //!
 //! Whatever else is in the box (TLS, a Unix socket, a wrapper of the server's, a stream of HTTP/2) is
 //! served as it is: its buffers are not ours to bound, nor is what was read ahead of it.

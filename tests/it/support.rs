@@ -138,7 +138,7 @@ impl TestServer {
     /// A connection over TCP.
     pub(crate) async fn connect(&self) -> TestClient {
         let stream = TcpStream::connect(self.addr).await.unwrap();
-        // What the kernel holds back for 40 ms never comes by a paused clock.
+        // What the kernel holds back for a while never comes by a paused clock.
         stream.set_nodelay(true).unwrap();
         TestClient::open(stream).await
     }

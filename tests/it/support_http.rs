@@ -136,7 +136,7 @@ impl HttpServer {
 pub(crate) async fn serve(listener: TcpListener, layer: WebSocketLayer) {
     loop {
         let (stream, peer) = listener.accept().await.unwrap();
-        // What the kernel holds back for 40 ms never comes by a paused clock.
+        // What the kernel holds back for a while never comes by a paused clock.
         stream.set_nodelay(true).unwrap();
         serve_one(stream, peer, &layer);
     }

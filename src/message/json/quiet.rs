@@ -2,7 +2,7 @@
 //!
 //! Serde's derives describe what they refuse, and quote it: the unknown key, the unknown variant,
 //! the string where a number belongs. What a peer sent would be a `Display` away from a log, and
-//! writing it costs: 64 KiB of DEL characters where a number belongs become 800 KiB of `\u{7f}`. A
+//! writing it costs: each DEL character where a number belongs becomes the six of `\u{7f}`. A
 //! deserializer inside [`Quiet`] has an error that keeps what the type itself knows, and nothing that
 //! was read: the fault, and the way to the field, by the names that the type gave.
 

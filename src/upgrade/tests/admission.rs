@@ -25,6 +25,23 @@ fn per_second(it: u32) -> NonZeroU32 {
     NonZeroU32::new(it).unwrap()
 }
 
+/// The numbers in the docs of [`Admission`] that come of other defaults.
+#[test]
+fn the_reasons_of_the_defaults_are_what_the_defaults_come_to() {
+    let (limits, each) = (Admission::new(), ConnectionConfig::new());
+    let one = each.outbound_limits().bytes + 4 * each.max_message_size + 128 * 1024;
+    let all = limits.max_connections.get() * one;
+    assert_eq!(all.div_ceil(1024 * 1024 * 1024), 14, "GiB");
+    let logins = limits.max_unauthenticated.get() as u64 / each.auth_timeout.as_secs();
+    assert_eq!(logins, 200, "a second");
+    let restart = limits.max_connections.get() as u32 / limits.handshakes_per_second;
+    assert_eq!(restart, 20, "seconds");
+    assert_eq!(each.max_message_size * 8 / 10 / 1000, 52, "kbit/s for a message in its time");
+    assert_eq!(each.message_timeout, Duration::from_secs(10));
+    assert!(each.ping_interval + each.pong_timeout < Duration::from_secs(60), "proxies");
+    assert_eq!(Duration::from_secs(1) / each.control_frames_per_second, Duration::from_millis(20));
+}
+
 fn gate(limits: Admission) -> Arc<Gate> {
     Arc::new(Gate::new(&limits))
 }
