@@ -77,7 +77,7 @@ fn endpoint() -> WebSocketLayer {
         // What is no join has the 40 for itself.
         .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40)).cost(unless_join))
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
-    WebSocketLayer::new(messages, tower::service_fn(service::handle)).path("/ws")
+    WebSocketLayer::new(messages, tower::service_fn(service::handle))
 }
 
 fn unless_join(message: &ClientMessage) -> u32 {
@@ -92,9 +92,10 @@ async fn tell_peer(ConnectInfo(addr): ConnectInfo<SocketAddr>, mut request: Requ
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    // Added last is outside: `tell_peer` runs before the endpoint sees the request.
+    // At a route of its own the endpoint is there whatever is added later. A layer that is added last is
+    // outside: `tell_peer` runs before the endpoint sees the request.
     let app = existing_application()
-        .layer(endpoint())
+        .route_service("/ws", endpoint().into_service())
         .layer(middleware::map_request(tell_peer))
         .into_make_service_with_connect_info::<SocketAddr>();
 

@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
 use crate::{
-    audit::AuditSink,
-    connection::{self, ConnectionConfig, calls::Calls, transport::Opaque},
+    audit::{AuditSink, Connected},
+    connection::{self, ConnectionConfig, calls::Calls, flight::Flight, transport::Opaque},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
     upgrade::{self, OriginPolicy, UpgradeRejectionKind},
@@ -36,17 +36,9 @@ pub async fn serve<Io, S>(
     S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
     S::Error: Into<Failure<Message>>,
 {
-    let io = Opaque(io);
-    connection::serve(
-        io,
-        Box::default(),
-        connection,
-        Arc::new(config),
-        anonymous,
-        Calls::new(stack),
-        (),
-    )
-    .await;
+    let flight = Flight::new(connection, Connected::default());
+    let (io, config, calls) = (Opaque(io), Arc::new(config), Calls::new(stack));
+    connection::serve(io, Box::default(), flight, config, anonymous, calls, ()).await;
 }
 
 /// What `policy` and the rules of the handshake say to `request`: the `Sec-WebSocket-Accept` to answer

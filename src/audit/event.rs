@@ -1,6 +1,6 @@
 //! Name what can happen, each kind with what there is to say of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// One thing that happened. To whom and when stands in the [`AuditRecord`](super::AuditRecord).
 #[non_exhaustive]
@@ -48,10 +48,48 @@ pub struct UpgradeRefused {
     pub suppressed: u64,
 }
 
-/// A connection is open.
+/// A handshake was accepted. Its connection has a record of its end, too, also if it never opened.
 #[non_exhaustive]
-#[derive(Clone, Debug)]
-pub struct Connected {}
+#[derive(Clone, Debug, Default)]
+pub struct Connected {
+    /// Other protocols in `Upgrade`, of which none was taken.
+    pub upgrades: Offered,
+    /// Subprotocols, of which none was taken.
+    pub subprotocols: Offered,
+    /// Extensions, of which none was taken.
+    pub extensions: Offered,
+}
+
+/// What a handshake offered.
+///
+/// People put tokens into subprotocols: only names that are well known are told.
+#[non_exhaustive]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Offered {
+    /// Well-known names, each once.
+    pub names: Vec<&'static str>,
+    /// How many others there were.
+    pub others: usize,
+}
+
+impl Offered {
+    /// Nothing was offered.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.others == 0
+    }
+}
+
+/// `graphql-ws, mqtt and 2 others`.
+impl fmt::Display for Offered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names.join(", "))?;
+        match (self.names.is_empty(), self.others) {
+            (_, 0) => Ok(()),
+            (true, others) => write!(f, "{others} others"),
+            (false, others) => write!(f, " and {others} others"),
+        }
+    }
+}
 
 /// The peer was authenticated: the record says as whom.
 #[non_exhaustive]
@@ -147,7 +185,9 @@ pub struct Refused {
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct Closed {
-    /// The rule that ended it.
+    /// The rule that ended it. One that never opened has `upgrade.lost` if its peer was gone before
+    /// the 101 reached it, `upgrade.timeout` if nobody took it in time, and `upgrade.unsupported` if
+    /// the server cannot upgrade.
     pub rule: &'static str,
     /// The close code meant for the peer.
     pub intended_code: Option<u16>,

@@ -14,8 +14,8 @@ use std::{
 
 pub use self::{
     event::{
-        AuditEvent, AuthFailed, Authenticated, Closed, Connected, Joined, Left, LeftAll, Published,
-        Refused, UpgradeRefused,
+        AuditEvent, AuthFailed, Authenticated, Closed, Connected, Joined, Left, LeftAll, Offered,
+        Published, Refused, UpgradeRefused,
     },
     record::AuditRecord,
     tracing_sink::TracingSink,

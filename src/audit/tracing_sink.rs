@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Connected, Joined, Left,
-    LeftAll, Published, UpgradeRefused,
+    LeftAll, Offered, Published, UpgradeRefused,
     queue::{Batch, Queue, Unsaid},
 };
 use crate::message::Quota;
@@ -180,9 +180,12 @@ fn write(record: &AuditRecord) {
         };
     }
     match &record.event {
-        AuditEvent::Connected(Connected {}) | AuditEvent::Authenticated(Authenticated {}) => {
-            line!();
-        }
+        AuditEvent::Connected(Connected { upgrades, subprotocols, extensions }) => line!(
+            upgrades = offered(upgrades),
+            subprotocols = offered(subprotocols),
+            extensions = offered(extensions),
+        ),
+        AuditEvent::Authenticated(Authenticated {}) => line!(),
         AuditEvent::UpgradeRefused(UpgradeRefused { rule, status, origin, host, suppressed }) => {
             line!(rule, status, origin = origin.as_deref(), host = host.as_deref(), suppressed,);
         }
@@ -222,6 +225,10 @@ fn write(record: &AuditRecord) {
             suppressed = closed.suppressed,
         ),
     }
+}
+
+fn offered(offered: &Offered) -> Option<String> {
+    (!offered.is_empty()).then(|| offered.to_string())
 }
 
 /// What a verifier let pass, which may be anything, on one line.

@@ -83,11 +83,12 @@ where
         engine: Engine<Io>,
         state: State,
         output: Output,
-        connection: Connection,
+        flight: Flight,
         calls: Calls<S>,
         read_below: usize,
         permit: P,
     ) -> Self {
+        let connection = flight.connection().clone();
         // Without any deadline yet, one that is later than all.
         let never = connection.opened() + Duration::from_secs(365 * 24 * 60 * 60);
         let timer = sleep_until(state.poll_timeout().map_or(never, Instant::from_std));
@@ -95,7 +96,7 @@ where
             engine,
             state,
             output,
-            flight: Flight::new(connection.clone()),
+            flight,
             connection,
             calls,
             read_below,

@@ -15,6 +15,8 @@ use crate::{
 pub(crate) struct Flight {
     connection: Connection,
     pub(crate) reason: Option<CloseReason>,
+    /// The rule that ended it before there was a socket.
+    pub(crate) never_opened: Option<&'static str>,
     pub(crate) flushed: bool,
     pub(crate) received_code: Option<u16>,
     pub(crate) bytes_in: u64,
@@ -27,11 +29,13 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    pub(crate) fn new(connection: Connection) -> Self {
-        connection.record(AuditEvent::Connected(Connected {}));
+    /// `connection` begins, with what its handshake said.
+    pub(crate) fn new(connection: Connection, connected: Connected) -> Self {
+        connection.record(AuditEvent::Connected(connected));
         Self {
             connection,
             reason: None,
+            never_opened: None,
             flushed: false,
             received_code: None,
             bytes_in: 0,
@@ -42,6 +46,10 @@ impl Flight {
             longest_stall: Duration::ZERO,
             stalled: None,
         }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Whether the socket is full, and whether it has taken something since it was last asked.
@@ -61,7 +69,12 @@ impl Drop for Flight {
     fn drop(&mut self) {
         let connection = &self.connection;
         connection.record(AuditEvent::Closed(Closed {
-            rule: self.reason.as_ref().map_or("aborted", CloseReason::rule),
+            rule: self
+                .reason
+                .as_ref()
+                .map(CloseReason::rule)
+                .or(self.never_opened)
+                .unwrap_or("aborted"),
             intended_code: self.reason.as_ref().and_then(CloseReason::code).map(u16::from),
             flushed: self.flushed,
             received_code: self.received_code,

@@ -16,6 +16,7 @@ use crate::{
         calls::Calls,
         driver::Driver,
         engine::Engine,
+        flight::Flight,
         output::Output,
         ping::Challenge,
         scanner::{FrameScanner, ScannerLimits},
@@ -23,7 +24,6 @@ use crate::{
         transport::Transport,
         wire::Wire,
     },
-    handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
 };
 
@@ -44,7 +44,7 @@ pub(crate) mod calls;
 mod driver;
 mod ending;
 mod refusal;
-mod flight;
+pub(crate) mod flight;
 
 #[cfg(test)]
 mod tests;
@@ -59,11 +59,12 @@ impl Permit for () {
     fn verdict(&mut self) {}
 }
 
-/// Serves one connection on `io` until it ends; `ahead` is what was read of it before.
+/// Serves one connection on `io` until it ends; `ahead` is what was read of it before, and `flight` has
+/// been recorded since its handshake.
 pub(crate) async fn serve<Io, S, P>(
     io: Io,
     ahead: Box<[u8]>,
-    connection: Connection,
+    flight: Flight,
     config: Arc<ConnectionConfig>,
     anonymous: bool,
     calls: Calls<S>,
@@ -74,6 +75,7 @@ pub(crate) async fn serve<Io, S, P>(
     S::Error: Into<Failure<Message>>,
     P: Permit,
 {
+    let connection = flight.connection().clone();
     let scanner = FrameScanner::new(ScannerLimits {
         max_message: config.max_message_size,
         max_first_message: if anonymous {
@@ -102,7 +104,7 @@ pub(crate) async fn serve<Io, S, P>(
     let read_below = config.outbound_bytes() / 2;
     let opened = connection.opened().into_std();
     let state = State::new(config, anonymous, fastrand::f64(), opened);
-    Driver::new(engine, state, output, connection, calls, read_below, permit).await;
+    Driver::new(engine, state, output, flight, calls, read_below, permit).await;
 }
 
 /// What nobody can guess: 62 bits of a generator for cryptography, which is also where connection ids

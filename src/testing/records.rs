@@ -11,7 +11,7 @@ use super::TestConnection;
 use crate::{
     audit::{
         AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Closed, Connected, Joined,
-        Left, LeftAll, Published, Refused, UpgradeRefused,
+        Left, LeftAll, Offered, Published, Refused, UpgradeRefused,
     },
     message::Fault,
 };
@@ -104,6 +104,7 @@ impl Records {
     /// of the tenant `acme`.
     pub fn one_of_each() -> Vec<AuditRecord> {
         let room: Arc<str> = "acme/lobby".into();
+        let offered = |name| Offered { names: vec![name], others: 1 };
         let (observed, limit) = (Some(70_000), Some(65_536));
         let events = [
             AuditEvent::UpgradeRefused(UpgradeRefused {
@@ -113,7 +114,11 @@ impl Records {
                 host: Some("app.example".into()),
                 suppressed: 1,
             }),
-            AuditEvent::Connected(Connected {}),
+            AuditEvent::Connected(Connected {
+                upgrades: offered("h2c"),
+                subprotocols: offered("graphql-ws"),
+                extensions: offered("permessage-deflate"),
+            }),
             AuditEvent::Authenticated(Authenticated {}),
             AuditEvent::AuthFailed(AuthFailed { rule: "auth.failed" }),
             AuditEvent::Joined(Joined { room: Arc::clone(&room), suppressed: 1 }),

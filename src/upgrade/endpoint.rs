@@ -1,8 +1,15 @@
 //! Join the two halves: an accepted upgrade and the stack that its messages go through.
 
-use std::{fmt, panic::resume_unwind, sync::Arc};
+use std::{
+    fmt,
+    panic::resume_unwind,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -12,7 +19,7 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    connection::{self, Permit, calls::Calls},
+    connection::{self, Permit, calls::Calls, flight::Flight},
     foreign,
     handle::Connection,
     hooks::Hooks,
@@ -35,7 +42,7 @@ where
     S::Future: Send,
 {
     fn serve(&self, accepted: Accepted, settings: &Settings) {
-        let Accepted { upgrade, peer, mut permit } = accepted;
+        let Accepted { upgrade, peer, offers, mut permit } = accepted;
         let config = Arc::clone(&settings.connection);
         let limits = config.outbound_limits();
         let connection =
@@ -45,6 +52,9 @@ where
             // Nobody will authenticate: all that counts is the cap on connections.
             permit.verdict();
         }
+        // From here on it has a record of its end, however it ends.
+        let mut flight = Flight::new(connection.clone(), offers);
+        let told = Arc::clone(&settings.told);
         // Code of the application, on the server's task: if it panics, there is no answer and no
         // connection.
         // The end comes first: who was told of the beginning is told of it, too.
@@ -58,10 +68,37 @@ where
             let _end = end;
             // The answer is in hyper's hands; a peer that does not take it is not waited for longer
             // than it would have had to authenticate.
-            let Ok(Ok(io)) = timeout(config.auth_timeout, upgrade).await else { return };
-            let (socket, ahead) = Socket::open(io);
-            connection::serve(socket, ahead, connection, config, anonymous, calls, permit).await;
+            let (socket, ahead) = match timeout(config.auth_timeout, upgrade).await {
+                Ok(Ok(io)) => Socket::open(io),
+                failed => {
+                    flight.never_opened = Some(why_not_opened(failed, &told));
+                    // Its record comes before the hook is called.
+                    drop(flight);
+                    return;
+                }
+            };
+            connection::serve(socket, ahead, flight, config, anonymous, calls, permit).await;
         });
+    }
+}
+
+/// The rule by which a connection that was accepted never opened.
+fn why_not_opened<T>(failed: Result<hyper::Result<T>, Elapsed>, told: &AtomicBool) -> &'static str {
+    match failed {
+        // Of all its errors, this is the one that is nobody's on the wire: the server has the socket,
+        // and does not give it away.
+        Ok(Err(error)) if error.is_user() => {
+            if !told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    %error,
+                    "no WebSocket can open here: the HTTP server hands out no sockets. With hyper, it \
+                     has to be served by `serve_connection(..).with_upgrades()`"
+                );
+            }
+            "upgrade.unsupported"
+        }
+        Ok(_) => "upgrade.lost",
+        Err(_) => "upgrade.timeout",
     }
 }
 

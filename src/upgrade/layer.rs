@@ -23,9 +23,11 @@ use super::{
     config_error::ConfigError,
     endpoint::StackEndpoint,
     gate::{AdmittedRequest, Gate},
+    offers,
     origin::OriginPolicy,
     path,
     peer::PeerAddr,
+    presence::Presence,
     refused,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
     request::{UpgradeRequest, is_attempt},
@@ -33,7 +35,7 @@ use super::{
 };
 use crate::{
     audit::{
-        self, AuditEvent, AuditRecord, AuditSink, TracingSink, UpgradeRefused,
+        self, AuditEvent, AuditRecord, AuditSink, Connected, TracingSink, UpgradeRefused,
         thinner::RefusedHandshakes,
     },
     budget::MemoryBudget,
@@ -46,6 +48,35 @@ use crate::{
 /// Layer that applies [`WebSocket`]: a WebSocket endpoint beside an HTTP service.
 ///
 /// Clones are the same endpoint: they share the limits of their [`Admission`].
+///
+/// # In a router
+///
+/// Give the endpoint a route of its own, as a [service](Self::into_service). It is there whatever is
+/// added to the router later, and wherever the router is nested or merged:
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// # use tower::{layer::util::Identity, service_fn};
+/// # use tower_websocket::{Anonymous, CloseReason, Inbound, Message, Reply, WebSocketLayer};
+/// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, CloseReason> {
+/// #     Ok(Reply::one(m.message))
+/// # }
+/// # let endpoint = WebSocketLayer::new(Identity::new(), service_fn(echo));
+///
+/// let app: Router = Router::new()
+///     .route("/", get("a page"))
+///     .route_service("/ws", endpoint.into_service())
+///     .fallback(async || "index.html");
+/// ```
+///
+/// As a layer it is for a whole service that has no routes of its own for it: hyper's, or a finished
+/// router, outside of which nothing is added. What axum's `Router::layer` wraps is the routes and the
+/// fallback as they are at that moment. A path that has no route is the fallback's, so `.fallback(..)`
+/// afterwards takes the endpoint away, and so do `nest` and `merge`, which take over the routes alone.
+/// To have a page and an endpoint at one path, wrap that route: `get(page).layer(endpoint)`.
+///
+/// A layer is not asked what goes elsewhere. If nobody has asked for the endpoint's paths within 30 s
+/// of its application, or if it is dropped before anything was asked of it, it says so once, at `warn`.
 #[must_use]
 #[derive(Clone)]
 pub struct WebSocketLayer {
@@ -80,6 +111,7 @@ struct Shared {
     gate: Arc<Gate>,
     refused: Arc<RefusedHandshakes>,
     settings: Settings,
+    presence: Arc<Presence>,
 }
 
 /// What becomes of a request.
@@ -87,7 +119,7 @@ enum Decision {
     /// It has nothing to do with WebSockets.
     Inward,
     /// The endpoint takes it.
-    Accept(AdmittedRequest, OnUpgrade),
+    Accept(AdmittedRequest, OnUpgrade, Connected),
 }
 
 impl WebSocketLayer {
@@ -146,7 +178,9 @@ impl WebSocketLayer {
                     budget: None,
                     on_connect: Hooks::default(),
                     on_close: Hooks::default(),
+                    told: Arc::default(),
                 },
+                presence: Arc::default(),
             }),
         }
     }
@@ -251,8 +285,9 @@ impl WebSocketLayer {
     ///
     /// What does not try to upgrade is answered `426`.
     pub fn into_service(self) -> WebSocket<WebSocketOnly> {
+        // It is where it was put, and nothing can take it away again: nobody has to be told of it.
         let inner = WebSocketOnly { shared: Arc::clone(&self.shared) };
-        self.layer(inner)
+        WebSocket { inner, shared: self.shared }
     }
 }
 
@@ -260,6 +295,7 @@ impl<S> Layer<S> for WebSocketLayer {
     type Service = WebSocket<S>;
 
     fn layer(&self, inner: S) -> WebSocket<S> {
+        self.shared.presence.applied(&self.shared.paths);
         WebSocket { inner, shared: Arc::clone(&self.shared) }
     }
 }
@@ -273,7 +309,9 @@ impl Shared {
     }
 
     fn decide<B>(&self, request: &mut Request<B>) -> Result<Decision, UpgradeRejectionKind> {
-        if !self.is_ours(request.method(), request.uri()) {
+        let ours = self.is_ours(request.method(), request.uri());
+        self.presence.asked(ours);
+        if !ours {
             return Ok(Decision::Inward);
         }
         // Also from what is no attempt: whoever is inside has not decided that it may switch
@@ -288,7 +326,7 @@ impl Shared {
             return Err(UpgradeRejectionKind::MemoryTight);
         }
         let admitted = self.gate.admit(trusted, PeerAddr::read(request.extensions()))?;
-        Ok(Decision::Accept(admitted, upgrade))
+        Ok(Decision::Accept(admitted, upgrade, offers::read(request.headers())))
     }
 
     /// Writes the record of a refusal and makes the answer.
@@ -333,12 +371,13 @@ where
         let shared = &self.shared;
         match shared.decide(&mut request) {
             Ok(Decision::Inward) => ResponseFuture::inner(self.inner.call(request)),
-            Ok(Decision::Accept(admitted, upgrade)) => {
+            Ok(Decision::Accept(admitted, upgrade, offers)) => {
                 let peer = PeerAddr::read(request.extensions());
                 ResponseFuture::finished(switch_protocols(
                     admitted,
                     upgrade,
                     peer,
+                    offers,
                     &*shared.endpoint,
                     &shared.settings,
                 ))

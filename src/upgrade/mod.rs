@@ -22,6 +22,8 @@
 //!
 //! # Deployment
 //!
+//! Give the endpoint a route of its own ([how, and why](WebSocketLayer#in-a-router)).
+//!
 //! Layers outside must not replace the 101, and must not time it: what they measure ends there. The
 //! server has to serve connections with upgrades (hyper: `with_upgrades`; axum does), and to close
 //! those that never finish their request (hyper: a timer and `header_read_timeout`). A bare line
@@ -61,6 +63,8 @@ mod admission;
 mod gate;
 mod peer;
 mod serve;
+mod offers;
+mod presence;
 mod endpoint;
 mod socket;
 mod rejection;

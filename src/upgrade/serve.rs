@@ -4,14 +4,21 @@
 //! 403 too leads to a live socket for whoever holds the `OnUpgrade`. So it leaves the request before
 //! anybody else can take it, and it reaches the connection stage only together with the 101.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::gate::{AdmittedRequest, ConnectionPermit};
 use crate::{
-    audit::AuditSink, budget::MemoryBudget, connection::ConnectionConfig, handle::Connection,
+    audit::{AuditSink, Connected},
+    budget::MemoryBudget,
+    connection::ConnectionConfig,
+    handle::Connection,
     hooks::Hooks,
 };
 
@@ -22,6 +29,8 @@ pub(crate) struct Accepted {
     pub(crate) upgrade: OnUpgrade,
     /// Where it comes from, where the server told it.
     pub(crate) peer: Option<SocketAddr>,
+    /// What the handshake offered besides, for the record.
+    pub(crate) offers: Connected,
     /// To be kept until the connection is over.
     pub(crate) permit: ConnectionPermit,
 }
@@ -45,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) budget: Option<MemoryBudget>,
     pub(crate) on_connect: Hooks<dyn OnConnect>,
     pub(crate) on_close: Hooks<dyn OnClose>,
+    /// That the server cannot upgrade has been said.
+    pub(crate) told: Arc<AtomicBool>,
 }
 
 /// What happens when a handshake has been accepted, before the peer can say anything.
@@ -87,11 +98,12 @@ pub(super) fn switch_protocols<T: Default>(
     admitted: AdmittedRequest,
     upgrade: OnUpgrade,
     peer: Option<SocketAddr>,
+    offers: Connected,
     endpoint: &dyn Endpoint,
     settings: &Settings,
 ) -> Response<T> {
     let AdmittedRequest { accept, permit } = admitted;
-    endpoint.serve(Accepted { upgrade, peer, permit }, settings);
+    endpoint.serve(Accepted { upgrade, peer, offers, permit }, settings);
     let mut response = Response::new(T::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

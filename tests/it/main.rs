@@ -11,6 +11,7 @@ mod echo;
 mod handshake;
 mod origin;
 mod admission;
+mod reachable;
 mod auth_first;
 mod auth_deadline;
 mod auth_load;

@@ -12,9 +12,9 @@ use tower_service::Service;
 
 use super::support::{Served, echo, frame, quiet, text};
 use crate::{
-    audit::{AuditRecord, AuditSink},
+    audit::{AuditRecord, AuditSink, Connected},
     close::CloseReason,
-    connection::{self, calls::Calls, transport::Opaque},
+    connection::{self, calls::Calls, flight::Flight, transport::Opaque},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
 };
@@ -147,15 +147,9 @@ async fn a_sink_that_panics_costs_its_connection_and_nothing_else() {
     let connection = Connection::new(None, config.outbound_limits(), None, Arc::new(Broken));
     let (ours, theirs) = tokio::io::duplex(1024);
     let stack = service_fn(|_: Inbound<Message, Anonymous>| pending::<Answer>());
-    let served = connection::serve(
-        Opaque(ours),
-        Box::default(),
-        connection,
-        Arc::new(config),
-        true,
-        Calls::new(stack),
-        (),
-    );
+    let flight = Flight::new(connection, Connected::default());
+    let (io, config, calls) = (Opaque(ours), Arc::new(config), Calls::new(stack));
+    let served = connection::serve(io, Box::default(), flight, config, true, calls, ());
     let (_, written) = tokio::join!(served, async move {
         let (mut read, write) = tokio::io::split(theirs);
         let mut written = Vec::new();

@@ -15,8 +15,9 @@ use std::{
 use tower_service::Service;
 
 use crate::{
+    audit::Connected,
     budget::MemoryBudget,
-    connection::{self, ConnectionConfig, Permit, calls::Calls},
+    connection::{self, ConnectionConfig, Permit, calls::Calls, flight::Flight},
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply},
     testing::{records::Records, socket::Peer},
@@ -84,7 +85,8 @@ impl Served {
         let stack = Calls::new(stack);
         let future = Box::pin(async move {
             let _end = end;
-            connection::serve(io, Box::default(), handle, settings, anonymous, stack, held).await;
+            let flight = Flight::new(handle, Connected::default());
+            connection::serve(io, Box::default(), flight, settings, anonymous, stack, held).await;
         });
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         Self { future, woken, peer, connection, records, config, budget, permit, done: false }

@@ -1,0 +1,97 @@
+//! Notice an endpoint that nobody can reach.
+//!
+//! A layer is where its framework has put it. In axum, what `Router::layer` wraps is the routes of that
+//! router and its fallback as they are at that moment: a `.fallback(..)` added later is not wrapped, and
+//! `nest` and `merge` take over the routes, not the fallback. An endpoint that was to answer beside the
+//! routes is then gone, and all that is seen of it is a 404 or a page where a 101 should be. The layer
+//! cannot see what does not come to it; but that nothing comes, it can.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
+
+/// Whether an endpoint was asked, by anybody, for anything.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    /// It was put around a service.
+    applied: AtomicBool,
+    /// There was a request, for whatever path.
+    serves: AtomicBool,
+    /// There was one for a path of the endpoint.
+    asked: AtomicBool,
+    said: AtomicBool,
+    /// The task that waits for somebody to ask.
+    watcher: OnceLock<AbortHandle>,
+}
+
+impl Presence {
+    /// The endpoint was put around a service. From now on it should be asked.
+    pub(super) fn applied(self: &Arc<Self>, paths: &[Box<str>]) {
+        // Frameworks apply a layer often: to each route, and again for each connection.
+        if self.applied.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // Without a runtime it is a server that is being built, or none at all.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let presence = Arc::downgrade(self);
+        let paths = paths.join(", ");
+        // One task for each endpoint, until it is asked or the time is over.
+        let watcher = runtime.spawn(async move {
+            sleep(ASKED_WITHIN).await;
+            let Some(presence) = presence.upgrade() else { return };
+            if !presence.asked.load(Ordering::Relaxed) {
+                presence.say(&paths);
+            }
+        });
+        let _ = self.watcher.set(watcher.abort_handle());
+    }
+
+    /// There is a request, for one of the endpoint's paths or another.
+    pub(super) fn asked(&self, ours: bool) {
+        // Looked at first: a store by each request would take the line from every other core.
+        if !self.serves.load(Ordering::Relaxed) {
+            self.serves.store(true, Ordering::Relaxed);
+        }
+        if ours && !self.asked.load(Ordering::Relaxed) {
+            self.asked.store(true, Ordering::Relaxed);
+            if let Some(watcher) = self.watcher.get() {
+                watcher.abort();
+            }
+        }
+    }
+
+    fn say(&self, paths: &str) {
+        if !self.said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                paths,
+                "nobody has asked for this WebSocket endpoint so far. If clients get 404 there: in \
+                 axum, `fallback`, `nest` and `merge` after `.layer(endpoint)` take it away, and \
+                 `.route_service(path, endpoint.into_service())` holds everywhere"
+            );
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        // Gone with its whole application before there was any request: what has served others and
+        // stops is none of that.
+        if *self.applied.get_mut() && !*self.serves.get_mut() && !*self.said.get_mut() {
+            tracing::warn!(
+                "a WebSocket endpoint was dropped before anything was asked of it. In axum, \
+                 `fallback`, `nest` and `merge` after `.layer(endpoint)` take it away, and \
+                 `.route_service(path, endpoint.into_service())` holds everywhere"
+            );
+        }
+    }
+}
+
+/// Long enough for the first page of whoever has just started a server to be looked at, and short enough
+/// that he is still there.
+const ASKED_WITHIN: Duration = Duration::from_secs(30);
