@@ -211,3 +211,24 @@ fn the_walk_over_a_flat_message_allocates_nothing() {
     let (bytes, kind) = decode::<IgnoredAny>(text);
     assert_eq!((bytes, kind), (0, None));
 }
+
+// covers: MS-04
+/// The parser describes a string where a number belongs, for an error that is thrown away.
+#[test]
+fn a_string_where_something_else_belongs_is_not_described() {
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only decoded")]
+    struct Plain {
+        seq: Option<u64>,
+        list: Option<Vec<u8>>,
+        flag: Option<bool>,
+    }
+
+    let _turn = turn();
+    for field in ["seq", "list", "flag"] {
+        let text = format!(r#"{{"{field}":"{}"}}"#, "\u{7f}".repeat(65_000));
+        let (bytes, kind) = decode::<Plain>(&text);
+        assert_eq!(kind, Some(Schema));
+        assert!(bytes < 2 * text.len(), "{field}: {bytes} for {}", text.len());
+    }
+}

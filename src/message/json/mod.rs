@@ -37,7 +37,9 @@
 //!   integer or a string.
 //! - Control characters and direction marks are text. Identifiers need an allow-list.
 //! - With serde_json's feature `arbitrary_precision`, which any crate of a program can turn on,
-//!   each number is an object for every visitor: it counts as one, and none is too large.
+//!   each number is an object for every visitor: it counts as one, and none is too large. And a string
+//!   where the type has something else is described, at up to twelve times its size, for an error that
+//!   is thrown away; without that feature, only where the type has 128 bits.
 
 use std::{error::Error, fmt, num::NonZeroUsize};
 

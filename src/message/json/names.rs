@@ -19,6 +19,10 @@ pub(super) trait Names: Copy {
     /// Whether the keys are names that the type gave, which are strings.
     const KNOWN: bool = false;
 
+    /// Where what is within stands, if that is a value in a wrapper: a newtype or an option.
+    type Within: Position;
+    const WITHIN: Self::Within;
+
     /// The step to the value of `key`.
     fn step(self, key: &str) -> Option<Step>;
 }
@@ -26,6 +30,33 @@ pub(super) trait Names: Copy {
 /// The type did not say.
 #[derive(Clone, Copy)]
 pub(super) struct Nameless;
+
+/// Where a value stands.
+pub(super) trait Position: Names {
+    /// Whether it may be asked for as anything.
+    const ANY: bool;
+}
+
+/// A key: a string that stands for a number, if that is what the type asks for.
+#[derive(Clone, Copy)]
+pub(super) struct AsKey;
+
+impl Names for AsKey {
+    type Within = AsKey;
+    const WITHIN: AsKey = AsKey;
+
+    fn step(self, _: &str) -> Option<Step> {
+        None
+    }
+}
+
+impl Position for Nameless {
+    const ANY: bool = true;
+}
+
+impl Position for AsKey {
+    const ANY: bool = false;
+}
 
 /// Any key will do.
 #[derive(Clone, Copy)]
@@ -36,18 +67,27 @@ pub(super) struct Keys;
 pub(super) struct Fields(pub(super) &'static [&'static str]);
 
 impl Names for Nameless {
+    type Within = Nameless;
+    const WITHIN: Nameless = Nameless;
+
     fn step(self, _: &str) -> Option<Step> {
         None
     }
 }
 
 impl Names for Keys {
+    type Within = Nameless;
+    const WITHIN: Nameless = Nameless;
+
     fn step(self, _: &str) -> Option<Step> {
         Some(Step::Entry)
     }
 }
 
 impl Names for Fields {
+    type Within = Nameless;
+    const WITHIN: Nameless = Nameless;
+
     const KNOWN: bool = true;
 
     fn step(self, key: &str) -> Option<Step> {

@@ -6,14 +6,14 @@
 //! deserializer inside [`Quiet`] has an error that keeps what the type itself knows, and nothing that
 //! was read: the fault, and the way to the field, by the names that the type gave.
 
-use std::{cell::Cell, fmt, fmt::Write as _};
+use std::{cell::Cell, fmt, fmt::Write as _, sync::LazyLock};
 
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected,
     VariantAccess, Visitor,
 };
 
-use super::names::{Fields, Key, Keys, Nameless, Names, Noting};
+use super::names::{AsKey, Fields, Key, Keys, Nameless, Names, Noting, Position};
 use crate::message::fault::{Blame, Fault, Step};
 
 /// A deserializer, or anything it hands out or is handed, whose errors quote nothing.
@@ -145,41 +145,70 @@ macro_rules! deserialize {
     )*};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Quiet<D> {
+/// Those for which the parser describes a string that it finds instead. It is asked for whatever there
+/// is, and hands the string to the visitor, which refuses it as anything that it has no use for.
+macro_rules! deserialize_any_for {
+    ($($method:ident($($name:ident: $of:ty),*) $names:expr;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($name: $of,)* visitor: V) -> Result<V::Value, Refused> {
+            let visitor = Quiet(visitor, $names);
+            if N::ANY && !*NUMBERS_ARE_OBJECTS {
+                self.0.deserialize_any(visitor).map_err(quiet)
+            } else {
+                self.0.$method($($name,)* visitor).map_err(quiet)
+            }
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>, N: Position> Deserializer<'de> for Quiet<D, N> {
     type Error = Refused;
 
-    deserialize! {
-        deserialize_any() Nameless;
-        deserialize_ignored_any() Nameless;
-        deserialize_identifier() Nameless;
+    deserialize_any_for! {
         deserialize_bool() Nameless;
-        deserialize_char() Nameless;
         deserialize_f32() Nameless;
         deserialize_f64() Nameless;
         deserialize_i8() Nameless;
         deserialize_i16() Nameless;
         deserialize_i32() Nameless;
         deserialize_i64() Nameless;
-        deserialize_i128() Nameless;
         deserialize_u8() Nameless;
         deserialize_u16() Nameless;
         deserialize_u32() Nameless;
         deserialize_u64() Nameless;
-        deserialize_u128() Nameless;
-        deserialize_str() Nameless;
-        deserialize_string() Nameless;
-        deserialize_bytes() Nameless;
-        deserialize_byte_buf() Nameless;
-        deserialize_option() Nameless;
         deserialize_seq() Nameless;
         deserialize_map() Keys;
         deserialize_tuple(len: usize) Nameless;
         deserialize_unit() Nameless;
         deserialize_unit_struct(name: &'static str) Nameless;
-        deserialize_newtype_struct(name: &'static str) Nameless;
         deserialize_tuple_struct(name: &'static str, len: usize) Nameless;
         deserialize_struct(name: &'static str, fields: &'static [&'static str]) Fields(fields);
+    }
+
+    deserialize! {
+        deserialize_any() Nameless;
+        deserialize_ignored_any() Nameless;
+        deserialize_identifier() Nameless;
+        deserialize_char() Nameless;
+        // What is found as anything is at most 64 bits.
+        deserialize_i128() Nameless;
+        deserialize_u128() Nameless;
+        deserialize_str() Nameless;
+        deserialize_string() Nameless;
+        deserialize_bytes() Nameless;
+        deserialize_byte_buf() Nameless;
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) Fields(variants);
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.0.deserialize_option(Quiet(visitor, self.1)).map_err(quiet)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.0.deserialize_newtype_struct(name, Quiet(visitor, self.1)).map_err(quiet)
     }
 
     fn is_human_readable(&self) -> bool {
@@ -212,11 +241,11 @@ impl<'de, V: Visitor<'de>, N: Names> Visitor<'de> for Quiet<V, N> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Quiet::new(inner)).map_err(unquiet)
+        self.0.visit_some(Quiet(inner, N::WITHIN)).map_err(unquiet)
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Quiet::new(inner)).map_err(unquiet)
+        self.0.visit_newtype_struct(Quiet(inner, N::WITHIN)).map_err(unquiet)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
@@ -232,11 +261,11 @@ impl<'de, V: Visitor<'de>, N: Names> Visitor<'de> for Quiet<V, N> {
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Quiet<S> {
+impl<'de, S: DeserializeSeed<'de>, N: Position> DeserializeSeed<'de> for Quiet<S, N> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Quiet::new(deserializer)).map_err(unquiet)
+        self.0.deserialize(Quiet(deserializer, self.1)).map_err(unquiet)
     }
 }
 
@@ -282,7 +311,7 @@ impl<'de, A: MapAccess<'de>, N: Names> MapAccess<'de> for Entries<'de, A, N> {
         if N::KNOWN {
             map.next_key_seed(Noting { seed, names: *names, key }).map_err(quiet)
         } else {
-            map.next_key_seed(Quiet::new(seed)).map_err(quiet)
+            map.next_key_seed(Quiet(seed, AsKey)).map_err(quiet)
         }
     }
 
@@ -344,3 +373,24 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Variant<A> {
         struct_variant(fields: &'static [&'static str]) Fields(fields);
     }
 }
+
+/// Whether serde_json's feature `arbitrary_precision` is on, which any crate of the program may have
+/// asked for. Then a number that is found as anything is an object, and a type gets it only from the
+/// parser's method for it.
+static NUMBERS_ARE_OBJECTS: LazyLock<bool> = LazyLock::new(|| {
+    struct IsObject;
+
+    impl<'de> Visitor<'de> for IsObject {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number")
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+            Ok(false)
+        }
+    }
+
+    serde_json::Deserializer::from_str("1").deserialize_any(IsObject).is_err()
+});

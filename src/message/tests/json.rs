@@ -242,18 +242,23 @@ fn control_characters_are_text_once_they_are_escaped() {
 
 #[test]
 fn raw_values_and_integer_keys_are_read_as_by_serde_json() {
+    #[derive(Debug, Deserialize, Eq, Hash, PartialEq)]
+    struct Id(u32);
+
     #[derive(Debug, Deserialize)]
     struct Mixed {
         raw: Box<RawValue>,
         by_id: HashMap<u32, Option<i128>>,
+        by_newtype: HashMap<Option<Id>, Id>,
         unit: (),
         pair: (char, bool),
     }
 
-    let text = r#"{"raw":{"a": [1]},"by_id":{"7":-1,"8":null},"unit":null,"pair":["x",true]}"#;
+    let text = r#"{"raw":{"a": [1]},"by_id":{"7":-1,"8":null},"by_newtype":{"9":10},"unit":null,"pair":["x",true]}"#;
     let read: Mixed = from_str(text, &JsonLimits::default()).unwrap();
     assert_eq!(read.raw.get(), r#"{"a": [1]}"#);
     assert_eq!((read.by_id[&7], read.by_id[&8]), (Some(-1), None));
+    assert_eq!(read.by_newtype[&Some(Id(9))], Id(10));
     assert_eq!((read.unit, read.pair), ((), ('x', true)));
     let data = r#"{"type":"x","data":{"a": 1}}"#;
     let envelope: Envelope = from_str(data, &JsonLimits::default()).unwrap();
