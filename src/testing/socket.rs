@@ -183,9 +183,10 @@ impl Peer {
 }
 
 impl Socket {
-    /// Nothing is sent behind the end, and an empty read would be one.
+    /// Nothing is sent behind the end, and an empty read would be one. What comes when the server is gone
+    /// is lost, as with a kernel.
     fn receive(&mut self, bytes: Vec<u8>) {
-        if !self.ended && !bytes.is_empty() {
+        if !self.ended && !self.gone && !bytes.is_empty() {
             self.incoming.push_back(bytes.into());
         }
     }
