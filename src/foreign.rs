@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
+    thread::Result,
 };
 
 /// What `code` returns, or nothing if it panics.
@@ -18,6 +19,19 @@ pub(crate) fn discard<T>(values: impl IntoIterator<Item = T>) {
     }
 }
 
+/// The first panic of several. The others are dropped here, and never while it unwinds.
+pub(crate) fn first_panic(results: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    let mut first = Ok(());
+    for result in results {
+        match result {
+            Err(thrown) if first.is_err() => discard_panic(thrown),
+            Err(thrown) => first = Err(thrown),
+            Ok(()) => {}
+        }
+    }
+    first
+}
+
 /// What was thrown is a value of the application's, too.
 fn discard_panic(thrown: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(thrown))) {
@@ -26,10 +40,11 @@ fn discard_panic(thrown: Box<dyn Any + Send>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    struct Panics;
+    /// Its destructor panics.
+    pub(crate) struct Panics;
 
     impl Drop for Panics {
         fn drop(&mut self) {

@@ -1,11 +1,13 @@
 //! Call the hooks of an application, each of them.
 
 use std::{
-    any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread::Result,
 };
+
+use crate::foreign;
 
 /// Hooks of one kind, in the order in which they were given. Clones share them.
 pub(crate) struct Hooks<H: ?Sized>(Arc<Vec<Arc<H>>>);
@@ -20,12 +22,9 @@ impl<H: ?Sized> Hooks<H> {
     /// # Errors
     ///
     /// The first panic.
-    pub(crate) fn call(&self, call: impl Fn(&H)) -> Result<(), Box<dyn Any + Send>> {
-        let mut called = Ok(());
-        for hook in &*self.0 {
-            called = called.and(catch_unwind(AssertUnwindSafe(|| call(hook))));
-        }
-        called
+    pub(crate) fn call(&self, call: impl Fn(&H)) -> Result<()> {
+        let called = self.0.iter().map(|hook| catch_unwind(AssertUnwindSafe(|| call(hook))));
+        foreign::first_panic(called)
     }
 }
 
@@ -44,5 +43,32 @@ impl<H: ?Sized> Default for Hooks<H> {
 impl<H: ?Sized> fmt::Debug for Hooks<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Hooks").field(&self.0.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::panic_any,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+    use crate::foreign::tests::Panics;
+
+    // covers: XX-04
+    #[test]
+    fn hooks_that_throw_what_panics_again_keep_nobody_from_being_called() {
+        let mut hooks = Hooks::<dyn Fn()>::default();
+        let called = Arc::new(AtomicUsize::new(0));
+        for _ in 0..3 {
+            let count = Arc::clone(&called);
+            hooks.add(Arc::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                panic_any(Panics);
+            }));
+        }
+        assert_eq!(foreign::run(|| drop(hooks.call(|hook| hook()))), None, "the first panic");
+        assert_eq!(called.load(Ordering::Relaxed), 3);
     }
 }

@@ -21,6 +21,8 @@ pub use self::{
     tracing_sink::TracingSink,
 };
 
+use crate::foreign;
+
 mod record;
 mod event;
 mod bucket;
@@ -75,8 +77,8 @@ impl<A: AuditSink, B: AuditSink> AuditSink for (A, B) {
     fn record(&self, record: &AuditRecord) {
         // The second sink may be the one that must not lose anything.
         let first = catch_unwind(AssertUnwindSafe(|| self.0.record(record)));
-        self.1.record(record);
-        if let Err(panic) = first {
+        let second = catch_unwind(AssertUnwindSafe(|| self.1.record(record)));
+        if let Err(panic) = foreign::first_panic([first, second]) {
             resume_unwind(panic);
         }
     }
@@ -88,5 +90,5 @@ impl<A: AuditSink, B: AuditSink> AuditSink for (A, B) {
 /// message delivered, a room left.
 #[must_use]
 pub(crate) fn tell(sink: &dyn AuditSink, record: &AuditRecord) -> bool {
-    catch_unwind(AssertUnwindSafe(|| sink.record(record))).is_ok()
+    foreign::run(|| sink.record(record)).is_some()
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
     thread,
     time::{Duration, UNIX_EPOCH},
@@ -13,7 +12,7 @@ use super::{
     LeftAll, Offered, Published, UpgradeRefused,
     queue::{Batch, Queue, Unsaid},
 };
-use crate::message::Quota;
+use crate::{foreign, message::Quota};
 
 /// Writes each record as one `tracing` event at INFO with target `tower_websocket::audit`.
 ///
@@ -149,7 +148,7 @@ fn work(queue: &Queue, write: impl Fn(&AuditRecord)) {
 ///
 /// A subscriber that panics costs what it was given, which is counted, not the audit log.
 fn write_batch(batch: Batch, write: impl Fn(&AuditRecord)) -> Unsaid {
-    let panics = |write: &dyn Fn()| catch_unwind(AssertUnwindSafe(write)).is_err();
+    let panics = |write: &dyn Fn()| foreign::run(write).is_none();
     let Batch { records, mut unsaid, .. } = batch;
     unsaid.dropped.say(|kind, count| {
         !panics(&|| tracing::warn!(target: TARGET, event = "audit.dropped", count, kind))

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    panic::panic_any,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -15,6 +16,7 @@ use tracing::{Event, Metadata, Subscriber, span};
 use super::*;
 use crate::{
     audit::{share::Class, tell},
+    foreign::tests::Panics,
     testing::Records,
 };
 
@@ -241,6 +243,24 @@ async fn the_second_of_a_pair_is_told_also_if_the_first_panics() {
     assert!(tell(&(kept.clone(), kept.clone()), &joined("c")));
     let rooms: Vec<_> = kept.all().iter().map(room).collect();
     assert_eq!(rooms, ["a", "b", "c", "c"]);
+}
+
+// covers: LG-02, XX-04
+#[tokio::test]
+async fn a_sink_that_throws_what_panics_again_costs_no_more_than_its_record() {
+    struct Broken;
+    impl AuditSink for Broken {
+        fn record(&self, _: &AuditRecord) {
+            panic_any(Panics);
+        }
+    }
+    let kept = Records::new();
+    assert!(!tell(&Broken, &joined("a")));
+    assert!(!tell(&(Broken, kept.clone()), &joined("b")));
+    assert!(!tell(&((Broken, Broken), Broken), &joined("c")));
+    assert_eq!(kept.all().len(), 1);
+    let records = batch(["a", "b"].map(joined));
+    assert_eq!(write_batch(records, |_| panic_any(Panics)).dropped.all(), [("joined", 2)]);
 }
 
 // covers: LG-13, LG-14
