@@ -121,13 +121,13 @@ impl PerClass<AddressRate> {
 
 /// One in `part` of a quota, but one at least of what is not nothing.
 fn divided(quota: Quota, part: u32) -> (Duration, u32) {
-    let (interval, burst) = quota.interval_and_burst();
-    (interval.saturating_mul(part), burst.div_ceil(part))
+    (quota.interval().saturating_mul(part), quota.at_once().div_ceil(part))
 }
 
 /// One in so many of a class. A /48 may have four times as much, which is half of it.
 const SHARE: u32 = 8;
 
 /// Networks that are told apart in each class, each of which is an entry of a table; those that find
-/// it full share one.
-const MAX_ADDRESSES: usize = 10_000;
+/// it full share one. Three for each connection that [`Admission`](crate::Admission) lets in unless
+/// told otherwise: as many as an IPv6 address is counted in, and all may come from elsewhere.
+const MAX_ADDRESSES: usize = 30_000;

@@ -113,6 +113,34 @@ async fn an_address_has_an_eighth_of_each_class_and_an_ipv6_subscriber_a_half() 
     assert_eq!(passed(&|n| address(n % 5_000)), 32_768, "as many as may wait");
 }
 
+/// An IPv6 address is counted in three networks.
+// covers: LG-14
+#[tokio::test(start_paused = true)]
+async fn the_lives_of_as_many_as_admission_lets_in_pass_at_once_wherever_they_come_from() {
+    let kinds = kinds();
+    let lives: Vec<_> = kinds
+        .iter()
+        .filter(|it| ["connected", "authenticated", "closed"].contains(&it.event.name()))
+        .collect();
+    for addresses in [&address as &dyn Fn(u32) -> String, &|n| format!("2001:db8:{n:x}::1")] {
+        let queue = Queue::new(RATE);
+        for n in 0..10_000 {
+            lives.iter().for_each(|it| queue.push(&from(it, &addresses(n))));
+        }
+        assert_eq!(queue.take_now().records.len(), 30_000, "{}", addresses(0));
+    }
+}
+
+// covers: LG-13
+#[tokio::test(start_paused = true)]
+async fn a_rate_or_a_burst_of_zero_is_nothing_however_large_the_other() {
+    for rate in [Quota::per_second(u32::MAX).burst(0), Quota::per_second(0).burst(u32::MAX)] {
+        let queue = Queue::new(rate);
+        kinds().iter().for_each(|it| queue.push(it));
+        assert_eq!(queue.take_now().records.len(), 0, "{rate:?}");
+    }
+}
+
 // covers: LG-13
 #[tokio::test(start_paused = true)]
 async fn a_rate_of_nothing_writes_the_counts_and_the_largest_writes_all() {
