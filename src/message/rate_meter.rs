@@ -139,11 +139,6 @@ impl Quota {
         self
     }
 
-    /// The time for one, and how many at once; the longest time there is where the rate is zero.
-    pub(crate) fn interval_and_burst(self) -> (Duration, u32) {
-        (self.per.checked_div(self.rate).unwrap_or(Duration::MAX), self.burst)
-    }
-
     const fn per(count: u32, per: Duration) -> Self {
         Self { rate: count, per, burst: count }
     }
@@ -197,11 +192,12 @@ impl Meter {
 
     /// The same, if nobody waits for the bucket: who came before goes first.
     pub(crate) fn take_unless_awaited(&self, cost: NonZeroU32) -> Measured {
-        let permit = self.bucket.line.get().map(|line| line.try_acquire());
-        match permit {
-            Some(Err(_)) if cost <= self.burst() => Measured::Exceeded(Some(Duration::ZERO)),
-            Some(_) | None => self.take(cost),
+        // A look, and no turn taken: two who ask at the same moment would be in each other's way.
+        let awaited = self.bucket.line.get().is_some_and(|line| line.available_permits() == 0);
+        if awaited && cost <= self.burst() {
+            return Measured::Exceeded(Some(Duration::ZERO));
         }
+        self.take(cost)
     }
 
     /// Waits until `cost` can be taken out of the bucket, and takes it; for ever if it costs more than

@@ -130,6 +130,22 @@ async fn those_who_wait_are_served_in_order_and_who_gives_up_is_passed_over() {
 
 // covers: MS-24
 #[tokio::test(start_paused = true)]
+async fn two_who_ask_at_the_same_moment_do_not_wait_for_each_other() {
+    let meter = Quota::per_second(1).burst(u32::MAX).meter();
+    // Somebody had to wait once, so that there is a line, in which nobody stands.
+    meter.clone().wait_for(NonZeroU32::MIN).await;
+    let asking = || {
+        let meter = meter.clone();
+        std::thread::spawn(move || {
+            (0..100_000).all(|_| meter.take_unless_awaited(NonZeroU32::MIN) == Measured::Within)
+        })
+    };
+    let within = [asking(), asking(), asking()].map(|it| it.join().unwrap());
+    assert_eq!(within, [true; 3]);
+}
+
+// covers: MS-24
+#[tokio::test(start_paused = true)]
 async fn a_sweep_forgets_no_bucket_that_is_waited_for_or_not_full() {
     let table = MeterTable::new(Quota::per_minute(1), 1);
     let key = Some(RateKeyValue::of("ada"));
