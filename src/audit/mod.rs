@@ -3,7 +3,8 @@
 //! Delivery is not a record: a message that reached a room proves nothing a week later. An
 //! [`AuditSink`] gets an [`AuditRecord`] of each thing that happened, none of which carries a token, a
 //! payload or any other text of the peer's choosing but a room name (which has an alphabet), the id and
-//! tenant of a user who was verified, and, escaped and cut, the origin and host of a refused handshake. [`TracingSink`], the default, writes them to the log.
+//! tenant of a user who was verified, and, escaped and cut, the origin and host of a refused handshake.
+//! [`TracingSink`], the default, writes them to the log.
 //!
 //! A record is one struct, and so is each event: later versions add fields to them, and break no sink.
 

@@ -55,8 +55,13 @@ pub struct PerConnection;
 #[non_exhaustive]
 pub struct PerUser;
 
-/// All connections of a client address share a bucket: an IPv4 address, or an IPv6 /64, which is what
-/// one subscriber is given. Connections whose address is not known share one.
+/// All connections of a client address share a bucket: an IPv4 address, or an IPv6 /64. Connections
+/// whose address is not known share one.
+///
+/// A subscriber of IPv6 has a /56 or a /48, and so a bucket for each of its connections, if each comes
+/// from another /64. How many it may have is bounded by
+/// [`Admission::max_connections_per_peer`](crate::Admission::max_connections_per_peer): four times as
+/// many as one address.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct PerAddress;
