@@ -234,6 +234,17 @@ impl Refused {
 }
 
 impl AuditEvent {
+    /// How many of its kind a record tells of: itself, and those that were thinned out before it.
+    pub(crate) fn stands_for(&self) -> u64 {
+        let others = match self {
+            Self::UpgradeRefused(refused) => refused.suppressed,
+            Self::Joined(joined) => joined.suppressed,
+            Self::Refused(refused) => refused.suppressed,
+            _ => 0,
+        };
+        others.saturating_add(1)
+    }
+
     /// What the log calls it: `handshake.rejected`, `connected`, `authenticated`, `auth.failed`,
     /// `joined`, `left`, `left.all`, `published`, `refused` or `closed`.
     pub fn name(&self) -> &'static str {

@@ -86,9 +86,9 @@ impl Queue {
         let mut queued = self.lock();
         let idle = queued.is_idle();
         if !has_share || !queued.buckets.get_mut(class).take(now) {
-            queued.unsaid.suppressed.add(record.event.name(), 1);
+            queued.unsaid.suppressed.add_all_of(record);
         } else if *queued.waiting.get(class) >= class.room() {
-            queued.unsaid.dropped.add(record.event.name(), 1);
+            queued.unsaid.dropped.add_all_of(record);
         } else {
             *queued.waiting.get_mut(class) += 1;
             queued.records.push(record.clone());
@@ -212,6 +212,11 @@ impl Unsaid {
 }
 
 impl Counts {
+    /// Counts `record`, and those that only it would have told of.
+    pub(super) fn add_all_of(&mut self, record: &AuditRecord) {
+        self.add(record.event.name(), record.event.stands_for());
+    }
+
     pub(super) fn add(&mut self, kind: &'static str, count: u64) {
         match self.0.iter_mut().find(|it| it.0 == kind) {
             Some(known) => known.1 = known.1.saturating_add(count),

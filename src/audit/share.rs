@@ -108,7 +108,8 @@ impl PerClass<AddressRate> {
     pub(super) fn shares(quota: Quota) -> Self {
         Self::of(|class| {
             let (interval, burst) = divided(quota, class.part() * SHARE);
-            AddressRate::new(interval, burst, MAX_ADDRESSES)
+            let (_, all) = divided(quota, class.part());
+            AddressRate::new(interval, burst.max(all.min(LIFE)), MAX_ADDRESSES)
         })
     }
 
@@ -123,6 +124,10 @@ impl PerClass<AddressRate> {
 fn divided(quota: Quota, part: u32) -> (Duration, u32) {
     (quota.interval().saturating_mul(part), quota.at_once().div_ceil(part))
 }
+
+/// The records of one life: `connected`, `authenticated` and `closed`. A share below that would record
+/// beginnings without ends, on a server where nothing else happens.
+const LIFE: u32 = 3;
 
 /// One in so many of a class. A /48 may have four times as much, which is half of it.
 const SHARE: u32 = 8;

@@ -39,7 +39,7 @@ use crate::{foreign, message::Quota};
 ///
 /// What is over the rate is in the stream as a count: `audit.suppressed` with `kind` and `count`, each
 /// ten seconds. What found no place because the log stalls is `audit.dropped`, at WARN, with the same
-/// fields.
+/// fields. A record that stood for others (`suppressed`) counts with them.
 ///
 /// The rate is this sink's and not the crate's: a sink that writes to a database is given every record,
 /// closes above all, and drops none unless it decides to. What has no end is thinned before any sink:
@@ -157,7 +157,7 @@ fn write_batch(batch: Batch, write: impl Fn(&AuditRecord)) -> Unsaid {
         !panics(&|| tracing::info!(target: TARGET, event = "audit.suppressed", count, kind))
     });
     for record in records.iter().filter(|it| panics(&|| write(it))) {
-        unsaid.dropped.add(record.event.name(), 1);
+        unsaid.dropped.add_all_of(record);
     }
     unsaid
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::*;
-use crate::testing::Records;
+use crate::{audit::AuditEvent, testing::Records};
 
 /// The default of the sink.
 const RATE: Quota = Quota::per_second(200).burst(65_536);
@@ -34,7 +34,7 @@ async fn whoever_is_loud_costs_nobody_elses_beginning_login_or_end() {
     let lives: Vec<_> = kinds.iter().filter(|it| Class::of(&it.event) == Class::Lives).collect();
     let mut pushed = BTreeMap::<_, usize>::new();
     let mut push = |record: &AuditRecord| {
-        *pushed.entry(record.event.name()).or_default() += 1;
+        *pushed.entry(record.event.name()).or_default() += record.event.stands_for() as usize;
         queue.push(record);
     };
     // Enough to fill every class, if it could.
@@ -71,8 +71,9 @@ async fn whoever_is_loud_costs_nobody_elses_beginning_login_or_end() {
         let unsaid = [&batch.unsaid, &rest.unsaid];
         let missing: usize =
             unsaid.iter().map(|it| counted(&it.dropped) + counted(&it.suppressed)).sum();
-        let there = count(&batch, |it| it.event.name() == kind);
-        assert_eq!(there + missing, pushed, "{kind}");
+        let there = batch.records.iter().filter(|it| it.event.name() == kind);
+        let told: usize = there.map(|it| it.event.stands_for() as usize).sum();
+        assert_eq!(told + missing, pushed, "{kind}");
     }
 }
 
@@ -111,6 +112,46 @@ async fn an_address_has_an_eighth_of_each_class_and_an_ipv6_subscriber_a_half() 
     assert_eq!(passed(&|n| format!("2001:db8:1:{:x}::1", n & 0xff)), 8_192);
     assert_eq!(passed(&|n| format!("2001:db8:1:{:x}::1", n & 0xffff)), 16_384);
     assert_eq!(passed(&|n| address(n % 5_000)), 32_768, "as many as may wait");
+}
+
+// covers: LG-13
+#[tokio::test(start_paused = true)]
+async fn a_record_that_stands_for_a_thousand_and_is_not_written_counts_as_a_thousand() {
+    let queue = Queue::new(Quota::per_second(0));
+    for mut record in kinds() {
+        match &mut record.event {
+            AuditEvent::UpgradeRefused(refused) => refused.suppressed = 999,
+            AuditEvent::Joined(joined) => joined.suppressed = 999,
+            AuditEvent::Refused(refused) => refused.suppressed = u64::MAX,
+            _ => {}
+        }
+        queue.push(&record);
+    }
+    let told = queue.unsaid(|it| it.suppressed.all());
+    assert_eq!(told.len(), kinds().len());
+    for (kind, count) in told {
+        let expected = match kind {
+            "handshake.rejected" | "joined" => 1_000,
+            "refused" => u64::MAX,
+            _ => 1,
+        };
+        assert_eq!(count, expected, "{kind}");
+    }
+}
+
+/// A small rate for a small server, on which nothing else happens.
+// covers: LG-14
+#[tokio::test(start_paused = true)]
+async fn one_life_is_recorded_whole_however_small_the_rate() {
+    for rate in [6, 8, 20, 40, 100].map(Quota::per_second) {
+        let queue = Queue::new(rate);
+        let kinds = kinds();
+        let lives = kinds
+            .iter()
+            .filter(|it| ["connected", "authenticated", "closed"].contains(&it.event.name()));
+        lives.for_each(|it| queue.push(it));
+        assert_eq!(queue.take_now().records.len(), 3, "{rate:?}");
+    }
 }
 
 /// An IPv6 address is counted in three networks.
