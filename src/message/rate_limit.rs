@@ -58,19 +58,21 @@ use crate::{
 /// # let _ = bytes;
 /// ```
 ///
-/// # Example: what comes back after a reconnect is free
+/// # Example: what comes back after a reconnect has a quota of its own
 ///
 /// ```
 /// use tower_websocket::{Quota, RateLimitLayer, room::service::ClientMessage};
 ///
-/// // Behind the decoder. Joins have a bound of their own: the number of rooms.
-/// let chats = RateLimitLayer::per_user(Quota::per_second(20).burst(40)).cost(
-///     |message: &ClientMessage| match message {
-///         ClientMessage::Join { .. } => 0,
-///         _ => 1,
-///     },
-/// );
-/// # let _ = chats;
+/// fn if_join(message: &ClientMessage) -> u32 {
+///     matches!(message, ClientMessage::Join { .. }).into()
+/// }
+///
+/// // Behind the decoder, one after the other. What is free for all of them has no bound: a join that is
+/// // refused has asked the policy, and may be sent again.
+/// let chats = RateLimitLayer::per_user(Quota::per_second(20).burst(40))
+///     .cost(|message: &ClientMessage| 1 - if_join(message));
+/// let joins = RateLimitLayer::per_user(Quota::per_second(100).burst(200)).cost(if_join).wait();
+/// # let _ = (chats, joins);
 /// ```
 #[must_use]
 #[derive(Debug)]
@@ -93,7 +95,7 @@ pub trait Cost<M> {
 #[non_exhaustive]
 pub struct OneEach;
 
-/// A message costs the bytes of its payload.
+/// A message costs the bytes of its payload. An empty one costs one: free, it could be sent without end.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct PayloadBytes;
@@ -268,7 +270,7 @@ impl<K, C: Clone, E: Clone> Clone for RateLimitLayer<K, C, E> {
 }
 
 impl PayloadBytes {
-    /// The cost of a message is its payload's length in bytes.
+    /// The cost of a message is its payload's length in bytes, but one at least.
     pub const fn new() -> Self {
         Self
     }
@@ -282,7 +284,7 @@ impl<M> Cost<M> for OneEach {
 
 impl Cost<Message> for PayloadBytes {
     fn cost(&self, message: &Message) -> u32 {
-        u32::try_from(message.len()).unwrap_or(u32::MAX)
+        u32::try_from(message.len().max(1)).unwrap_or(u32::MAX)
     }
 }
 

@@ -218,6 +218,23 @@ async fn a_message_that_costs_more_than_the_burst_is_refused_also_by_waiting() {
     }
 }
 
+// covers: MS-19
+#[tokio::test(start_paused = true)]
+async fn messages_without_a_byte_have_a_price_by_the_byte_too() {
+    let _clock = FrozenClock::new();
+    let quota = Quota::per_second(10);
+    let bytes = RateLimitLayer::per_connection(quota).cost(PayloadBytes::new());
+    let layer = WebSocketLayer::new(bytes, service_fn(echo)).allow_anonymous();
+    let server = Server::start(layer.connection(quiet()).unwrap());
+    let mut peer = server.connect().await;
+    for _ in 0..10 {
+        peer.text("").await;
+        assert_eq!(peer.message().await, "");
+    }
+    peer.text("").await;
+    assert_rate_limited(&mut peer).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_costs_nothing_passes_also_over_the_quota() {
     let _clock = FrozenClock::new();
