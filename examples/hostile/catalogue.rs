@@ -75,9 +75,12 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("it is about what an honest client may do", &["MS-25", "RM-19"]),
     ("the HTTP server around the endpoint decides it", &["HS-31", "XX-03"]),
     ("it is about the server's own code", &["AU-16", "FR-29", "XX-02", "P2-19", "P2-21"]),
+    (
+        "it is about the server's own code",
+        &["AU-16", "FR-29", "XX-02", "XX-04", "P2-19", "P2-21", "P2-24"],
+    ),
     ("it is about what an honest client may do", &["MS-25"]),
     ("the HTTP server around the endpoint decides it", &["XX-03"]),
-    ("it is about the server's own code", &["AU-16", "FR-29", "XX-02", "XX-04", "P2-19", "P2-21"]),
     (
         "it takes more peers or addresses than one machine is good for",
         &["AU-11", "MS-21", "RM-12", "RM-16"],
