@@ -6,6 +6,31 @@ use std::{
     thread::Result,
 };
 
+/// Holds a value of the application's among what is ours. Dropping it never panics, so that a collection
+/// of them is dropped whole, also while another panic goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct Caught<T> {
+    /// There until it is dropped.
+    value: Option<T>,
+}
+
+impl<T> Caught<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { value: Some(value) }
+    }
+
+    /// The value: it is always there.
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+}
+
+impl<T> Drop for Caught<T> {
+    fn drop(&mut self) {
+        discard(self.value.take());
+    }
+}
+
 /// What `code` returns, or nothing if it panics.
 pub(crate) fn run<T>(code: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(code)).map_err(discard_panic).ok()
@@ -41,6 +66,8 @@ fn discard_panic(thrown: Box<dyn Any + Send>) {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     /// Its destructor panics.
@@ -75,5 +102,23 @@ pub(crate) mod tests {
             panic!("first");
         });
         assert_eq!(unwound, None::<()>);
+    }
+
+    // covers: XX-04
+    #[test]
+    fn a_collection_of_values_that_panic_is_dropped_whole_while_another_panic_goes_by() {
+        struct Counted<'a>(&'a Cell<usize>);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 1);
+                panic!("in a destructor");
+            }
+        }
+        let gone = Cell::new(0);
+        let unwound = run(|| {
+            let _many: Vec<_> = (0..10).map(|_| Caught::new(Counted(&gone))).collect();
+            panic!("first");
+        });
+        assert_eq!((unwound, gone.get()), (None::<()>, 10));
     }
 }

@@ -175,6 +175,7 @@ pub mod room;
 pub mod upgrade;
 
 pub mod budget;
+mod capacity;
 mod clock;
 mod foreign;
 mod close;

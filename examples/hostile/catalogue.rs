@@ -54,13 +54,16 @@ pub(crate) fn attacks() -> impl Iterator<Item = &'static Attack> {
 pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     (
         "the memory, time or descriptors it takes are the server's own",
-        &["FR-04", "FR-20", "MS-04", "DL-03", "DL-05", "DL-10", "DL-12", "DL-18", "DL-23", "P2-18"],
+        &[
+            "FR-04", "FR-20", "MS-04", "DL-03", "DL-05", "DL-10", "DL-12", "DL-18", "DL-23",
+            "RM-17", "P2-18",
+        ],
     ),
     (
         "the application would have to fail, stall or decide on demand",
         &[
             "AU-07", "AU-10", "AU-12", "RM-02", "RM-06", "RM-13", "RM-14", "DL-14", "DL-20",
-            "DL-21", "DL-26",
+            "DL-21", "DL-26", "DL-21", "XX-04",
         ],
     ),
     (
@@ -83,7 +86,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("the HTTP server around the endpoint decides it", &["XX-03"]),
     (
         "it takes more peers or addresses than one machine is good for",
-        &["AU-11", "MS-21", "RM-12", "RM-16"],
+        &["AU-11", "MS-21", "RM-12", "RM-16", "RM-18"],
     ),
     ("HS-21 shows it, as far as it can be seen", &["HS-22", "HS-32"]),
     ("what is drawn at random looks like what is not", &["DL-17"]),

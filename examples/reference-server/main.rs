@@ -7,7 +7,7 @@ use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, middleware, routing::get};
 use tokio::time::timeout;
-use tower_websocket::{PeerAddr, Rooms, TracingSink};
+use tower_websocket::{PeerAddr, TracingSink};
 
 use crate::{accept::Times, connections::Connections, options::Options, stop::Signals};
 
@@ -54,7 +54,7 @@ async fn run(options: &Options) -> Result<ExitCode, String> {
     let (stop, stopping) = stop::channel();
 
     let connections = Connections::default();
-    let rooms = Rooms::new();
+    let rooms = options.rooms();
     let budget = options.memory_budget();
     let endpoint = endpoint::endpoint(options, token, rooms.clone(), budget.clone())?
         .on_connect(connections.opened())

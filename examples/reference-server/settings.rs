@@ -7,7 +7,8 @@ use std::{
 
 use serde_json::json;
 use tower_websocket::{
-    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, upgrade::ConfigError,
+    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, Rooms,
+    room::service::ServerMessage, upgrade::ConfigError,
 };
 
 use crate::{
@@ -83,6 +84,15 @@ impl Options {
         admission
     }
 
+    /// Who lets more connections of an address in means that they may be in as many more rooms.
+    pub(crate) fn rooms(&self) -> Rooms<ServerMessage> {
+        let rooms = Rooms::new();
+        match self.max_connections_per_peer {
+            Some(each) => rooms.max_memberships_per_address(each.saturating_mul(ROOMS_EACH)),
+            None => rooms,
+        }
+    }
+
     pub(crate) fn connection(&self) -> ConnectionConfig {
         let config = ConnectionConfig::new()
             .auth_timeout(self.auth_timeout_ms)
@@ -147,6 +157,9 @@ pub(crate) fn name_the_option(error: ConfigError) -> String {
 fn quota(rate: NonZeroU32, burst: NonZeroU32) -> Quota {
     Quota::per_second(rate.get()).burst(burst.get())
 }
+
+/// Five thousand for 256 connections, as the library has it.
+const ROOMS_EACH: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 
 const DEFAULT_TOKEN: &str = "dev-token";
 

@@ -15,12 +15,11 @@
 //! the KiB of its payload, begun ones included.
 
 use std::{
-    collections::HashMap,
     fmt,
     marker::PhantomData,
     num::NonZeroUsize,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -30,18 +29,22 @@ use tower_service::Service;
 
 use crate::{
     close::CloseReason,
+    foreign::Caught,
     handle::Connection,
     message::{
-        Authenticated, Failure, Inbound, Message, PerUser, Principal, Quota, RateKey as _, Reply,
+        Authenticated, Failure, Inbound, Principal, Quota, RateKeyValue, Reply,
         binding::{Binding, Own},
         on_demand::OnDemand,
         rate_meter::MeterTable,
     },
     room::{
-        Member, Room, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, Scope,
+        Member, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, Scope,
         future::ResponseFuture,
-        publish::Budget,
-        seat::{JoinRefused, Joining, Membership, leave_all},
+        join_refused::JoinRefused,
+        memberships::{Memberships, RoleOf},
+        publisher::Publisher,
+        seat::Joining,
+        shares::Holder,
     },
 };
 
@@ -100,12 +103,7 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
             binding: Binding::default(),
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
-            memberships: Arc::new(Memberships {
-                places: Mutex::default(),
-                max_rooms: self.max_rooms,
-                published: Arc::clone(&self.published),
-                budget: OnceLock::new(),
-            }),
+            memberships: Arc::new(Memberships::new(self.max_rooms, Arc::clone(&self.published))),
         }
     }
 }
@@ -140,9 +138,7 @@ where
     }
 
     fn leave(&self, _: &Own, name: &RoomName) -> Reply<R> {
-        // Dropped here, when the lock is free again: leaving takes the room's.
-        let place = self.memberships.lock().remove(name);
-        drop(place);
+        self.memberships.leave(name);
         Reply::one(R::from(RoomNotice::Left(name.clone())))
     }
 }
@@ -199,90 +195,6 @@ where
     }
 }
 
-/// The rooms one connection is in. Its size is bounded by `max_rooms`.
-struct Memberships<Role, R> {
-    places: Mutex<HashMap<RoomName, Place<Role, R>>>,
-    max_rooms: NonZeroUsize,
-    published: Arc<MeterTable>,
-    /// Made when the user is known, at the first join.
-    budget: OnceLock<Arc<Budget>>,
-}
-
-struct Place<Role, R> {
-    membership: Membership<R>,
-    role: Role,
-}
-
-impl<Role, R> Memberships<Role, R> {
-    /// The room and the role, if the connection is a member as far as can be told without the room's
-    /// lock; publishing looks again, under it.
-    fn current(&self, name: &RoomName) -> Option<(Room<R>, Role)>
-    where
-        Role: Clone,
-    {
-        let places = self.lock();
-        let place = places.get(name).filter(|it| it.membership.is_current())?;
-        Some((place.membership.room(), place.role.clone()))
-    }
-
-    /// Whether the connection is in the room `name` already, or an error if it is in as many others
-    /// as it may be.
-    fn find(
-        &self,
-        places: &mut HashMap<RoomName, Place<Role, R>>,
-        name: &RoomName,
-    ) -> Result<bool, JoinRefused> {
-        if let Some(place) = places.get(name) {
-            return Ok(place.membership.is_current());
-        }
-        if places.len() >= self.max_rooms.get() {
-            places.retain(|_, it| it.membership.is_current());
-        }
-        if places.len() >= self.max_rooms.get() {
-            return Err(JoinRefused::TooManyRooms);
-        }
-        Ok(false)
-    }
-
-    /// Makes the peer a member, and returns whether it was one before: then there is neither a
-    /// second membership nor a second event, and `notice` is not sent.
-    fn seat(
-        &self,
-        name: &RoomName,
-        joining: Joining<R>,
-        role: Role,
-        notice: Message,
-    ) -> Result<bool, JoinRefused> {
-        let mut places = self.lock();
-        if self.find(&mut places, name)? {
-            return Ok(true);
-        }
-        let membership = joining.seat(notice)?;
-        let seat = Arc::clone(membership.seat());
-        let former = places.insert(name.clone(), Place { membership, role });
-        drop(places);
-        drop(former);
-        seat.announce(self.max_rooms);
-        Ok(false)
-    }
-
-    /// Held to look at the map and to take a seat: never across an await. A room's lock may be taken
-    /// under it, never the other way round.
-    fn lock(&self) -> MutexGuard<'_, HashMap<RoomName, Place<Role, R>>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<Role, R> Drop for Memberships<Role, R> {
-    fn drop(&mut self) {
-        let places = self.places.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let places = std::mem::take(places).into_values().map(|it| (it.membership, it.role));
-        // Roles are the application's: they are dropped when the connection is in no room any more.
-        let (memberships, _roles): (Vec<_>, Vec<_>) = places.unzip();
-        leave_all(memberships);
-    }
-}
-
 /// One join under way.
 struct Join<U: Principal, P: RoomPolicy<U>, R> {
     rooms: Rooms<R>,
@@ -322,17 +234,17 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
 
     /// A place in the room's books and the role to take it in, or why there is none. A policy that
     /// panics has not said yes.
-    async fn decide(&self) -> Result<(Joining<R>, P::Role), JoinRefused> {
-        if self.memberships.find(&mut self.memberships.lock(), &self.name)? {
+    async fn decide(&self) -> Result<(Joining<R>, RoleOf<P::Role>), JoinRefused> {
+        if self.memberships.find(&self.name)? {
             return Err(JoinRefused::Already);
         }
         let asked = async {
             let key = self.policy.key(&self.user, &self.name);
-            let budget = self.budget();
+            let (connection, each) = (self.connection.clone(), self.memberships.max_rooms);
             let joining =
-                self.rooms.enter(&key, self.connection.clone(), self.user_id(), budget)?;
+                self.rooms.enter(&key, connection, self.user_id(), self.publisher(), each)?;
             match self.policy.join(&self.user, &key).await {
-                Ok(role) => Ok((joining, role)),
+                Ok(role) => Ok((joining, Caught::new(Arc::new(role)))),
                 Err(_) => Err(JoinRefused::Denied),
             }
         };
@@ -340,14 +252,17 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
         answer.unwrap_or(Err(JoinRefused::PolicyFailed))
     }
 
-    /// What all rooms of the connection have in common: its turns, and the user's quota.
-    fn budget(&self) -> Arc<Budget> {
+    /// What all rooms of the connection have in common: its turns, its shares, and the user's quota.
+    fn publisher(&self) -> Arc<Publisher> {
         let memberships = &self.memberships;
-        let budget = memberships.budget.get_or_init(|| {
-            let key = PerUser::default().key(&self.user, &self.connection);
-            Arc::new(Budget::new(memberships.published.meter(key)))
-        });
-        Arc::clone(budget)
+        if let Some(publisher) = memberships.publisher.get() {
+            return Arc::clone(publisher);
+        }
+        let user = RateKeyValue::of((self.user.tenant(), self.user.id()));
+        let address = self.connection.peer_addr().map(|it| it.ip());
+        let meter = memberships.published.meter(Some(user));
+        let publisher = || Arc::new(Publisher::new(Holder { user, address }, meter));
+        Arc::clone(memberships.publisher.get_or_init(publisher))
     }
 
     /// The user's id: the connection's own copy, which all of its rooms can share, where it has one.
@@ -381,7 +296,7 @@ impl<U, P, R> fmt::Debug for RoomsLayer<U, P, R> {
 
 impl<S, U: Principal, P: RoomPolicy<U>, R> fmt::Debug for InRooms<S, U, P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rooms = self.memberships.lock().len();
+        let rooms = self.memberships.len();
         f.debug_struct("InRooms").field("rooms", &rooms).finish_non_exhaustive()
     }
 }

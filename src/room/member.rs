@@ -5,7 +5,7 @@ use std::{fmt, ops::Deref};
 use crate::{
     close::CloseReason,
     message::{Authenticated, Principal},
-    room::Room,
+    room::{Room, memberships::RoleOf},
 };
 
 /// The sender of a message is the user `U`, and a member of the room the message is for.
@@ -14,12 +14,12 @@ use crate::{
 /// too; then there is no [`room`](Self::room). Only [`RoomsLayer`](crate::RoomsLayer) makes one.
 pub struct Member<U, Role, R> {
     user: Authenticated<U>,
-    place: Option<(Room<R>, Role)>,
+    place: Option<(Room<R>, RoleOf<Role>)>,
 }
 
 impl<U, Role, R> Member<U, Role, R> {
     /// Claims that the connection's peer is in the room of `place`, as what stands there.
-    pub(crate) fn claim(user: Authenticated<U>, place: Option<(Room<R>, Role)>) -> Self {
+    pub(crate) fn claim(user: Authenticated<U>, place: Option<(Room<R>, RoleOf<Role>)>) -> Self {
         Self { user, place }
     }
 
@@ -40,11 +40,11 @@ impl<U, Role, R> Member<U, Role, R> {
 
     /// What the policy said the user is in the room; `None` if the message is about no room.
     pub fn role(&self) -> Option<&Role> {
-        self.place.as_ref().map(|(_, role)| role)
+        self.place.as_ref().and_then(|(_, role)| role.get()).map(|role| &**role)
     }
 }
 
-impl<U, Role: Clone, R> Clone for Member<U, Role, R> {
+impl<U, Role, R> Clone for Member<U, Role, R> {
     fn clone(&self) -> Self {
         Self { user: self.user.clone(), place: self.place.clone() }
     }

@@ -23,6 +23,8 @@
 //! | limit | default | over it |
 //! |---|---|---|
 //! | rooms of one connection | 100 | the join is refused: `too_many_rooms` |
+//! | memberships of one user | 1,000 | the same |
+//! | memberships of one address | 5,000 | the same |
 //! | members of one room | 10,000 | the join is refused: `join_refused` |
 //! | rooms | 100,000 | the join is refused: `join_refused` |
 //!
@@ -108,13 +110,18 @@ mod member;
 pub mod service;
 
 mod bounds;
+mod join_refused;
+mod members;
+mod memberships;
 mod name;
 mod policy;
 mod protocol;
 mod publish;
+mod publisher;
 mod registry;
 mod scope;
 mod seat;
+mod shares;
 mod text;
 
 #[cfg(test)]

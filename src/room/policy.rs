@@ -41,7 +41,8 @@ use crate::{
 ///
 /// See the [module docs](crate::room) for how it fits in.
 pub trait RoomPolicy<U: Principal>: Send + Sync + 'static {
-    /// What a member may do in the room, for the handler to look at. It is cloned for each message.
+    /// What a member may do in the room, for the handler to look at. All messages of a membership share
+    /// it.
     type Role: Clone + Send + Sync + 'static;
 
     /// The room that `user` means by `name`. By default it is one of the user's own tenant.

@@ -1,22 +1,11 @@
 //! Publish to a room, as one of its members.
 
-use std::{
-    error::Error,
-    fmt,
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{error::Error, fmt, num::NonZeroU32, sync::Arc};
 
 use crate::{
     audit::{self, AuditEvent},
     close::CloseReason,
-    message::{
-        EncodeError, Failure, Message,
-        rate_meter::{Measured, Meter},
-    },
+    message::{EncodeError, Failure},
     room::{RoomKey, RoomName, seat::Seat},
 };
 
@@ -53,17 +42,6 @@ pub enum PublishError {
     /// The publisher's user is over its quota
     /// ([`publish_quota`](crate::RoomsLayer::publish_quota)).
     RateLimited,
-}
-
-/// What a publisher may do at once, and in all.
-#[derive(Debug, Default)]
-pub(super) struct Budget {
-    /// Deliveries that a task has made since it last let others run; many bytes count as several.
-    /// Queueing for ten thousand members never waits, so that nothing else would stop one connection's
-    /// handler from keeping a worker thread busy.
-    spent: AtomicUsize,
-    /// The user's; the application itself has none.
-    meter: Option<Meter>,
 }
 
 /// Why a message was delivered to nobody.
@@ -118,7 +96,7 @@ impl<R: 'static> Room<R> {
     /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
         let published = self.publish(message)?;
-        self.seat.budget().spend(published).await;
+        self.seat.publisher().deliveries.spend(published).await;
         Ok(published)
     }
 
@@ -159,38 +137,6 @@ impl Undelivered {
 impl Published {
     pub(super) fn new(members: usize, bytes: usize) -> Self {
         Self { members, bytes }
-    }
-}
-
-impl Budget {
-    /// The budget of a connection whose user has `meter`.
-    pub(super) fn new(meter: Meter) -> Self {
-        Self { spent: AtomicUsize::new(0), meter: Some(meter) }
-    }
-
-    /// Charges the delivery of `message` to `members`, or refuses it.
-    pub(super) fn charge(&self, message: &Message, members: usize) -> Result<(), Undelivered> {
-        let Some(meter) = &self.meter else {
-            return Ok(());
-        };
-        let cost = message.len().div_ceil(1024).max(1).saturating_mul(members.max(1));
-        let cost = u32::try_from(cost).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
-        let burst = meter.burst();
-        match meter.take(cost.min(burst)) {
-            Measured::Within => Ok(()),
-            Measured::Exceeded(_) => Err(Undelivered::OverQuota { cost, burst }),
-        }
-    }
-
-    /// Counts what was published, and lets other tasks run when it is time: also those that write it
-    /// out. What is published until then waits in every member's queue, whether it is slow or not.
-    pub(super) async fn spend(&self, published: Published) {
-        let deliveries = published.members.max(published.bytes.div_ceil(BYTES_PER_DELIVERY));
-        let spent = self.spent.fetch_add(deliveries, Ordering::Relaxed).saturating_add(deliveries);
-        if spent >= DELIVERIES_PER_TURN {
-            self.spent.store(0, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-        }
     }
 }
 
@@ -250,9 +196,3 @@ impl fmt::Display for PublishError {
 }
 
 impl Error for PublishError {}
-
-/// A room of 10,000 is five turns, between which those who are not in it are served.
-const DELIVERIES_PER_TURN: usize = 2048;
-
-/// So that a turn is over after 64 KiB, too: a sixteenth of the default bound of a queue.
-const BYTES_PER_DELIVERY: usize = 32;

@@ -15,16 +15,20 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
     audit::{self, AuditEvent, AuditRecord, AuditSink, TracingSink},
+    capacity,
     handle::Connection,
     message::{Encode, EncodeError, Json, Message},
     room::{
         PublishError, Published, RoomKey,
-        publish::Budget,
-        seat::{JoinRefused, Joining, RoomState},
+        join_refused::JoinRefused,
+        publisher::{Deliveries, Publisher},
+        seat::{Joining, RoomState},
+        shares::{Holder, ShareLimits, Shares},
     },
 };
 
@@ -56,6 +60,9 @@ pub struct Rooms<R> {
     directory: Arc<Directory<R>>,
     max_members: NonZeroUsize,
     max_rooms: NonZeroUsize,
+    /// A part of `max_rooms` unless set.
+    max_per_user: Option<NonZeroUsize>,
+    max_per_address: Option<NonZeroUsize>,
     /// Where the application's own publications are recorded; members' go to their connections'.
     audit: Option<Arc<dyn AuditSink>>,
 }
@@ -70,7 +77,7 @@ pub struct Rooms<R> {
 pub struct RoomRef<R> {
     rooms: Rooms<R>,
     key: RoomKey,
-    budget: Budget,
+    deliveries: Deliveries,
 }
 
 /// Who is in a room: a connection, and the id of its user.
@@ -87,7 +94,13 @@ pub(super) struct Directory<R> {
     codec: Arc<dyn Encode<R>>,
     /// Members of all rooms. Nothing is decided by it.
     memberships: AtomicUsize,
-    rooms: Mutex<HashMap<RoomKey, Entry<R>>>,
+    books: Mutex<Books<R>>,
+}
+
+/// Which rooms there are, and whose memberships.
+struct Books<R> {
+    rooms: HashMap<RoomKey, Entry<R>>,
+    shares: Shares,
 }
 
 struct Entry<R> {
@@ -96,9 +109,11 @@ struct Entry<R> {
     claims: usize,
 }
 
-/// Keeps a room in the directory. Must not be dropped under a room's lock.
+/// Keeps a room in the directory, and is a part of its holder's share. Must not be dropped under a
+/// room's lock.
 pub(super) struct Claim<R> {
     room: Arc<RoomState<R>>,
+    publisher: Arc<Publisher>,
 }
 
 impl<R: Serialize + 'static> Rooms<R> {
@@ -121,10 +136,12 @@ impl<R: 'static> Rooms<R> {
             directory: Arc::new(Directory {
                 codec: Arc::new(codec),
                 memberships: AtomicUsize::new(0),
-                rooms: Mutex::default(),
+                books: Mutex::new(Books { rooms: HashMap::new(), shares: Shares::default() }),
             }),
             max_members: DEFAULT_MAX_MEMBERS,
             max_rooms: DEFAULT_MAX_ROOMS,
+            max_per_user: None,
+            max_per_address: None,
             audit: None,
         }
     }
@@ -145,6 +162,29 @@ impl<R: 'static> Rooms<R> {
         self
     }
 
+    /// How many memberships one user may have, on all of its connections together. Unless set it is a
+    /// hundredth of [`max_rooms`](Self::max_rooms), 1,000 by default: ten devices that are each in as
+    /// many rooms as a connection may be in. It is never less than four times what
+    /// [`RoomsLayer::max_rooms_per_connection`](crate::RoomsLayer::max_rooms_per_connection) allows: who
+    /// comes back after a lost connection is in its rooms a second time until the first one is found
+    /// to be dead.
+    #[must_use]
+    pub fn max_memberships_per_user(mut self, memberships: NonZeroUsize) -> Self {
+        self.max_per_user = Some(memberships);
+        self
+    }
+
+    /// How many memberships the connections of one address may have, where
+    /// [`PeerAddr`](crate::PeerAddr) tells it; an IPv6 /64 counts as one address, a /56 may have twice
+    /// and a /48 four times as many. Unless set it is a twentieth of [`max_rooms`](Self::max_rooms),
+    /// 5,000 by default: an office of 1,000 people in five rooms each. Raised, fewer addresses can take
+    /// all rooms. It is never less than what one user may have.
+    #[must_use]
+    pub fn max_memberships_per_address(mut self, memberships: NonZeroUsize) -> Self {
+        self.max_per_address = Some(memberships);
+        self
+    }
+
     /// Where [`RoomRef::broadcast`] is recorded: the process's [`TracingSink`] unless set.
     #[must_use]
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
@@ -154,12 +194,12 @@ impl<R: 'static> Rooms<R> {
 
     /// The application's own way into the room `key`, which need not exist.
     pub fn at(&self, key: &RoomKey) -> RoomRef<R> {
-        RoomRef { rooms: self.clone(), key: key.clone(), budget: Budget::default() }
+        RoomRef { rooms: self.clone(), key: key.clone(), deliveries: Deliveries::default() }
     }
 
     /// How many rooms there are, those included which somebody is only joining.
     pub fn len(&self) -> usize {
-        self.directory.lock().len()
+        self.directory.lock().rooms.len()
     }
 
     /// Whether there are no rooms.
@@ -173,6 +213,15 @@ impl<R: 'static> Rooms<R> {
         self.directory.memberships.load(Ordering::Relaxed)
     }
 
+    /// What one user may have, and one address, if a connection may be in `rooms_each` rooms.
+    fn share_limits(&self, rooms_each: NonZeroUsize) -> ShareLimits {
+        let part = |of: usize| NonZeroUsize::new(self.max_rooms.get() / of);
+        let least = rooms_each.saturating_mul(CONNECTIONS_OF_A_USER);
+        let user = self.max_per_user.or(part(USERS)).map_or(least, |it| it.max(least));
+        let address = self.max_per_address.or(part(ADDRESSES)).map_or(user, |it| it.max(user));
+        ShareLimits { user, address }
+    }
+
     /// Begins a join of `key`: before the policy is asked, so that a removal which comes while it is
     /// being asked meets this join too.
     pub(super) fn enter(
@@ -180,29 +229,34 @@ impl<R: 'static> Rooms<R> {
         key: &RoomKey,
         connection: Connection,
         user: Arc<str>,
-        budget: Arc<Budget>,
+        publisher: Arc<Publisher>,
+        rooms_each: NonZeroUsize,
     ) -> Result<Joining<R>, JoinRefused> {
-        let claim = {
-            let mut rooms = self.directory.lock();
+        let room = {
+            let Books { rooms, shares } = &mut *self.directory.lock();
+            shares.check(self.share_limits(rooms_each), &publisher.holder)?;
             let known = rooms.len();
-            match rooms.entry(key.clone()) {
-                hash_map::Entry::Occupied(mut entry) => {
-                    let entry = entry.get_mut();
-                    entry.claims += 1;
-                    Claim { room: Arc::clone(&entry.room) }
-                }
+            let entry = match rooms.entry(key.clone()) {
+                hash_map::Entry::Occupied(entry) => entry.into_mut(),
                 hash_map::Entry::Vacant(entry) => {
                     if known >= self.max_rooms.get() {
                         return Err(JoinRefused::RoomsFull);
                     }
                     let room = Arc::new(RoomState::new(key.clone(), Arc::clone(&self.directory)));
-                    entry.insert(Entry { room: Arc::clone(&room), claims: 1 });
-                    Claim { room }
+                    entry.insert(Entry { room, claims: 0 })
                 }
-            }
+            };
+            entry.claims += 1;
+            shares.take(&publisher.holder);
+            Arc::clone(&entry.room)
         };
-        let room = Arc::clone(&claim.room);
-        Ok(room.enter(claim, connection, user, budget, self.max_members))
+        let claim = Claim { room: Arc::clone(&room), publisher: Arc::clone(&publisher) };
+        Ok(room.enter(claim, connection, user, publisher, self.max_members))
+    }
+
+    #[cfg(test)]
+    pub(super) fn shares_are_given_back(&self) -> bool {
+        self.directory.lock().shares.is_empty()
     }
 
     pub(super) fn encode(&self, message: &R) -> Result<Message, EncodeError> {
@@ -240,7 +294,7 @@ impl<R: 'static> RoomRef<R> {
             Some(sink) => audit::tell(&**sink, &record),
             None => audit::tell(&TracingSink::shared(), &record),
         };
-        self.budget.spend(published).await;
+        self.deliveries.spend(published).await;
         Ok(published)
     }
 
@@ -261,14 +315,18 @@ impl<R: 'static> RoomRef<R> {
 
     /// The room, if it exists. Neither lock is held when this returns.
     fn room(&self) -> Option<Arc<RoomState<R>>> {
-        self.rooms.directory.lock().get(&self.key).map(|entry| Arc::clone(&entry.room))
+        self.rooms.directory.lock().rooms.get(&self.key).map(|entry| Arc::clone(&entry.room))
     }
 }
 
 impl<R: 'static> Directory<R> {
-    /// Writes `message`, with a payload of its own: it may wait in ten thousand queues.
+    /// Writes `message`, and copies what the codec has made of it: it may wait in ten thousand queues,
+    /// and whichever member is served last would run the destructor of a payload that is the codec's.
     pub(super) fn encode(&self, message: &R) -> Result<Message, EncodeError> {
-        self.codec.encode(message).map(Message::detached)
+        Ok(match self.codec.encode(message)? {
+            Message::Text(text) => Message::text(text.as_str()),
+            Message::Binary(bytes) => Message::Binary(Bytes::copy_from_slice(&bytes)),
+        })
     }
 }
 
@@ -285,27 +343,32 @@ impl<R> Directory<R> {
 
     /// Held to look up, insert or remove one room: never across an await, never while a room's lock
     /// is held or taken. No code of the application's runs under it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<RoomKey, Entry<R>>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Books<R>> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<R> Drop for Claim<R> {
     fn drop(&mut self) {
-        let mut rooms = self.room.directory().lock();
-        let Some(entry) = rooms.get_mut(self.room.key()) else {
-            return;
-        };
+        // Dropped when the lock is free again.
+        let _gone = self.room.directory().lock().give_back(self.room.key(), &self.publisher.holder);
+    }
+}
+
+impl<R> Books<R> {
+    /// One claim on the room less, and a part of `holder`'s share. Without claims there is no room.
+    fn give_back(&mut self, key: &RoomKey, holder: &Holder) -> Option<Entry<R>> {
+        self.shares.give_back(holder);
+        let entry = self.rooms.get_mut(key)?;
         entry.claims -= 1;
         if entry.claims > 0 {
-            return;
+            return None;
         }
-        rooms.remove(self.room.key());
-        // A server that was full once need not stay as big: half is given back at a time.
-        if rooms.capacity() > KEPT_ROOMS && rooms.len() < rooms.capacity() / 4 {
-            let half = rooms.capacity() / 2;
-            rooms.shrink_to(half);
+        let gone = self.rooms.remove(key);
+        if let Some(less) = capacity::smaller(self.rooms.len(), self.rooms.capacity(), KEPT_ROOMS) {
+            self.rooms.shrink_to(less);
         }
+        gone
     }
 }
 
@@ -315,6 +378,8 @@ impl<R> Clone for Rooms<R> {
             directory: Arc::clone(&self.directory),
             max_members: self.max_members,
             max_rooms: self.max_rooms,
+            max_per_user: self.max_per_user,
+            max_per_address: self.max_per_address,
             audit: self.audit.clone(),
         }
     }
@@ -341,6 +406,15 @@ const DEFAULT_MAX_MEMBERS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// Below 120 MB if every room has one member, which is what an attacker would make:
 /// `tests/table_memory.rs` measures it.
 const DEFAULT_MAX_ROOMS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+
+/// So many users are needed to take all rooms.
+const USERS: usize = 100;
+
+/// So many addresses are needed to take all rooms.
+const ADDRESSES: usize = 20;
+
+/// Connections of a user that may be in as many rooms as a connection may be in.
+const CONNECTIONS_OF_A_USER: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Room for this many is not given back: growing again costs more than it saves.
 const KEPT_ROOMS: usize = 1024;

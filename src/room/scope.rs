@@ -56,6 +56,7 @@ impl RoomNotice {
     /// failed. Whether the room exists is not told.
     pub const JOIN_REFUSED: &str = "join_refused";
 
-    /// The code for a connection that is in as many rooms as it may be. It says nothing of the room.
+    /// The code for a connection, a user or an address that is in as many rooms as it may be. It says
+    /// nothing of the room.
     pub const TOO_MANY_ROOMS: &str = "too_many_rooms";
 }

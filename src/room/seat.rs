@@ -15,17 +15,17 @@ use std::{
     },
 };
 
-use slab::Slab;
-
 use crate::{
     audit::{AuditEvent, Left, LeftAll},
     handle::Connection,
     message::Message,
-    outbound::{OutboundSender, SendError},
+    outbound::SendError,
     room::{
-        MemberInfo, RoomKey, RoomNotice,
-        bounds::Bounds,
-        publish::{Budget, Room, Undelivered},
+        MemberInfo, RoomKey,
+        join_refused::JoinRefused,
+        members::{Members, Place, Vacated},
+        publish::{Room, Undelivered},
+        publisher::Publisher,
         registry::{Claim, Directory},
     },
 };
@@ -39,22 +39,6 @@ pub(super) struct RoomState<R> {
     members: Mutex<Members<R>>,
 }
 
-struct Members<R> {
-    slots: Slab<Slot<R>>,
-    /// How many slots have a queue.
-    seated: usize,
-    /// Of those.
-    bounds: Bounds,
-}
-
-struct Slot<R> {
-    /// `None` while the policy is being asked.
-    queue: Option<OutboundSender>,
-    seat: Arc<Seat<R>>,
-    /// Keeps the room in the directory.
-    _claim: Claim<R>,
-}
-
 /// One connection's place in one room. The room, the connection's memberships and the handler's
 /// [`Room`]s share it.
 pub(super) struct Seat<R> {
@@ -63,8 +47,10 @@ pub(super) struct Seat<R> {
     user: Arc<str>,
     /// [`NEW`], [`ANNOUNCED`] or [`GONE`]. Becomes `GONE` under the room's lock only.
     phase: AtomicU8,
+    /// Where among the members it is.
+    pub(super) place: Place,
     /// The connection's, shared by all of its rooms.
-    budget: Arc<Budget>,
+    publisher: Arc<Publisher>,
 }
 
 /// A join under way.
@@ -76,62 +62,12 @@ pub(super) struct Joining<R> {
 /// A connection's membership of a room. Dropping it leaves the room.
 pub(super) struct Membership<R> {
     seat: Arc<Seat<R>>,
-    slot: usize,
-}
-
-/// Why a join came to nothing.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum JoinRefused {
-    /// The connection is in the room.
-    Already,
-    /// The connection is closing.
-    Closed,
-    /// The notice that it joined is larger than any message to it may be.
-    NoticeTooLarge,
-    /// The policy said no.
-    Denied,
-    /// The policy panicked.
-    PolicyFailed,
-    /// The user was removed while it was joining.
-    Removed,
-    /// The room has as many members as it may have.
-    RoomFull,
-    /// There are as many rooms as there may be.
-    RoomsFull,
-    /// The connection is in as many rooms as it may be.
-    TooManyRooms,
-}
-
-impl JoinRefused {
-    /// What the peer is told: one code for everything that has to do with the room.
-    pub(super) fn code(self) -> &'static str {
-        match self {
-            Self::TooManyRooms => RoomNotice::TOO_MANY_ROOMS,
-            _ => RoomNotice::JOIN_REFUSED,
-        }
-    }
-
-    /// The rule, as audit records name it.
-    pub(super) fn rule(self) -> &'static str {
-        match self {
-            Self::Already => "room.joined",
-            Self::Closed => "room.closed",
-            Self::NoticeTooLarge => "room.message_size",
-            Self::Denied => "room.join_denied",
-            Self::PolicyFailed => "room.policy_failed",
-            Self::Removed => "room.removed",
-            Self::RoomFull => "room.members",
-            Self::RoomsFull => "room.rooms",
-            Self::TooManyRooms => "room.rooms_per_connection",
-        }
-    }
 }
 
 impl<R> RoomState<R> {
     pub(super) fn new(key: RoomKey, directory: Arc<Directory<R>>) -> Self {
         let label = key.to_string().into();
-        let members = Mutex::new(Members { slots: Slab::new(), seated: 0, bounds: Bounds::new() });
-        Self { key, label, directory, members }
+        Self { key, label, directory, members: Mutex::new(Members::new()) }
     }
 
     pub(super) fn key(&self) -> &RoomKey {
@@ -151,7 +87,7 @@ impl<R> RoomState<R> {
         claim: Claim<R>,
         connection: Connection,
         user: Arc<str>,
-        budget: Arc<Budget>,
+        publisher: Arc<Publisher>,
         max_members: NonZeroUsize,
     ) -> Joining<R> {
         let seat = Arc::new(Seat {
@@ -159,11 +95,11 @@ impl<R> RoomState<R> {
             connection,
             user,
             phase: AtomicU8::new(NEW),
-            budget,
+            place: Place::default(),
+            publisher,
         });
-        let slot =
-            self.lock().slots.insert(Slot { queue: None, seat: Arc::clone(&seat), _claim: claim });
-        Joining { membership: Membership { seat, slot }, max_members }
+        self.lock().enter(Arc::clone(&seat), claim);
+        Joining { membership: Membership { seat }, max_members }
     }
 
     /// Queues `message` for every member; returns how many queues took it.
@@ -175,28 +111,17 @@ impl<R> RoomState<R> {
 
     pub(super) fn members(&self) -> Vec<MemberInfo> {
         let members = self.lock();
-        let seated = members.slots.iter().filter(|(_, slot)| slot.queue.is_some());
-        seated
-            .map(|(_, slot)| MemberInfo {
-                connection: slot.seat.connection.clone(),
-                user: Arc::clone(&slot.seat.user),
-            })
-            .collect()
+        let info = |seat: &Arc<Seat<R>>| MemberInfo {
+            connection: seat.connection.clone(),
+            user: Arc::clone(&seat.user),
+        };
+        members.seats().map(info).collect()
     }
 
     /// Takes out every slot of `user`, joins under way included; returns how many were members.
     pub(super) fn remove(&self, user: &str) -> usize {
-        let removed: Vec<_> = {
-            let mut members = self.lock();
-            let theirs: Vec<usize> = members
-                .slots
-                .iter()
-                .filter(|(_, slot)| *slot.seat.user == *user)
-                .map(|(at, _)| at)
-                .collect();
-            theirs.into_iter().filter_map(|slot| members.vacate(slot)).collect()
-        };
-        let count = removed.iter().filter(|vacated| vacated.slot.queue.is_some()).count();
+        let removed = self.lock().vacate_all(|seat| *seat.user == *user);
+        let count = removed.iter().filter(|it| it.is_member()).count();
         removed.into_iter().for_each(Vacated::finish);
         count
     }
@@ -208,58 +133,16 @@ impl<R> RoomState<R> {
     }
 }
 
-impl<R> Members<R> {
-    /// Whether every member can take `message`: found here, and not behind their queues.
-    fn fits(&self, message: &Message) -> Result<(), Undelivered> {
-        let (size, limit) = (message.len(), self.bounds.message_size());
-        if size > limit { Err(Undelivered::TooLarge { size, limit }) } else { Ok(()) }
-    }
-
-    fn deliver(&self, message: &Message) -> usize {
-        let mut delivered = 0;
-        for (_, slot) in &self.slots {
-            // A queue that refuses belongs to a connection that its driver is about to close.
-            if let Some(queue) = &slot.queue
-                && queue.push_own(message.clone()).is_ok()
-            {
-                delivered += 1;
-            }
-        }
-        delivered
-    }
-
-    fn vacate(&mut self, slot: usize) -> Option<Vacated<R>> {
-        let slot = self.slots.try_remove(slot)?;
-        if let Some(queue) = &slot.queue {
-            self.seated -= 1;
-            self.bounds.remove(queue.limits());
-            slot.seat.room.directory.vacated();
-        }
-        let announced = slot.seat.phase.swap(GONE, Ordering::AcqRel) == ANNOUNCED;
-        Some(Vacated { slot, announced })
-    }
-}
-
-/// What was taken out of a room, to be finished with when its lock is free again.
-struct Vacated<R> {
-    slot: Slot<R>,
-    announced: bool,
-}
-
-impl<R> Vacated<R> {
-    fn finish(self) {
-        let seat = Arc::clone(&self.slot.seat);
-        drop(self.slot);
-        if self.announced {
-            seat.record_left();
-        }
-    }
-}
-
 impl<R> Seat<R> {
     /// Whether the seat was lost. Only under the room's lock is the answer still true when used.
     pub(super) fn is_gone(&self) -> bool {
         self.phase.load(Ordering::Acquire) == GONE
+    }
+
+    /// The seat is gone from here on; says whether anybody was told that it was taken. Called under the
+    /// room's lock.
+    pub(super) fn lose(&self) -> bool {
+        self.phase.swap(GONE, Ordering::AcqRel) == ANNOUNCED
     }
 
     pub(super) fn room(&self) -> &RoomState<R> {
@@ -274,8 +157,8 @@ impl<R> Seat<R> {
         &self.user
     }
 
-    pub(super) fn budget(&self) -> &Budget {
-        &self.budget
+    pub(super) fn publisher(&self) -> &Publisher {
+        &self.publisher
     }
 
     /// Queues `message` for every member, if this seat still is one and its user may.
@@ -285,7 +168,7 @@ impl<R> Seat<R> {
             return Err(Undelivered::NotAMember);
         }
         members.fits(message)?;
-        self.budget.charge(message, members.seated)?;
+        self.publisher.charge(message, members.seated())?;
         Ok(members.deliver(message))
     }
 
@@ -305,7 +188,7 @@ impl<R> Seat<R> {
 
     /// Runs in drops and where somebody else removes this user; a sink that panics stops neither,
     /// because [`Connection::record`] catches it.
-    fn record_left(&self) {
+    pub(super) fn record_left(&self) {
         let room = Arc::clone(&self.room.label);
         self.connection.record(AuditEvent::Left(Left { room }));
     }
@@ -318,29 +201,25 @@ impl<R> Joining<R> {
         let Self { membership, max_members } = self;
         let seat = &membership.seat;
         let queue = seat.connection.sender();
-        {
+        let pushed = {
             let mut members = seat.room.lock();
             if seat.is_gone() {
                 return Err(JoinRefused::Removed);
             }
-            if members.seated >= max_members.get() {
+            if members.seated() >= max_members.get() {
                 return Err(JoinRefused::RoomFull);
             }
-            let Some(slot) = members.slots.get_mut(membership.slot) else {
-                return Err(JoinRefused::Removed);
-            };
-            match queue.push_own(notice) {
-                Ok(()) => {}
-                Err(SendError::TooLarge(_)) => return Err(JoinRefused::NoticeTooLarge),
-                Err(_) => return Err(JoinRefused::Closed),
+            let pushed = queue.push_own(notice);
+            if pushed.is_ok() {
+                members.seat(seat, queue);
             }
-            let limits = queue.limits();
-            slot.queue = Some(queue);
-            members.seated += 1;
-            members.bounds.add(limits);
-            seat.room.directory.seated();
+            pushed
+        };
+        match pushed {
+            Ok(()) => Ok(membership),
+            Err(SendError::TooLarge(_)) => Err(JoinRefused::NoticeTooLarge),
+            Err(SendError::Full(_) | SendError::Closed(_)) => Err(JoinRefused::Closed),
         }
-        Ok(membership)
     }
 }
 
@@ -360,20 +239,14 @@ impl<R> Membership<R> {
 
     /// Leaves the room, unless that has happened.
     fn vacate(&self) -> Option<Vacated<R>> {
-        let mut members = self.seat.room.lock();
-        // The slot may be another's by now.
-        if self.seat.is_gone() {
-            return None;
-        }
-        members.vacate(self.slot)
+        self.seat.room.lock().vacate(&self.seat)
     }
 }
 
 /// Leaves the rooms of all `memberships`, which are one connection's, with one record.
 pub(super) fn leave_all<R>(memberships: impl IntoIterator<Item = Membership<R>>) {
     let vacated = memberships.into_iter().filter_map(|it| it.vacate());
-    let announced = vacated.filter(|it| it.announced).map(|it| Arc::clone(&it.slot.seat));
-    let mut seats: Vec<_> = announced.collect();
+    let mut seats: Vec<_> = vacated.filter_map(Vacated::give_back).collect();
     seats.sort_unstable_by(|a, b| a.room.label.cmp(&b.room.label));
     match &seats[..] {
         [] => {}

@@ -98,6 +98,36 @@ fn an_overflow_drops_the_queue_at_once_and_for_good() {
     assert!(taken.is_empty());
 }
 
+/// A payload that panics when it is gone.
+struct Bomb(Payload);
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a destructor of the application's");
+    }
+}
+
+// covers: XX-04
+#[test]
+fn payloads_that_panic_are_freed_all_the_same_and_nobody_who_pushes_hears_of_it() {
+    let payload = Payload::default();
+    let gone = Arc::clone(&payload.0);
+    let queue = queue(10 * (ENTRY_OVERHEAD + 7), 100);
+    for _ in 0..10 {
+        queue.push(Message::binary(Bytes::from_owner(Bomb(payload.clone())))).unwrap();
+    }
+    assert_eq!(queue.push(sized(1)), Err(SendError::Full(sized(1))));
+    assert_eq!(gone.load(Ordering::SeqCst), 10);
+    assert_eq!(queue.counted(), (0, 0, 0));
+    assert_eq!(take(&queue, &mut VecDeque::new()), Taken::Overflowed);
+}
+
 #[test]
 fn a_closed_queue_drops_what_it_has_and_takes_no_more() {
     let payload = Payload::default();

@@ -1,9 +1,6 @@
-use std::{
-    num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use crate::{
@@ -11,7 +8,7 @@ use crate::{
     room::{JoinDenied, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
 };
 
-use super::{Line, Peer, Say, User, key};
+use super::{Line, Peer, Say, User, count, key};
 
 /// Refuses, panics or lets in by the room's name, and counts how often it was asked.
 #[derive(Clone, Default)]
@@ -43,10 +40,6 @@ impl RoomPolicy<User> for BrokenKey {
     async fn join(&self, _: &User, _: &RoomKey) -> Result<(), JoinDenied> {
         Ok(())
     }
-}
-
-fn count(n: usize) -> NonZeroUsize {
-    NonZeroUsize::new(n).unwrap()
 }
 
 // covers: RM-01
@@ -177,9 +170,10 @@ fn churn_leaves_nothing_behind() {
 
 // covers: RM-10
 #[test]
-fn one_user_on_many_connections_meets_the_cap_on_rooms() {
+fn many_users_meet_the_cap_on_rooms() {
     let rooms: Rooms<Line> = Rooms::new().max_rooms(count(1000));
-    let mut peers: Vec<_> = (0..100).map(|_| Peer::new(&rooms, OpenRooms, "alice")).collect();
+    let user = |n| Peer::new(&rooms, OpenRooms, &format!("user-{n}"));
+    let mut peers: Vec<_> = (0..100).map(user).collect();
     let mut refused = 0;
     for (n, peer) in peers.iter_mut().enumerate() {
         for m in 0..100 {

@@ -139,7 +139,8 @@ fn a_connection_that_ends_while_joining_was_never_in_the_room() {
 #[test]
 fn a_connection_that_ends_in_the_middle_of_its_broadcast_leaves() {
     let rooms = Rooms::new();
-    let mut others: Vec<_> = (0..3000).map(|_| Peer::new(&rooms, OpenRooms, "u")).collect();
+    let mut others: Vec<_> =
+        (0..3000).map(|n| Peer::new(&rooms, OpenRooms, &format!("u{n}"))).collect();
     for peer in &mut others {
         peer.join("r1").unwrap();
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroUsize,
     sync::{Arc, Mutex},
     task::{Context, Waker},
 };
@@ -23,12 +24,15 @@ use crate::{
 };
 
 mod broadcast;
+mod drops;
 mod join;
 mod lifetime;
+mod members;
 mod model;
 mod name;
 mod protocol;
 mod race;
+mod shares;
 mod sizes;
 
 /// A user; the part before the first `/` is the tenant.
@@ -207,8 +211,17 @@ fn lines(answer: Result<Reply<Line>, Failure<Line>>) -> Result<Vec<String>, Clos
 }
 
 fn connect(sink: impl AuditSink) -> Connection {
+    connect_within(limits(), sink)
+}
+
+/// Nothing is too much.
+fn limits() -> OutboundLimits {
     let most = usize::MAX / 2;
-    connect_within(OutboundLimits { bytes: most, messages: most, message_size: most }, sink)
+    OutboundLimits { bytes: most, messages: most, message_size: most }
+}
+
+fn count(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap()
 }
 
 fn connect_within(limits: OutboundLimits, sink: impl AuditSink) -> Connection {
