@@ -182,6 +182,7 @@ mod close;
 mod handle;
 mod hooks;
 mod outbound;
+mod outbound_limits;
 mod quota;
 mod send_error;
 

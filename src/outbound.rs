@@ -20,8 +20,11 @@ use std::{
     task::{Context, Waker},
 };
 
+use tokio::time::Instant;
+
+pub(crate) use crate::outbound_limits::{ENTRY_OVERHEAD, OutboundLimits, PUBLISH_WAIT, STALLED};
 pub use crate::send_error::SendError;
-use crate::{budget::Account, foreign, message::Message};
+use crate::{budget::Account, clock, foreign, message::Message};
 
 /// Puts messages into a connection's queue, from any task. Cheap to clone.
 #[derive(Clone)]
@@ -35,17 +38,6 @@ pub(crate) struct Queued {
     pub(crate) message: Message,
     /// The payload may be a slice of the connection's read buffer.
     pub(crate) borrowed: bool,
-}
-
-/// How much a connection may hold for its peer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct OutboundLimits {
-    /// Payload bytes plus [`ENTRY_OVERHEAD`] for each message.
-    pub(crate) bytes: usize,
-    /// Messages, so that tiny ones cannot multiply their bookkeeping.
-    pub(crate) messages: usize,
-    /// Payload bytes of one message.
-    pub(crate) message_size: usize,
 }
 
 /// The queue. Only the driver takes from it.
@@ -68,6 +60,8 @@ struct Inner {
     /// Messages queued here or taken and not yet encoded.
     messages: usize,
     peak_bytes: usize,
+    /// When the socket last took something, if there is anything left that it has not taken.
+    moved: Option<Instant>,
     /// What of it the account is charged.
     charged: usize,
     phase: Phase,
@@ -109,12 +103,24 @@ impl OutboundSender {
     /// [`SendError::Full`] if the peer's queue has no room: the queue is dropped and the connection
     /// closes with 1013. [`SendError::Closed`] if the connection is closed or closing.
     pub fn push(&self, message: Message) -> Result<(), SendError> {
-        self.push_own(message.detached())
+        self.push_own(message.detached()).map(|_crowded| ())
     }
 
-    /// The same for a message that is known to own its payload, because it was made here.
-    pub(crate) fn push_own(&self, message: Message) -> Result<(), SendError> {
-        self.queue.push(message).map(|_held| ())
+    /// The same for a message that is known to own its payload, because it was made here. Says whether
+    /// the peer is now [crowded](Self::is_crowded).
+    pub(crate) fn push_own(&self, message: Message) -> Result<bool, SendError> {
+        let held = self.queue.push(message)?;
+        Ok(held > self.queue.limits.bytes / 2 && self.is_crowded())
+    }
+
+    /// Whether the peer is behind by more than half of what may be held for it, although it keeps
+    /// reading. One whose socket has taken nothing for a second does not count.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let inner = self.queue.lock();
+        let moving = |at| clock::now().saturating_duration_since(at) < STALLED;
+        inner.held(self.queue.limits) > self.queue.limits.bytes / 2
+            && inner.phase == Phase::Open
+            && inner.moved.is_none_or(moving)
     }
 
     /// Within which bounds the connection holds anything for its peer.
@@ -141,6 +147,7 @@ impl OutboundQueue {
                 in_flight: 0,
                 messages: 0,
                 peak_bytes: 0,
+                moved: None,
                 charged: 0,
                 phase: Phase::Open,
                 waker: None,
@@ -250,13 +257,18 @@ impl OutboundQueue {
         Taken::All
     }
 
-    /// Tells what the driver encoded since the last call, and how many encoded bytes the socket has
-    /// not taken yet.
-    pub(crate) fn settle(&self, encoded: Encoded, in_flight: usize) {
+    /// Tells what the driver encoded since the last call, how many encoded bytes the socket has not
+    /// taken yet, and whether it has taken any.
+    pub(crate) fn settle(&self, encoded: Encoded, in_flight: usize, progressed: bool) {
         let mut inner = self.lock();
         inner.queued = inner.queued.saturating_sub(encoded.charge);
         inner.messages = inner.messages.saturating_sub(encoded.messages);
         inner.in_flight = in_flight;
+        if inner.queued + inner.in_flight == 0 {
+            inner.moved = None;
+        } else if progressed || inner.moved.is_none() {
+            inner.moved = Some(clock::now());
+        }
         self.settle_account(&mut inner);
     }
 
@@ -373,14 +385,9 @@ impl Encoded {
 
 impl Inner {
     fn held(&self, limits: OutboundLimits) -> usize {
-        let share = limits.bytes.checked_div(limits.messages).unwrap_or(0);
-        (self.queued + self.in_flight).max(self.messages.saturating_mul(share))
+        (self.queued + self.in_flight).max(self.messages.saturating_mul(limits.share()))
     }
 }
-
-/// What a queued message costs beside its payload: the queue entry, its share of the shared
-/// payload's header, and the frame header. Also the floor that keeps empty messages from being free.
-pub(crate) const ENTRY_OVERHEAD: usize = 64;
 
 /// Room for this many messages is kept when the queue has been emptied: a broadcast to a member
 /// then allocates nothing. More is given back.

@@ -1,7 +1,7 @@
 //! What rooms take in memory: while somebody is in them, and when most have gone.
 //!
 //! A binary of its own: the allocator counts the process.
-#![cfg(all(test, feature = "testing"))]
+#![cfg(test)]
 
 use peak_alloc::PeakAlloc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};

@@ -86,7 +86,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("the HTTP server around the endpoint decides it", &["XX-03"]),
     (
         "it takes more peers or addresses than one machine is good for",
-        &["AU-11", "MS-21", "RM-12", "RM-16", "RM-18"],
+        &["AU-11", "DL-22", "MS-21", "RM-12", "RM-16", "RM-18"],
     ),
     ("HS-21 shows it, as far as it can be seen", &["HS-22", "HS-32"]),
     ("what is drawn at random looks like what is not", &["DL-17"]),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::outbound::{ENTRY_OVERHEAD, OutboundLimits};
+use crate::outbound::{ENTRY_OVERHEAD, OutboundLimits, PUBLISH_WAIT};
 
 /// The bounds of one connection.
 ///
@@ -236,6 +236,7 @@ impl ConnectionConfig {
             bytes: self.outbound_bytes(),
             messages: self.max_outbound_messages,
             message_size: self.outbound_message_size(),
+            publish_wait: PUBLISH_WAIT.min(self.handler_timeout / 2),
         }
     }
 }

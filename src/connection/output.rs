@@ -117,6 +117,7 @@ impl Output {
     where
         Io: Transport,
     {
+        let before = self.accepted;
         // The engine writes while it reads, too, when it has a pong to send.
         self.count_accepted(engine.wire().bytes_out());
         match queue.take(cx, &mut self.taken) {
@@ -130,7 +131,7 @@ impl Output {
         let mut encoded = Encoded::default();
         let written = self.write(engine, &mut encoded, cx);
         self.messages += encoded.messages as u64;
-        queue.settle(encoded, self.in_flight);
+        queue.settle(encoded, self.in_flight, self.accepted > before);
         written
     }
 
@@ -149,7 +150,7 @@ impl Output {
             discarded.add(&entry.message);
             foreign::discard([entry]);
         }
-        queue.settle(discarded, self.in_flight);
+        queue.settle(discarded, self.in_flight, false);
     }
 
     fn write<Io>(

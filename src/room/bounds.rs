@@ -12,17 +12,23 @@ pub(super) struct Bounds {
     /// Each with how many members have it: as many entries as endpoints that differ.
     kinds: Vec<(OutboundLimits, usize)>,
     message_size: usize,
+    share: usize,
 }
 
 impl Bounds {
     /// Those of nobody: everything fits.
     pub(super) fn new() -> Self {
-        Self { kinds: Vec::new(), message_size: usize::MAX }
+        Self { kinds: Vec::new(), message_size: usize::MAX, share: 0 }
     }
 
     /// The most payload bytes of a message that fits everybody.
     pub(super) fn message_size(&self) -> usize {
         self.message_size
+    }
+
+    /// The most that a message is of a member's bound in bytes, however small it is.
+    pub(super) fn share(&self) -> usize {
+        self.share
     }
 
     pub(super) fn add(&mut self, limits: OutboundLimits) {
@@ -31,6 +37,7 @@ impl Bounds {
             None => self.kinds.push((limits, 1)),
         }
         self.message_size = self.message_size.min(limits.message_size);
+        self.share = self.share.max(limits.share());
     }
 
     pub(super) fn remove(&mut self, limits: OutboundLimits) {
@@ -44,5 +51,6 @@ impl Bounds {
         self.kinds.swap_remove(at);
         let sizes = self.kinds.iter().map(|(limits, _)| limits.message_size);
         self.message_size = sizes.min().unwrap_or(usize::MAX);
+        self.share = self.kinds.iter().map(|(limits, _)| limits.share()).max().unwrap_or(0);
     }
 }

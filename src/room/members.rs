@@ -9,11 +9,19 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     capacity,
     message::Message,
-    outbound::OutboundSender,
-    room::{bounds::Bounds, publish::Undelivered, registry::Claim, seat::Seat},
+    outbound::{ENTRY_OVERHEAD, OutboundSender},
+    room::{
+        bounds::Bounds,
+        pace::{Pace, UsersPace},
+        publish::Undelivered,
+        registry::Claim,
+        seat::Seat,
+    },
 };
 
 /// The slots of a room: those of members, and those of joins under way.
@@ -23,6 +31,7 @@ pub(super) struct Members<R> {
     seated: usize,
     /// Of those.
     bounds: Bounds,
+    pace: Pace,
 }
 
 struct Slot<R> {
@@ -45,7 +54,7 @@ pub(super) struct Place(AtomicUsize);
 
 impl<R> Members<R> {
     pub(super) fn new() -> Self {
-        Self { slots: Vec::new(), seated: 0, bounds: Bounds::new() }
+        Self { slots: Vec::new(), seated: 0, bounds: Bounds::new(), pace: Pace::default() }
     }
 
     /// How many members there are.
@@ -118,16 +127,52 @@ impl<R> Members<R> {
         if size > limit { Err(Undelivered::TooLarge { size, limit }) } else { Ok(()) }
     }
 
-    /// Queues `message` for every member; returns how many queues took it.
-    pub(super) fn deliver(&self, message: &Message) -> usize {
+    /// Whether the next message may be published, as far as the room and `user` were slowed down. The
+    /// members are looked at if `look`, and otherwise what the last message found is believed.
+    pub(super) fn may_publish(
+        &self,
+        user: Option<&UsersPace>,
+        look: bool,
+        now: Instant,
+    ) -> Result<(), Undelivered> {
+        let users = user.and_then(|user| user.lock().due(now));
+        let Some(due) = self.pace.due(now).max(users) else {
+            return Ok(());
+        };
+        let crowded = |slot: &Slot<R>| slot.queue.as_ref().is_some_and(OutboundSender::is_crowded);
+        if look && !self.slots.iter().any(crowded) {
+            return Ok(());
+        }
+        Err(Undelivered::NotBefore(due))
+    }
+
+    /// Queues `message` for every member; returns how many queues took it. If that leaves somebody
+    /// crowded, the room and `user` are slowed down.
+    pub(super) fn deliver(
+        &mut self,
+        message: &Message,
+        user: Option<&UsersPace>,
+        now: Instant,
+    ) -> usize {
         let mut delivered = 0;
+        let mut crowded = false;
         for slot in &self.slots {
             // A queue that refuses belongs to a connection that its driver is about to close.
             if let Some(queue) = &slot.queue
-                && queue.push_own(message.clone()).is_ok()
+                && let Ok(behind) = queue.push_own(message.clone())
             {
                 delivered += 1;
+                crowded |= behind;
             }
+        }
+        if crowded {
+            let cost = (message.len() + ENTRY_OVERHEAD).max(self.bounds.share());
+            self.pace.slow_down(cost, now);
+            if let Some(user) = user {
+                user.lock().slow_down(cost, now);
+            }
+        } else {
+            self.pace.go_on();
         }
         delivered
     }

@@ -90,6 +90,8 @@
 //! # Deployment
 //!
 //! Rooms are those of one process: behind a balancer, the peers of a room must come to the same one.
+//! Publishing waits while members that keep reading are far behind ([`Room::broadcast`]); it does not wait
+//! for one that does not read, which is closed with 1013.
 //! One message costs as many deliveries as its room has members; where rooms are large, a rate limit
 //! before this layer is what keeps a member from asking for that too often.
 
@@ -100,7 +102,8 @@ pub use self::{
     name::{InvalidRoomName, RoomKey, RoomName},
     policy::{JoinDenied, OpenRooms, RoomPolicy},
     publish::{PublishError, Published, Room},
-    registry::{MemberInfo, RoomRef, Rooms},
+    registry::{MemberInfo, Rooms},
+    room_ref::RoomRef,
     scope::{RoomNotice, RoomScoped, Scope},
 };
 
@@ -114,11 +117,13 @@ mod join_refused;
 mod members;
 mod memberships;
 mod name;
+mod pace;
 mod policy;
 mod protocol;
 mod publish;
 mod publisher;
 mod registry;
+mod room_ref;
 mod scope;
 mod seat;
 mod shares;

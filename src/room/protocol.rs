@@ -152,6 +152,10 @@ impl fmt::Debug for Token {
 }
 
 impl ServerMessage {
+    /// The code for a message that was not published because the members of its room were too far
+    /// behind. It may be sent again.
+    pub const ROOM_BUSY: &str = "room_busy";
+
     /// The answer to credentials that were accepted.
     pub fn auth_ok(connection: &Connection, user: &impl Principal) -> Self {
         Self::AuthOk { connection_id: connection.id(), user_id: user.id().into() }

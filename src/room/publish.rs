@@ -1,11 +1,13 @@
 //! Publish to a room, as one of its members.
 
-use std::{error::Error, fmt, num::NonZeroU32, sync::Arc};
+use std::{error::Error, fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::{
     audit::{self, AuditEvent},
     close::CloseReason,
-    message::{EncodeError, Failure},
+    message::{EncodeError, Failure, Message},
     room::{RoomKey, RoomName, seat::Seat},
 };
 
@@ -39,6 +41,9 @@ pub enum PublishError {
     /// The message is larger than any to one of the members may be
     /// ([`max_outbound_message_size`](crate::ConnectionConfig::max_outbound_message_size)).
     TooLarge,
+    /// Members of the room that keep reading are too far behind for it to wait for them. It may be
+    /// tried again later.
+    Overloaded,
     /// The publisher's user is over its quota
     /// ([`publish_quota`](crate::RoomsLayer::publish_quota)).
     RateLimited,
@@ -48,6 +53,12 @@ pub enum PublishError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Undelivered {
     NotAMember,
+    /// Somebody who keeps reading is behind, or others wait already: not before this time.
+    NotBefore(Instant),
+    /// The same, for so long that there is no point in waiting.
+    Overloaded {
+        waited: Duration,
+    },
     /// A member can be sent so many bytes at most.
     TooLarge {
         size: usize,
@@ -86,24 +97,33 @@ impl<R: 'static> Room<R> {
     ///
     /// Returns when the message is queued for each member; all members get the room's messages in
     /// one order. That is not delivery: a member that disconnects now gets nothing, and one whose
-    /// queue is full is closed with 1013.
+    /// queue is full is closed with 1013. While members that keep reading are far behind, it waits for
+    /// them: five seconds, or half of the
+    /// [`handler_timeout`](crate::ConnectionConfig::handler_timeout) if that is less. Dropped meanwhile,
+    /// it has published nothing.
     ///
     /// # Errors
     ///
     /// [`PublishError::NotAMember`] if the peer is not a member any more: nobody got the message.
-    /// [`PublishError::RateLimited`] if the user publishes more than its quota: nobody got it either.
+    /// [`PublishError::RateLimited`] if the user publishes more than its quota, and
+    /// [`PublishError::Overloaded`] if it waited in vain: nobody got it either.
     /// [`PublishError::TooLarge`] if it is larger than any message to one of the members may be, and
     /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
-        let published = self.publish(message)?;
+        let published = self.publish(message).await?;
         self.seat.publisher().deliveries.spend(published).await;
         Ok(published)
     }
 
-    pub(super) fn publish(&self, message: &R) -> Result<Published, PublishError> {
+    async fn publish(&self, message: &R) -> Result<Published, PublishError> {
         let seat = &*self.seat;
         let message = seat.room().directory().encode(message)?;
-        let members = seat.deliver(&message).map_err(|undelivered| {
+        let delivered = match seat.deliver(&message, false) {
+            // Out of the way of those who need not wait: a connection keeps room for its handler's future.
+            Err(Undelivered::NotBefore(_)) => Box::pin(self.wait(&message)).await,
+            delivered => delivered,
+        };
+        let members = delivered.map_err(|undelivered| {
             if let Some((rule, observed, limit)) = undelivered.record() {
                 seat.connection().refuse("rooms", rule, Some(observed), Some(limit));
             }
@@ -117,13 +137,24 @@ impl<R: 'static> Room<R> {
         }));
         Ok(published)
     }
+
+    /// Stands in line to deliver `message`.
+    async fn wait(&self, message: &Message) -> Result<usize, Undelivered> {
+        let seat = &*self.seat;
+        let patience = seat.connection().sender().limits().publish_wait;
+        seat.room().line().wait(patience, || seat.deliver(message, true)).await
+    }
 }
 
 impl Undelivered {
     /// The rule, what was seen, and what is allowed: what an operator may have to know.
     fn record(self) -> Option<(&'static str, u64, u64)> {
         match self {
-            Self::NotAMember => None,
+            Self::NotAMember | Self::NotBefore(_) => None,
+            Self::Overloaded { waited } => {
+                let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+                Some(("room.busy", millis, millis))
+            }
             Self::TooLarge { size, limit } => {
                 Some(("room.message_size", size as u64, limit as u64))
             }
@@ -156,6 +187,7 @@ impl From<Undelivered> for PublishError {
     fn from(undelivered: Undelivered) -> Self {
         match undelivered {
             Undelivered::NotAMember => Self::NotAMember,
+            Undelivered::NotBefore(_) | Undelivered::Overloaded { .. } => Self::Overloaded,
             Undelivered::TooLarge { .. } => Self::TooLarge,
             Undelivered::OverQuota { .. } => Self::RateLimited,
         }
@@ -173,6 +205,7 @@ impl From<PublishError> for CloseReason {
         match error {
             PublishError::NotAMember => Self::NotAMember,
             PublishError::Encode | PublishError::TooLarge => Self::HandlerFailed,
+            PublishError::Overloaded => Self::Overloaded,
             PublishError::RateLimited => Self::RateLimited,
         }
     }
@@ -190,6 +223,7 @@ impl fmt::Display for PublishError {
             Self::NotAMember => "not a member of the room",
             Self::Encode => "the message could not be encoded",
             Self::TooLarge => "the message is larger than any to one of the members may be",
+            Self::Overloaded => "the members of the room are too far behind",
             Self::RateLimited => "the user publishes more than its quota",
         })
     }

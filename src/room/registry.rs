@@ -19,14 +19,14 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    audit::{self, AuditEvent, AuditRecord, AuditSink, TracingSink},
+    audit::{self, AuditRecord, AuditSink, TracingSink},
     capacity,
     handle::Connection,
     message::{Encode, EncodeError, Json, Message},
     room::{
-        PublishError, Published, RoomKey,
+        RoomKey, RoomRef,
         join_refused::JoinRefused,
-        publisher::{Deliveries, Publisher},
+        publisher::Publisher,
         seat::{Joining, RoomState},
         shares::{Holder, ShareLimits, Shares},
     },
@@ -65,19 +65,6 @@ pub struct Rooms<R> {
     max_per_address: Option<NonZeroUsize>,
     /// Where the application's own publications are recorded; members' go to their connections'.
     audit: Option<Arc<dyn AuditSink>>,
-}
-
-/// One room, seen by the application: publishing here needs no membership. Made by [`Rooms::at`].
-///
-/// # Security
-///
-/// Never make one from the key in a peer's message; that is what [`Member::room`] is for.
-///
-/// [`Member::room`]: crate::Member::room
-pub struct RoomRef<R> {
-    rooms: Rooms<R>,
-    key: RoomKey,
-    deliveries: Deliveries,
 }
 
 /// Who is in a room: a connection, and the id of its user.
@@ -194,7 +181,7 @@ impl<R: 'static> Rooms<R> {
 
     /// The application's own way into the room `key`, which need not exist.
     pub fn at(&self, key: &RoomKey) -> RoomRef<R> {
-        RoomRef { rooms: self.clone(), key: key.clone(), deliveries: Deliveries::default() }
+        RoomRef::new(self.clone(), key.clone())
     }
 
     /// How many rooms there are, those included which somebody is only joining.
@@ -232,7 +219,7 @@ impl<R: 'static> Rooms<R> {
         publisher: Arc<Publisher>,
         rooms_each: NonZeroUsize,
     ) -> Result<Joining<R>, JoinRefused> {
-        let room = {
+        let (room, pace) = {
             let Books { rooms, shares } = &mut *self.directory.lock();
             shares.check(self.share_limits(rooms_each), &publisher.holder)?;
             let known = rooms.len();
@@ -247,11 +234,18 @@ impl<R: 'static> Rooms<R> {
                 }
             };
             entry.claims += 1;
-            shares.take(&publisher.holder);
-            Arc::clone(&entry.room)
+            (Arc::clone(&entry.room), shares.take(&publisher.holder))
         };
         let claim = Claim { room: Arc::clone(&room), publisher: Arc::clone(&publisher) };
-        Ok(room.enter(claim, connection, user, publisher, self.max_members))
+        Ok(room.enter(claim, connection, user, publisher, pace, self.max_members))
+    }
+
+    /// Whether anybody waits to publish in one of them.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn are_waited_for(&self) -> bool {
+        let all: Vec<_> =
+            self.directory.lock().rooms.values().map(|entry| Arc::clone(&entry.room)).collect();
+        all.iter().any(|room| !room.line().is_free())
     }
 
     #[cfg(test)]
@@ -259,63 +253,21 @@ impl<R: 'static> Rooms<R> {
         self.directory.lock().shares.is_empty()
     }
 
+    /// The room `key`, if it exists. Neither lock is held when this returns.
+    pub(super) fn find(&self, key: &RoomKey) -> Option<Arc<RoomState<R>>> {
+        self.directory.lock().rooms.get(key).map(|entry| Arc::clone(&entry.room))
+    }
+
+    /// Records what the application itself did. It is done: a sink that panics does not undo it.
+    pub(super) fn record(&self, record: &AuditRecord) {
+        let _ = match &self.audit {
+            Some(sink) => audit::tell(&**sink, record),
+            None => audit::tell(&TracingSink::shared(), record),
+        };
+    }
+
     pub(super) fn encode(&self, message: &R) -> Result<Message, EncodeError> {
         self.directory.encode(message)
-    }
-}
-
-impl<R: 'static> RoomRef<R> {
-    /// Publishes `message` to every member.
-    ///
-    /// Returns when the message is queued for each member. That is not delivery: a member that
-    /// disconnects now gets nothing, and one whose queue is full is closed with 1013.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError::TooLarge`] if the message is larger than any to one of the members may be:
-    /// nobody got it. [`PublishError::Encode`] if it cannot be written.
-    pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
-        let message = self.rooms.encode(message)?;
-        let members = match self.room() {
-            Some(room) => room.deliver(&message)?,
-            None => 0,
-        };
-        let published = Published::new(members, message.len());
-        let record = AuditRecord {
-            tenant: Some(self.key.tenant()).filter(|it| !it.is_empty()).map(Arc::from),
-            ..AuditRecord::of(AuditEvent::Published(audit::Published {
-                room: self.key.to_string().into(),
-                bytes: published.bytes,
-                members,
-            }))
-        };
-        // The members have the message: a sink that panics does not make that undone.
-        let _ = match &self.rooms.audit {
-            Some(sink) => audit::tell(&**sink, &record),
-            None => audit::tell(&TracingSink::shared(), &record),
-        };
-        self.deliveries.spend(published).await;
-        Ok(published)
-    }
-
-    /// Who is in the room now.
-    pub fn members(&self) -> Vec<MemberInfo> {
-        self.room().map_or_else(Vec::new, |room| room.members())
-    }
-
-    /// Removes every member with this user id, and returns how many there were.
-    ///
-    /// When it returns, nothing that the user sends reaches the room any more, nothing published in
-    /// the room reaches the user, and a join of the user's that was under way is refused. The user
-    /// may ask again: to keep it out, let the policy refuse it *before* removing it. Its connections
-    /// stay open; the peer is told only by closing with 1008 if it goes on speaking to the room.
-    pub fn remove(&self, user: &str) -> usize {
-        self.room().map_or(0, |room| room.remove(user))
-    }
-
-    /// The room, if it exists. Neither lock is held when this returns.
-    fn room(&self) -> Option<Arc<RoomState<R>>> {
-        self.rooms.directory.lock().rooms.get(&self.key).map(|entry| Arc::clone(&entry.room))
     }
 }
 
@@ -391,12 +343,6 @@ impl<R> fmt::Debug for Rooms<R> {
             .field("max_members", &self.max_members)
             .field("max_rooms", &self.max_rooms)
             .finish_non_exhaustive()
-    }
-}
-
-impl<R> fmt::Debug for RoomRef<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoomRef").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

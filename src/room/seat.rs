@@ -15,8 +15,11 @@ use std::{
     },
 };
 
+use tokio::time::Instant;
+
 use crate::{
     audit::{AuditEvent, Left, LeftAll},
+    clock,
     handle::Connection,
     message::Message,
     outbound::SendError,
@@ -24,6 +27,7 @@ use crate::{
         MemberInfo, RoomKey,
         join_refused::JoinRefused,
         members::{Members, Place, Vacated},
+        pace::{Line, UsersPace},
         publish::{Room, Undelivered},
         publisher::Publisher,
         registry::{Claim, Directory},
@@ -37,6 +41,8 @@ pub(super) struct RoomState<R> {
     label: Arc<str>,
     directory: Arc<Directory<R>>,
     members: Mutex<Members<R>>,
+    /// Of publishers, while somebody who reads is behind.
+    line: Line,
 }
 
 /// One connection's place in one room. The room, the connection's memberships and the handler's
@@ -51,6 +57,8 @@ pub(super) struct Seat<R> {
     pub(super) place: Place,
     /// The connection's, shared by all of its rooms.
     publisher: Arc<Publisher>,
+    /// The user's, shared by all of its rooms.
+    pace: Arc<UsersPace>,
 }
 
 /// A join under way.
@@ -67,7 +75,7 @@ pub(super) struct Membership<R> {
 impl<R> RoomState<R> {
     pub(super) fn new(key: RoomKey, directory: Arc<Directory<R>>) -> Self {
         let label = key.to_string().into();
-        Self { key, label, directory, members: Mutex::new(Members::new()) }
+        Self { key, label, directory, members: Mutex::new(Members::new()), line: Line::new() }
     }
 
     pub(super) fn key(&self) -> &RoomKey {
@@ -88,6 +96,7 @@ impl<R> RoomState<R> {
         connection: Connection,
         user: Arc<str>,
         publisher: Arc<Publisher>,
+        pace: Arc<UsersPace>,
         max_members: NonZeroUsize,
     ) -> Joining<R> {
         let seat = Arc::new(Seat {
@@ -97,16 +106,37 @@ impl<R> RoomState<R> {
             phase: AtomicU8::new(NEW),
             place: Place::default(),
             publisher,
+            pace,
         });
         self.lock().enter(Arc::clone(&seat), claim);
         Joining { membership: Membership { seat }, max_members }
     }
 
-    /// Queues `message` for every member; returns how many queues took it.
-    pub(super) fn deliver(&self, message: &Message) -> Result<usize, Undelivered> {
-        let members = self.lock();
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// Queues `message` for every member, or says why not; returns how many queues took it. Who is
+    /// `first` in line looks at the members; who has not stood in line does not pass it.
+    pub(super) fn deliver(&self, message: &Message, first: bool) -> Result<usize, Undelivered> {
+        let now = clock::now();
+        let mut members = self.lock();
         members.fits(message)?;
-        Ok(members.deliver(message))
+        self.may_publish(&members, None, first, now)?;
+        Ok(members.deliver(message, None, now))
+    }
+
+    fn may_publish(
+        &self,
+        members: &Members<R>,
+        user: Option<&UsersPace>,
+        first: bool,
+        now: Instant,
+    ) -> Result<(), Undelivered> {
+        if !first && !self.line.is_free() {
+            return Err(Undelivered::NotBefore(now));
+        }
+        members.may_publish(user, first, now)
     }
 
     pub(super) fn members(&self) -> Vec<MemberInfo> {
@@ -161,15 +191,18 @@ impl<R> Seat<R> {
         &self.publisher
     }
 
-    /// Queues `message` for every member, if this seat still is one and its user may.
-    pub(super) fn deliver(&self, message: &Message) -> Result<usize, Undelivered> {
-        let members = self.room.lock();
+    /// The same as [`RoomState::deliver`], if this seat still is a member's and its user may.
+    pub(super) fn deliver(&self, message: &Message, first: bool) -> Result<usize, Undelivered> {
+        let now = clock::now();
+        let mut members = self.room.lock();
         if self.is_gone() {
             return Err(Undelivered::NotAMember);
         }
         members.fits(message)?;
+        let user = Some(&*self.pace);
+        self.room.may_publish(&members, user, first, now)?;
         self.publisher.charge(message, members.seated())?;
-        Ok(members.deliver(message))
+        Ok(members.deliver(message, user, now))
     }
 
     /// Records that the peer, who may be in `most` rooms, joined. Whoever takes the seat away before that
@@ -216,7 +249,7 @@ impl<R> Joining<R> {
             pushed
         };
         match pushed {
-            Ok(()) => Ok(membership),
+            Ok(_) => Ok(membership),
             Err(SendError::TooLarge(_)) => Err(JoinRefused::NoticeTooLarge),
             Err(SendError::Full(_) | SendError::Closed(_)) => Err(JoinRefused::Closed),
         }

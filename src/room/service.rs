@@ -33,7 +33,7 @@ use std::{sync::Arc, time::SystemTime};
 use crate::{
     close::CloseReason,
     message::{Failure, Inbound, Principal, Reply},
-    room::Member,
+    room::{Member, PublishError},
 };
 
 pub use crate::room::{
@@ -45,6 +45,7 @@ pub use crate::room::{
 ///
 /// # Errors
 ///
+/// [`Failure::Reply`] with [`ServerMessage::ROOM_BUSY`] if the members are too far behind to be told.
 /// [`Failure::Close`] with [`CloseReason::NotAMember`] if the sender was removed from the room
 /// meanwhile, and with [`CloseReason::InvalidMessage`] for a join or leave, which
 /// [`RoomsLayer`](crate::RoomsLayer) answers and does not hand on.
@@ -57,14 +58,21 @@ pub async fn handle<U: Principal, Role>(
             let room = member.room()?;
             let chat = ServerMessage::Chat {
                 id: MessageId::new(),
-                request_id,
+                request_id: request_id.clone(),
                 room_id: room.name().clone(),
                 user_id: Arc::clone(room.user_id()),
                 text,
                 sent_at: SystemTime::now(),
             };
-            room.broadcast(&chat).await?;
-            Ok(Reply::none())
+            match room.broadcast(&chat).await {
+                Ok(_) => Ok(Reply::none()),
+                Err(PublishError::Overloaded) => Err(Failure::Reply(ServerMessage::Error {
+                    code: ServerMessage::ROOM_BUSY,
+                    request_id: Some(request_id),
+                    room_id: Some(room.name().clone()),
+                })),
+                Err(error) => Err(error.into()),
+            }
         }
         ClientMessage::Ping => Ok(Reply::one(ServerMessage::pong())),
         ClientMessage::Join { .. } | ClientMessage::Leave { .. } => {

@@ -9,13 +9,14 @@ use std::{
     collections::{HashMap, hash_map},
     net::IpAddr,
     num::NonZeroUsize,
+    sync::Arc,
 };
 
 use crate::{
     capacity,
     message::RateKeyValue,
     quota::{Counts, Limits},
-    room::join_refused::JoinRefused,
+    room::{join_refused::JoinRefused, pace::UsersPace},
 };
 
 /// Whose share a membership is of.
@@ -37,30 +38,39 @@ pub(super) struct ShareLimits {
 /// Who has how many memberships, joins under way included.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    users: HashMap<RateKeyValue, usize>,
+    users: HashMap<RateKeyValue, Share>,
     addresses: Counts,
+}
+
+/// What a user has open, and what all of it has in common.
+#[derive(Debug, Default)]
+struct Share {
+    memberships: usize,
+    pace: Arc<UsersPace>,
 }
 
 impl Shares {
     /// Whether `holder` may have one membership more. The user's share first: it is the narrower one.
     pub(super) fn check(&self, limits: ShareLimits, holder: &Holder) -> Result<(), JoinRefused> {
-        if self.users.get(&holder.user).is_some_and(|it| *it >= limits.user.get()) {
+        if self.users.get(&holder.user).is_some_and(|it| it.memberships >= limits.user.get()) {
             return Err(JoinRefused::UsersShare);
         }
         let each = Limits { all: NonZeroUsize::MAX, each: limits.address };
         self.addresses.check(each, holder.address).map_err(|_full| JoinRefused::AddressesShare)
     }
 
-    /// Takes what [`check`](Self::check) has found.
-    pub(super) fn take(&mut self, holder: &Holder) {
-        *self.users.entry(holder.user).or_default() += 1;
+    /// Takes what [`check`](Self::check) has found, and returns the pace at which the user publishes.
+    pub(super) fn take(&mut self, holder: &Holder) -> Arc<UsersPace> {
         self.addresses.take(holder.address);
+        let share = self.users.entry(holder.user).or_default();
+        share.memberships += 1;
+        Arc::clone(&share.pace)
     }
 
     pub(super) fn give_back(&mut self, holder: &Holder) {
         if let hash_map::Entry::Occupied(mut entry) = self.users.entry(holder.user) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
+            entry.get_mut().memberships -= 1;
+            if entry.get().memberships == 0 {
                 entry.remove();
             }
         }

@@ -176,7 +176,7 @@ impl TestConnection {
         let state = queue.take(&Context::from_waker(Waker::noop()), &mut taken);
         let mut written = Encoded::default();
         taken.iter().for_each(|it| written.add(&it.message));
-        queue.settle(written, 0);
+        queue.settle(written, 0, true);
         self.pushed.extend(taken.into_iter().map(|it| it.message));
         if self.closed.is_none() {
             let asked = self.connection.take_signals().and_then(|it| it.close);

@@ -10,7 +10,7 @@ use crate::{
     outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits, Queued, SendError, Taken},
 };
 
-const ROOMY: OutboundLimits = OutboundLimits { bytes: 4096, messages: 8, message_size: usize::MAX };
+const ROOMY: OutboundLimits = OutboundLimits::of(4096, 8);
 
 fn budget(bytes: usize) -> MemoryBudget {
     MemoryBudget::new(NonZeroUsize::new(bytes).unwrap())
@@ -21,10 +21,7 @@ fn queue(budget: &MemoryBudget, limits: OutboundLimits) -> Arc<OutboundQueue> {
 }
 
 fn unbounded(budget: &MemoryBudget) -> Arc<OutboundQueue> {
-    queue(
-        budget,
-        OutboundLimits { bytes: usize::MAX, messages: usize::MAX, message_size: usize::MAX },
-    )
+    queue(budget, OutboundLimits::of(usize::MAX, usize::MAX))
 }
 
 fn charge(queue: &OutboundQueue) -> Charge {
@@ -167,7 +164,7 @@ fn a_handle_that_is_kept_keeps_nothing_of_the_budget() {
     let mut taken = VecDeque::new();
     assert_eq!(take(&kept, &mut taken), Taken::All);
     // Half of it is in the engine's buffer, and the socket takes nothing.
-    kept.settle(Encoded { messages: 5, charge: 500 }, 400);
+    kept.settle(Encoded { messages: 5, charge: 500 }, 400, true);
     assert_eq!(budget.used(), 900);
     drop(input);
     kept.end();
@@ -284,7 +281,7 @@ impl Held {
                 let mut encoded = Encoded::default();
                 let count = count.min(self.taken.len());
                 self.taken.drain(..count).for_each(|it| encoded.add(&it.message));
-                self.queue.settle(encoded, flying);
+                self.queue.settle(encoded, flying, true);
             }
             Step::Input(_, bytes) => drop(self.input.set(bytes)),
             Step::Close(_) => self.queue.close(),

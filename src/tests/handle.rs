@@ -29,7 +29,7 @@ impl Principal for User {
 
 fn connection() -> (Connection, Records) {
     let records = Records::new();
-    let limits = OutboundLimits { bytes: 1 << 20, messages: 100, message_size: usize::MAX };
+    let limits = OutboundLimits::of(1 << 20, 100);
     (Connection::new(None, limits, None, Arc::new(records.clone())), records)
 }
 
@@ -59,12 +59,7 @@ async fn refusals_are_one_record_for_a_rule_and_second_with_a_count() {
 #[tokio::test(start_paused = true)]
 async fn connections_do_not_thin_each_others_refusals() {
     let (one, records) = connection();
-    let other = Connection::new(
-        None,
-        OutboundLimits { bytes: 1, messages: 1, message_size: usize::MAX },
-        None,
-        Arc::new(records.clone()),
-    );
+    let other = Connection::new(None, OutboundLimits::of(1, 1), None, Arc::new(records.clone()));
     one.refuse("layer", "a", None, None);
     one.clone().refuse("layer", "a", None, None);
     other.refuse("layer", "a", None, None);
@@ -144,7 +139,7 @@ impl AuditSink for Broken {
 // covers: XX-01
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_panics_asks_for_the_end_of_its_connection() {
-    let limits = OutboundLimits { bytes: 1, messages: 1, message_size: usize::MAX };
+    let limits = OutboundLimits::of(1, 1);
     let connection = Connection::new(None, limits, None, Arc::new(Broken));
     connection.refuse("layer", "a", None, None);
     let signals = connection.take_signals().unwrap();

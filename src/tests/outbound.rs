@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::*;
 
 fn queue(bytes: usize, messages: usize) -> OutboundQueue {
-    OutboundQueue::new(OutboundLimits { bytes, messages, message_size: usize::MAX }, None)
+    OutboundQueue::new(OutboundLimits::of(bytes, messages), None)
 }
 
 fn sized(bytes: usize) -> Message {
@@ -152,9 +152,9 @@ fn bytes_with_the_driver_or_the_engine_count_until_the_socket_has_them() {
     assert_eq!(queue.held(), 3 * (ENTRY_OVERHEAD + 100), "taken is not written");
     let mut encoded = Encoded::default();
     encoded.add(&taken.pop_front().unwrap().message);
-    queue.settle(encoded, 102);
+    queue.settle(encoded, 102, true);
     assert_eq!(queue.held(), 2 * (ENTRY_OVERHEAD + 100) + 102);
-    queue.settle(Encoded::default(), 2);
+    queue.settle(Encoded::default(), 2, true);
     assert_eq!(queue.held(), 2 * (ENTRY_OVERHEAD + 100) + 2);
     assert_eq!(queue.push(sized(262)), Ok(bound));
     assert!(queue.push(sized(0)).is_err());

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::{Instant, timeout_at};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     CloseReason, ConnectionConfig, DecodeLayer, Inbound, Member, OpenRooms, Principal as _, Quota,
     RateLimitLayer, Reply, RequireAuthLayer, RoomName, RoomNotice, RoomScoped, Rooms, RoomsLayer,
     Scope, WebSocketLayer,
     message::Failure,
-    testing::{TestPeer, TestServer},
+    testing::{self, TestPeer, TestServer},
 };
 
 use super::{Tokens, User, login};
@@ -126,4 +127,124 @@ async fn rooms_of_two_endpoints_hear_what_fits_the_peers_of_both() {
     for peer in [&mut ada, &mut bob] {
         peer.assert_silent(Duration::from_secs(1)).await;
     }
+}
+
+/// What a member heard, until it heard nothing more for three seconds.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Heard {
+    messages: usize,
+    bytes: usize,
+    closed: Option<u16>,
+}
+
+/// Hears the room as a member does whose line takes `rate` bytes in a second.
+async fn listen(mut peer: TestPeer, rate: usize) -> Heard {
+    let mut heard = Heard::default();
+    let mut tick = Instant::now();
+    let mut last = tick;
+    while tick < last + Duration::from_secs(3) {
+        peer.read_only(rate / 100);
+        tick += Duration::from_millis(10);
+        while let Ok(said) = timeout_at(tick, peer.recv()).await {
+            last = tick;
+            match said {
+                testing::Heard::Message(message) => {
+                    heard.messages += 1;
+                    heard.bytes += message.len();
+                }
+                testing::Heard::Closed { code, .. } => heard.closed = code,
+                _ => return heard,
+            }
+        }
+    }
+    heard
+}
+
+/// 8 Mbit/s.
+const LINE: usize = 1_000_000;
+
+// covers: DL-22
+#[tokio::test(start_paused = true)]
+async fn a_burst_within_every_quota_closes_nobody_who_reads_at_eight_megabits() {
+    let server = service(&Rooms::new(), ConnectionConfig::new());
+    let mut others = Vec::new();
+    for n in 0..19 {
+        others.push(tokio::spawn(listen(member(&server, &format!("user-{n}")).await, LINE)));
+    }
+    let mut speaker = member(&server, "speaker").await;
+    for _ in 0..40 {
+        speaker.send(line(64 * 1024));
+    }
+    for _ in 0..40 {
+        speaker.assert_push(json!({ "type": "said", "by": "speaker" })).await;
+    }
+    for other in others {
+        let heard = other.await.unwrap();
+        assert_eq!((heard.messages, heard.closed), (40, None));
+    }
+}
+
+// covers: DL-22
+#[tokio::test(start_paused = true)]
+async fn twenty_who_talk_at_once_are_heard_by_those_who_read_at_eight_megabits() {
+    let server = service(&Rooms::new(), ConnectionConfig::new());
+    let mut others = Vec::new();
+    for n in 0..5 {
+        others.push(tokio::spawn(listen(member(&server, &format!("user-{n}")).await, LINE)));
+    }
+    let mut speakers = Vec::new();
+    for n in 0..20 {
+        speakers.push(member(&server, &format!("speaker-{n}")).await);
+    }
+    for speaker in &speakers {
+        (0..10).for_each(|_| speaker.send(line(16 * 1024)));
+    }
+    for other in others
+        .into_iter()
+        .chain(speakers.into_iter().map(|speaker| tokio::spawn(listen(speaker, 100 * LINE))))
+    {
+        let heard = other.await.unwrap();
+        assert_eq!((heard.messages, heard.closed), (200, None));
+    }
+}
+
+// covers: DL-22, DL-01, DL-03
+#[tokio::test(start_paused = true)]
+async fn a_member_that_takes_nothing_is_closed_and_holds_up_nobody_for_more_than_a_second() {
+    let server = service(&Rooms::new(), ConnectionConfig::new());
+    let stalled = member(&server, "stalled").await;
+    let quick = tokio::spawn(listen(member(&server, "quick").await, 100 * LINE));
+    let mut speaker = member(&server, "speaker").await;
+    stalled.stop_reading();
+    let began = Instant::now();
+    for _ in 0..40 {
+        speaker.send(line(64 * 1024));
+    }
+    for _ in 0..40 {
+        speaker.assert_push(json!({ "type": "said", "by": "speaker" })).await;
+    }
+    assert!(began.elapsed() <= Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(quick.await.unwrap().messages, 40);
+    let heard = listen(stalled, 100 * LINE).await;
+    assert_eq!(heard.closed, Some(1013));
+}
+
+// covers: DL-22
+#[tokio::test(start_paused = true)]
+async fn a_member_that_reads_less_than_the_room_says_goes_and_the_room_goes_on() {
+    let server = service(&Rooms::new(), ConnectionConfig::new());
+    let trickle = tokio::spawn(listen(member(&server, "trickle").await, 40_000));
+    let quick = tokio::spawn(listen(member(&server, "quick").await, 100 * LINE));
+    let mut speaker = member(&server, "speaker").await;
+    let began = Instant::now();
+    for _ in 0..40 {
+        speaker.send(line(64 * 1024));
+    }
+    for _ in 0..40 {
+        speaker.assert_push(json!({ "type": "said", "by": "speaker" })).await;
+    }
+    assert!(began.elapsed() <= Duration::from_secs(3), "1 MB/s at least: {:?}", began.elapsed());
+    let (quick, trickle) = (quick.await.unwrap(), trickle.await.unwrap());
+    assert_eq!((quick.messages, quick.closed), (40, None));
+    assert_eq!(trickle.closed, Some(1013));
 }

@@ -40,10 +40,7 @@ impl Line {
         let config = WebSocketConfig::default()
             .write_buffer_size(Output::write_buffer_bound(MAX_MESSAGE) - 1)
             .max_write_buffer_size(Output::write_buffer_bound(MAX_MESSAGE));
-        let limits = (
-            FrameScanner::new(limits),
-            OutboundLimits { bytes: 1 << 30, messages: 1000, message_size: usize::MAX },
-        );
+        let limits = (FrameScanner::new(limits), OutboundLimits::of(1 << 30, 1000));
         Self {
             engine: Engine::new(Wire::new(Opaque(ours), 1, limits.0, None), config),
             output: Output::new(MAX_MESSAGE),

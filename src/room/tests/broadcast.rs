@@ -1,6 +1,7 @@
 use std::{
     future::poll_fn,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use tower_service::Service;
 use crate::{
     close::CloseReason,
     message::{Failure, Inbound, Reply},
-    outbound::OutboundLimits,
+    outbound::{Encoded, OutboundLimits},
     room::{Member, OpenRooms, PublishError, Room, Rooms, RoomsLayer},
 };
 
@@ -110,22 +111,40 @@ fn the_application_publishes_lists_and_removes_without_being_a_member() {
     assert_eq!((nowhere.members().len(), nowhere.remove("alice"), rooms.len()), (0, 0, 1));
 }
 
-#[test]
-fn a_member_that_does_not_read_costs_the_others_nothing() {
+#[tokio::test(start_paused = true)]
+async fn a_member_that_does_not_read_costs_the_others_nothing() {
     let rooms = Rooms::new();
     let mut alice = Peer::new(&rooms, OpenRooms, "alice");
     let mut slow = Peer::new(&rooms, OpenRooms, "slow");
-    let limits = OutboundLimits { bytes: 200, messages: 10, message_size: usize::MAX };
+    let limits = OutboundLimits::of(200, 10);
     slow.connection = crate::Connection::new(None, limits, None, Arc::new(slow.events.clone()));
     alice.join("r1").unwrap();
     slow.join("r1").unwrap();
     alice.heard();
     alice.events.take();
+    // Its driver has tried, and its socket has taken nothing for a second.
+    slow.connection.outbound().settle(Encoded::default(), 1, false);
+    tokio::time::advance(Duration::from_secs(1)).await;
     for _ in 0..3 {
         alice.tell("r1", "hello").unwrap();
     }
     assert_eq!(alice.heard().len(), 3);
     assert_eq!(alice.events.take(), ["published r1 2", "published r1 1", "published r1 1"]);
+}
+
+// covers: DL-22
+#[test]
+fn without_a_runtime_to_wait_in_a_publisher_is_told_at_once() {
+    let rooms = Rooms::new();
+    let mut slow = Peer::new(&rooms, OpenRooms, "slow");
+    // Two messages are more than half of what may be held, and each is worth half a minute at 1 MB/s.
+    let limits = OutboundLimits::of(100_000_000, 3);
+    slow.connection = crate::Connection::new(None, limits, None, Arc::new(slow.events.clone()));
+    slow.join("r1").unwrap();
+    let line = Line("hello".into());
+    let announce = || rooms.at(&key("", "r1")).broadcast(&line).now_or_never();
+    assert!(announce().unwrap().is_ok());
+    assert_eq!(announce(), Some(Err(PublishError::Overloaded)));
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod lifetime;
 mod members;
 mod model;
 mod name;
+mod pace;
 mod protocol;
 mod race;
 mod shares;
@@ -217,7 +218,7 @@ fn connect(sink: impl AuditSink) -> Connection {
 /// Nothing is too much.
 fn limits() -> OutboundLimits {
     let most = usize::MAX / 2;
-    OutboundLimits { bytes: most, messages: most, message_size: most }
+    OutboundLimits::of(most, most)
 }
 
 fn count(n: usize) -> NonZeroUsize {

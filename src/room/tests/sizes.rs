@@ -13,7 +13,7 @@ use super::{Line, Peer, connect_within, key};
 /// A peer that came by an endpoint whose messages may have so many bytes.
 fn peer_of(rooms: &Rooms<Line>, message_size: usize, user: &str) -> Peer {
     let mut peer = Peer::new(rooms, OpenRooms, user);
-    let limits = OutboundLimits { bytes: 1 << 20, messages: 100, message_size };
+    let limits = OutboundLimits { message_size, ..OutboundLimits::of(1 << 20, 100) };
     peer.connection = connect_within(limits, peer.events.clone());
     peer
 }

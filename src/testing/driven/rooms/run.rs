@@ -39,7 +39,7 @@ impl Run {
     }
 
     /// Does it, lets all connections run until nothing is left to do, and checks what holds then. No
-    /// time passes but in [`Operation::Late`].
+    /// time passes but in [`Operation::Late`], and for who waits to publish.
     pub async fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::Say(at, saying) => self.say(*at, saying),
@@ -149,8 +149,12 @@ impl Run {
             for peer in &mut self.peers {
                 turns += peer.served.settle().await;
             }
-            if turns == 0 {
+            if turns == 0 && !self.chat.rooms.are_waited_for() {
                 return;
+            }
+            if turns == 0 {
+                // Who publishes faster than 1 MB/s to somebody who is behind has to wait.
+                tokio::time::advance(Duration::from_millis(1)).await;
             }
         }
         panic!("they wake each other for ever");

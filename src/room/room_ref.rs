@@ -1,0 +1,93 @@
+//! Publish to a room, look into it and remove from it, as the application.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    audit::{self, AuditEvent, AuditRecord},
+    outbound::PUBLISH_WAIT,
+    room::{
+        MemberInfo, PublishError, Published, RoomKey, Rooms, publish::Undelivered,
+        publisher::Deliveries, seat::RoomState,
+    },
+};
+
+/// One room, seen by the application: publishing here needs no membership. Made by [`Rooms::at`].
+///
+/// # Security
+///
+/// Never make one from the key in a peer's message; that is what [`Member::room`] is for.
+///
+/// [`Member::room`]: crate::Member::room
+pub struct RoomRef<R> {
+    rooms: Rooms<R>,
+    key: RoomKey,
+    deliveries: Deliveries,
+}
+
+impl<R: 'static> RoomRef<R> {
+    pub(super) fn new(rooms: Rooms<R>, key: RoomKey) -> Self {
+        Self { rooms, key, deliveries: Deliveries::default() }
+    }
+
+    /// Publishes `message` to every member.
+    ///
+    /// Returns when the message is queued for each member. That is not delivery: a member that
+    /// disconnects now gets nothing, and one whose queue is full is closed with 1013. While members that
+    /// keep reading are far behind, it waits for them, five seconds at most, or outside of a tokio runtime
+    /// not at all; dropped meanwhile, it has published nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::TooLarge`] if the message is larger than any to one of the members may be, and
+    /// [`PublishError::Overloaded`] if they are still behind after five seconds: nobody got it. [`PublishError::Encode`] if it cannot be written.
+    pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
+        let message = self.rooms.encode(message)?;
+        let members = match self.room() {
+            Some(room) => match room.deliver(&message, false) {
+                Err(Undelivered::NotBefore(_)) => {
+                    let attempt = || room.deliver(&message, true);
+                    Box::pin(room.line().wait(PUBLISH_WAIT, attempt)).await?
+                }
+                delivered => delivered?,
+            },
+            None => 0,
+        };
+        let published = Published::new(members, message.len());
+        let record = AuditRecord {
+            tenant: Some(self.key.tenant()).filter(|it| !it.is_empty()).map(Arc::from),
+            ..AuditRecord::of(AuditEvent::Published(audit::Published {
+                room: self.key.to_string().into(),
+                bytes: published.bytes,
+                members,
+            }))
+        };
+        self.rooms.record(&record);
+        self.deliveries.spend(published).await;
+        Ok(published)
+    }
+
+    /// Who is in the room now.
+    pub fn members(&self) -> Vec<MemberInfo> {
+        self.room().map_or_else(Vec::new, |room| room.members())
+    }
+
+    /// Removes every member with this user id, and returns how many there were.
+    ///
+    /// When it returns, nothing that the user sends reaches the room any more, nothing published in
+    /// the room reaches the user, and a join of the user's that was under way is refused. The user
+    /// may ask again: to keep it out, let the policy refuse it *before* removing it. Its connections
+    /// stay open; the peer is told only by closing with 1008 if it goes on speaking to the room.
+    pub fn remove(&self, user: &str) -> usize {
+        self.room().map_or(0, |room| room.remove(user))
+    }
+
+    fn room(&self) -> Option<Arc<RoomState<R>>> {
+        self.rooms.find(&self.key)
+    }
+}
+
+impl<R> fmt::Debug for RoomRef<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomRef").field("key", &self.key).finish_non_exhaustive()
+    }
+}
