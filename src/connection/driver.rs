@@ -41,6 +41,7 @@ use crate::{
         state::{Phase, State},
         transport::Transport,
     },
+    foreign,
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply, Utf8Bytes},
     outbound::SendError,
@@ -187,6 +188,7 @@ where
         if let Err(SendError::TooLarge(_)) = queued {
             this.state.close(CloseReason::HandlerFailed, now);
         }
+        foreign::discard(queued.err());
     }
 
     /// Calls the stack with the message in the slot, once it is ready for it.

@@ -206,6 +206,13 @@ impl Output {
     }
 }
 
+impl Drop for Output {
+    // A payload may be the application's own, and panic when it is dropped.
+    fn drop(&mut self) {
+        foreign::discard(self.taken.drain(..));
+    }
+}
+
 /// The length of an unmasked frame (RFC 6455 §5.2).
 fn frame_len(payload: usize) -> usize {
     let header = match payload {

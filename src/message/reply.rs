@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 use tower::BoxError;
 
-use crate::close::CloseReason;
+use crate::{close::CloseReason, foreign};
 
 /// The answer to one message: nothing, one message or several, to the peer that asked.
 #[must_use]
@@ -44,7 +44,7 @@ impl<R> Reply<R> {
         Self(Messages::Many(messages.into_iter().collect()))
     }
 
-    /// Hands each message to `each`, in order.
+    /// Hands each message to `each`, in order. What is behind an error is dropped, each by itself.
     ///
     /// # Errors
     ///
@@ -53,7 +53,12 @@ impl<R> Reply<R> {
         match self.0 {
             Messages::None => Ok(()),
             Messages::One(message) => each(message),
-            Messages::Many(messages) => messages.into_iter().try_for_each(each),
+            Messages::Many(messages) => {
+                let mut messages = messages.into_iter();
+                let done = messages.try_for_each(each);
+                foreign::discard(messages);
+                done
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Destructors of the application's that panic: no ghost is left, and nobody else pays.
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, ready},
+    num::NonZeroUsize,
     panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
@@ -9,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tower::service_fn;
 use tower_service::Service;
 
 use super::support::{Served, echo, quiet, text};
@@ -119,4 +121,43 @@ async fn a_payload_that_panics_when_it_has_gone_out_costs_its_connection_and_lea
     let turn = AssertUnwindSafe(served.settle()).catch_unwind().await;
     assert!(turn.is_err());
     assert_eq!(assert_no_ghost(served).closed().rule, "aborted");
+}
+
+// covers: XX-04
+#[tokio::test(start_paused = true)]
+async fn payloads_that_panic_and_wait_for_the_socket_cost_their_connection_and_leave_no_ghost() {
+    // The task is dropped while they wait; or the first of them panics when it has been written.
+    let mut served = echo(quiet());
+    served.settle().await;
+    served.peer.room(0);
+    served.connection.push(Message::binary(vec![0; 60_000])).unwrap();
+    for _ in 0..3 {
+        let payload = Message::binary(Bytes::from_owner(Panics));
+        served.connection.outbound().push(payload).unwrap();
+    }
+    served.settle().await;
+    assert_eq!(assert_no_ghost(served).closed().rule, "aborted");
+    let mut served = echo(quiet());
+    served.settle().await;
+    for _ in 0..3 {
+        let payload = Message::binary(Bytes::from_owner(Panics));
+        served.connection.outbound().push(payload).unwrap();
+    }
+    let turn = AssertUnwindSafe(served.settle()).catch_unwind().await;
+    assert!(turn.is_err());
+    assert_eq!(assert_no_ghost(served).closed().rule, "aborted");
+}
+
+// covers: XX-04
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_which_every_message_panics_costs_its_connection_and_leaves_no_ghost() {
+    let config = quiet().max_outbound_messages(NonZeroUsize::new(2).unwrap());
+    let answer = |_: Inbound<Message, Anonymous>| {
+        let messages = (0..5).map(|_| Message::binary(Bytes::from_owner(Panics)));
+        ready(Ok::<_, Failure<Message>>(Reply::many(messages)))
+    };
+    let mut served = Served::new(config, service_fn(answer));
+    served.send(text("a")).await;
+    assert_eq!(served.peer.close_code(), Some(1013));
+    assert_eq!(assert_no_ghost(served).closed().rule, "slow_consumer");
 }
