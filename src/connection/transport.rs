@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The byte stream under a connection.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// From here on the kernel takes nothing while it holds as many `bytes` that it has not sent yet.
-    ///
-    /// No more than a wish: of a stream that is no TCP socket nobody can say what has been sent.
-    fn limit_unsent(&self, bytes: u32);
+    /// Says whether it knows how to: of a stream that is no TCP socket nobody can say what has been
+    /// sent.
+    fn limit_unsent(&self, bytes: u32) -> bool;
 }
 
 /// A stream of which nothing is known.
@@ -21,7 +21,9 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
 pub(crate) struct Opaque<Io>(pub(crate) Io);
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Transport for Opaque<Io> {
-    fn limit_unsent(&self, _: u32) {}
+    fn limit_unsent(&self, _: u32) -> bool {
+        false
+    }
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Opaque<Io> {

@@ -33,6 +33,8 @@ pub(crate) struct Wire<Io> {
     bytes_out: u64,
     /// What the kernel may hold unsent.
     unsent: u32,
+    /// The kernel heeds it.
+    limits: bool,
     /// A ping that is still to be written.
     ping: Option<PingAhead>,
     /// Where what is read is charged, if the process has a budget.
@@ -72,6 +74,7 @@ impl<Io> Wire<Io> {
             bytes_in: 0,
             bytes_out: 0,
             unsent,
+            limits: false,
             ping: None,
             charge,
             in_call: 0,
@@ -279,13 +282,15 @@ impl<Io: Unpin> AsyncRead for Wire<Io> {
 
 impl<Io: Transport> Wire<Io> {
     /// Tells the kernel what it may hold. Called before anything is written.
-    pub(crate) fn limit_unsent(&self) {
-        self.io.limit_unsent(self.unsent);
+    pub(crate) fn limit_unsent(&mut self) {
+        self.limits = self.io.limit_unsent(self.unsent);
     }
 
-    /// Of what is written next, a ping of so many bytes comes behind so many others.
+    /// Of what is written next, a ping of so many bytes comes behind so many others. Where the kernel
+    /// cannot be asked, nothing is gained by its bytes going one by one; and there are streams, OpenSSL's
+    /// among them, that fail if they are offered less than what they had no room for before.
     pub(crate) fn ping_ahead(&mut self, before: usize, bytes: usize) {
-        self.ping = Some(PingAhead::new(before, bytes));
+        self.ping = self.limits.then(|| PingAhead::new(before, bytes));
     }
 
     /// There will be no pong to wait for.

@@ -35,6 +35,10 @@ pub struct Socket {
     pub read: usize,
     /// Bytes that the socket takes before it is full; `None` is no end of them.
     room: Option<usize>,
+    /// It is no TCP socket, and as OpenSSL's it fails if it is offered less than what it had no room for.
+    pub encrypted: bool,
+    /// So many bytes were that.
+    refused: usize,
     /// Bytes that it takes at once.
     piece: Option<usize>,
     pub written: Vec<u8>,
@@ -203,8 +207,12 @@ impl Socket {
         if self.broken || self.deaf {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        if self.encrypted && bytes.len() < self.refused {
+            return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
+        }
         let most = self.room.unwrap_or(usize::MAX).min(self.piece.unwrap_or(usize::MAX));
         let taken = &bytes[..bytes.len().min(most)];
+        self.refused = if taken.is_empty() { bytes.len() } else { 0 };
         if taken.is_empty() {
             keep(&mut self.waiting, cx);
             return Poll::Pending;
@@ -217,8 +225,12 @@ impl Socket {
 }
 
 impl Transport for Server {
-    fn limit_unsent(&self, bytes: u32) {
-        self.0.socket().limits.push(bytes);
+    fn limit_unsent(&self, bytes: u32) -> bool {
+        let mut socket = self.0.socket();
+        if !socket.encrypted {
+            socket.limits.push(bytes);
+        }
+        !socket.encrypted
     }
 }
 

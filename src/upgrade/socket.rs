@@ -57,13 +57,13 @@ impl Socket {
 }
 
 impl Transport for Socket {
-    fn limit_unsent(&self, bytes: u32) {
+    fn limit_unsent(&self, bytes: u32) -> bool {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         if let Self::Tcp(stream) = self {
-            let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes);
+            return socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes).is_ok();
         }
-        #[cfg(not(any(target_os = "android", target_os = "linux")))]
         let _ = bytes;
+        false
     }
 }
 

@@ -96,3 +96,19 @@ async fn a_close_that_finds_half_a_ping_does_not_wait_for_a_socket_without_anyth
     served.settle().await;
     assert_eq!(served.peer.close_code(), Some(4403));
 }
+
+// covers: DL-24
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_can_ask_what_is_unsent_is_offered_a_ping_as_anything_else() {
+    let mut served = echo(pinging());
+    served.peer.socket().encrypted = true;
+    served.settle().await;
+    served.peer.room(0);
+    served.wait(1000).await;
+    for _ in 0..10 {
+        served.peer.room(1);
+        served.wait(100).await;
+    }
+    assert!(served.records.all_closed().is_empty());
+    assert_eq!((served.peer.frames().len(), written(&served)), (1, 10));
+}
