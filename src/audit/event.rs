@@ -185,9 +185,10 @@ pub struct Refused {
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct Closed {
-    /// The rule that ended it. One that never opened has `upgrade.lost` if its peer was gone before
-    /// the 101 reached it, `upgrade.timeout` if nobody took it in time, and `upgrade.unsupported` if
-    /// the server cannot upgrade.
+    /// The rule that ended it; `aborted` if its task was dropped in the middle, as with the runtime. One
+    /// that never opened has `upgrade.lost` if its peer was gone before the 101 reached it,
+    /// `upgrade.timeout` if nobody took it in time, and `upgrade.unsupported` if the server cannot
+    /// upgrade.
     pub rule: &'static str,
     /// The close code meant for the peer.
     pub intended_code: Option<u16>,

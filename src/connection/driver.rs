@@ -10,6 +10,9 @@
 //! A turn ends after [`TURN`] frames even if more are ready: handlers that never wait bypass the
 //! runtime's own budget.
 //!
+//! A task that is dropped in the middle, as the runtime's end does, has one write left, which may not
+//! wait: the close frame, unless part of another is still to be written.
+//!
 //! When the connection must end, everything that could act for the peer is dropped at once (an end in
 //! good order first lets the call in flight finish), and what is queued goes out where that may. What
 //! follows is in `ending.rs`.
@@ -18,6 +21,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    thread::panicking,
     time::Duration,
 };
 
@@ -51,6 +55,7 @@ pin_project! {
     /// One connection.
     pub(crate) struct Driver<Io, S, P>
     where
+        Io: Transport,
         S: Service<Inbound<Message, Anonymous>>,
     {
         engine: Engine<Io>,
@@ -70,6 +75,28 @@ pin_project! {
         #[pin]
         timer: Sleep,
         permit: P,
+    }
+
+    impl<Io, S, P> PinnedDrop for Driver<Io, S, P>
+    where
+        Io: Transport,
+        S: Service<Inbound<Message, Anonymous>>,
+    {
+        // A task can be dropped before its end: with its runtime.
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if this.state.phase() == Phase::Done || this.ending.has_begun() || panicking() {
+                return;
+            }
+            let asked = this.connection.take_signals().and_then(|it| it.close);
+            if this.flight.reason.is_none() {
+                this.flight.reason = asked;
+            }
+            let reason = this.flight.reason.clone().unwrap_or(CloseReason::GoingAway);
+            this.flight.flushed = this.ending.say_at_once(this.engine, &reason);
+            this.flight.bytes_out = this.engine.wire().bytes_out();
+            this.flight.last_words = Some(reason);
+        }
     }
 }
 

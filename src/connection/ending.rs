@@ -17,7 +17,7 @@ use crate::{
     close::CloseReason,
     connection::{
         driver::TURN,
-        engine::Engine,
+        engine::{CLOSE_FRAME, Engine},
         flight::Flight,
         state::{Phase, State},
         transport::Transport,
@@ -79,6 +79,24 @@ impl Ending {
         self.listen(engine, state, cx, now);
     }
 
+    /// Tries to say `reason` when nobody will poll any more; says whether the socket has the close frame.
+    ///
+    /// It can only be what comes next: half a frame that is in the way stays half.
+    pub(crate) fn say_at_once<Io: Transport>(
+        &self,
+        engine: &mut Engine<Io>,
+        reason: &CloseReason,
+    ) -> bool {
+        let Some(frame) = close_frame(Some(reason)).filter(|_| engine.is_flushed()) else {
+            return false;
+        };
+        let payload = frame.map_or_else(Vec::new, |frame| {
+            [&u16::from(frame.code).to_be_bytes(), frame.reason.as_bytes()].concat()
+        });
+        let length = u8::try_from(payload.len()).unwrap_or(0);
+        engine.wire_mut().write_last(&[&[CLOSE_FRAME, length], &payload[..]].concat())
+    }
+
     /// Reads and throws away. Also before the close frame is out: a peer that is itself blocked on
     /// writing reads nothing.
     pub(crate) fn listen<Io: Transport>(
@@ -124,15 +142,17 @@ fn send_close<Io>(engine: &mut Engine<Io>, reason: Option<&CloseReason>, cx: &mu
 where
     Io: Transport,
 {
-    let frame = match reason {
-        None | Some(CloseReason::Lost) => return,
-        Some(reason) => reason
-            .code()
-            .map(|code| CloseFrame { code: u16::from(code).into(), reason: reason.text().into() }),
-    };
+    let Some(frame) = close_frame(reason) else { return };
     let size = 2 + frame.as_ref().map_or(0, |frame| 2 + frame.reason.len());
     // Buffered even if the socket is full: output keeps room for it.
     let _ = engine.send(Message::Close(frame), size, cx);
+}
+
+/// What a close frame says for `reason`, if anything; none if there is nobody to tell.
+fn close_frame(reason: Option<&CloseReason>) -> Option<Option<CloseFrame>> {
+    let reason = reason.filter(|it| **it != CloseReason::Lost)?;
+    let code = reason.code();
+    Some(code.map(|code| CloseFrame { code: u16::from(code).into(), reason: reason.text().into() }))
 }
 
 /// What is read and thrown away while lingering: as much as a kernel may hold for a fast peer.

@@ -169,6 +169,11 @@ impl<Io: Transport> Engine<Io> {
         }
     }
 
+    /// Whether the socket has everything that was put in, to the last byte of a frame.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.buffered == 0 && self.left.is_empty()
+    }
+
     /// Whether a buffer is larger than what is kept.
     pub(crate) fn is_grown(&self) -> bool {
         self.grown != (0, 0)
@@ -188,7 +193,7 @@ impl<Io: Transport> Engine<Io> {
     /// Nothing is read any more but to be thrown away, so that what was read takes no memory.
     pub(crate) fn stop_reading(&mut self) {
         self.ended = true;
-        if self.is_grown() && self.buffered == 0 && self.left.is_empty() {
+        if self.is_grown() && self.is_flushed() {
             self.renew();
         }
     }
@@ -265,7 +270,7 @@ fn would_block(error: &Error) -> bool {
 }
 
 /// The first byte of every close frame.
-const CLOSE_FRAME: u8 = 0x88;
+pub(super) const CLOSE_FRAME: u8 = 0x88;
 
 /// Buffers up to this size are kept: most messages fit, and growing again costs more than it saves.
 const KEPT: usize = 2 * 1024;

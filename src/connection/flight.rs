@@ -17,6 +17,8 @@ pub(crate) struct Flight {
     pub(crate) reason: Option<CloseReason>,
     /// The rule that ended it before there was a socket.
     pub(crate) never_opened: Option<&'static str>,
+    /// What the peer was to be told when the task was dropped.
+    pub(crate) last_words: Option<CloseReason>,
     pub(crate) flushed: bool,
     pub(crate) received_code: Option<u16>,
     pub(crate) bytes_in: u64,
@@ -36,6 +38,7 @@ impl Flight {
             connection,
             reason: None,
             never_opened: None,
+            last_words: None,
             flushed: false,
             received_code: None,
             bytes_in: 0,
@@ -75,7 +78,12 @@ impl Drop for Flight {
                 .map(CloseReason::rule)
                 .or(self.never_opened)
                 .unwrap_or("aborted"),
-            intended_code: self.reason.as_ref().and_then(CloseReason::code).map(u16::from),
+            intended_code: self
+                .reason
+                .as_ref()
+                .or(self.last_words.as_ref())
+                .and_then(CloseReason::code)
+                .map(u16::from),
             flushed: self.flushed,
             received_code: self.received_code,
             duration: connection.opened().elapsed(),

@@ -14,6 +14,10 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Says whether it knows how to: of a stream that is no TCP socket nobody can say what has been
     /// sent.
     fn limit_unsent(&self, bytes: u32) -> bool;
+
+    /// Writes `bytes`, the last of all, as far as that can be done at once and without a task; says how
+    /// far that is. Of a stream that is no TCP socket it is not known, so that nothing is written.
+    fn write_last(&self, bytes: &[u8]) -> usize;
 }
 
 /// A stream of which nothing is known.
@@ -23,6 +27,10 @@ pub(crate) struct Opaque<Io>(pub(crate) Io);
 impl<Io: AsyncRead + AsyncWrite + Unpin> Transport for Opaque<Io> {
     fn limit_unsent(&self, _: u32) -> bool {
         false
+    }
+
+    fn write_last(&self, _: &[u8]) -> usize {
+        0
     }
 }
 

@@ -293,6 +293,13 @@ impl<Io: Transport> Wire<Io> {
         self.ping = self.limits.then(|| PingAhead::new(before, bytes));
     }
 
+    /// Writes the last `bytes` of all, if that can be done at once; says whether the socket has them.
+    pub(crate) fn write_last(&mut self, bytes: &[u8]) -> bool {
+        let written = self.io.write_last(bytes);
+        self.bytes_out += written as u64;
+        written == bytes.len()
+    }
+
     /// There will be no pong to wait for.
     pub(crate) fn forget_ping(&mut self) {
         if self.ping.take().is_some() {

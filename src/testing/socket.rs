@@ -232,6 +232,17 @@ impl Transport for Server {
         }
         !socket.encrypted
     }
+
+    fn write_last(&self, bytes: &[u8]) -> usize {
+        if self.0.socket().encrypted {
+            return 0;
+        }
+        let cx = Context::from_waker(Waker::noop());
+        match self.0.act(|socket| socket.take(&cx, bytes)) {
+            Poll::Ready(Ok(written)) => written,
+            _ => 0,
+        }
+    }
 }
 
 impl AsyncRead for Server {

@@ -37,6 +37,16 @@
 //! it, is served as it is: set `TCP_NODELAY` (`TcpStream::set_nodelay`, in axum by
 //! `ListenerExt::tap_io`) and `TCP_NOTSENT_LOWAT` on its socket when it is accepted, and bound what hyper
 //! reads ahead by `max_buf_size`, or a peer can have as much held that no budget counts.
+//!
+//! A server that stops does not wait for those who have upgraded: axum's `with_graceful_shutdown` returns
+//! when the last HTTP exchange is over, and when `main` returns, the runtime drops the connections. Each
+//! then tries, in a single write that may not wait, to tell its peer 1001. That is all: what was queued and
+//! the handler's answer are lost, as is the close frame behind a message of which the socket has taken a
+//! part. Over anything but a plain `TcpStream`, TLS among it, the peer is told nothing, and
+//! `std::process::exit` drops no task. To end in good order close each connection
+//! ([`Connection::close`](crate::Connection::close) with
+//! [`GoingAway`](crate::CloseReason::GoingAway)), and wait until
+//! [`on_close`](WebSocketLayer::on_close) has told of all of them.
 
 pub use self::{
     admission::Admission,

@@ -65,6 +65,13 @@ impl Transport for Socket {
         let _ = bytes;
         false
     }
+
+    fn write_last(&self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes).unwrap_or(0),
+            Self::Other(_) => 0,
+        }
+    }
 }
 
 impl AsyncRead for Socket {

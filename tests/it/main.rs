@@ -38,4 +38,5 @@ mod shared;
 mod compose;
 mod panics;
 mod hooks;
+mod runtime_end;
 mod audit;

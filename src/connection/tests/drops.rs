@@ -1,4 +1,5 @@
-//! Destructors of the application's that panic: no ghost is left, and nobody else pays.
+//! A task that is dropped, with its runtime or by a panic: what it still says; and destructors of the
+//! application's that panic: no ghost is left, and nobody else pays.
 
 use std::{
     future::{Future, pending, ready},
@@ -13,7 +14,10 @@ use futures_util::FutureExt;
 use tower::service_fn;
 use tower_service::Service;
 
-use super::support::{Served, echo, quiet, text};
+use super::{
+    ending::stuck,
+    support::{Served, echo, frame, quiet, text},
+};
 use crate::{
     close::CloseReason,
     message::{Anonymous, Failure, Inbound, Message, Reply},
@@ -160,4 +164,81 @@ async fn an_answer_of_which_every_message_panics_costs_its_connection_and_leaves
     served.send(text("a")).await;
     assert_eq!(served.peer.close_code(), Some(1013));
     assert_eq!(assert_no_ghost(served).closed().rule, "slow_consumer");
+}
+
+// covers: HS-28
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_dropped_says_why_in_one_write_behind_whole_frames_only() {
+    let abort = |served: Served| {
+        let writes = served.peer.socket().writes;
+        let (peer, records) = served.abort();
+        let closed = records.closed();
+        assert_eq!(closed.bytes_out, peer.socket().written.len() as u64);
+        let told = (closed.rule, closed.intended_code, closed.flushed);
+        let writes = peer.socket().writes - writes;
+        (told, peer.frames().last().cloned(), writes)
+    };
+    let going_away = Some((8, b"\x03\xe9going away".to_vec()));
+
+    // Also while the handler works, which is over with it.
+    let (mut served, alive) = stuck(quiet());
+    served.send(text("a")).await;
+    assert_eq!(abort(served), (("aborted", Some(1001), true), going_away.clone(), 1));
+    assert_eq!(alive.left(), 0);
+
+    // The socket has no room for it, or for a part.
+    for room in [0, 5] {
+        let mut served = echo(quiet());
+        served.settle().await;
+        served.peer.room(room);
+        assert_eq!(abort(served).0, ("aborted", Some(1001), false));
+    }
+
+    // Half a frame is in the way; or one that waits for its turn.
+    for room in [2, 0] {
+        let mut served = echo(quiet());
+        served.peer.room(room);
+        served.send(text("a")).await;
+        served.peer.room(None);
+        let (told, _, writes) = abort(served);
+        assert_eq!((told, writes), (("aborted", Some(1001), false), 0));
+    }
+
+    // The peer has hung up, or the connection has ended otherwise: once is enough.
+    let mut served = echo(quiet());
+    served.peer.end();
+    served.settle().await;
+    assert_eq!(abort(served), (("lost", None, false), None, 0));
+    let mut served = echo(quiet());
+    served.send(frame(0x88, b"\x03\xe8")).await;
+    assert_eq!(
+        abort(served),
+        (("peer_closed", Some(1000), true), Some((8, b"\x03\xe8".to_vec())), 0)
+    );
+}
+
+// covers: HS-28, DL-26
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_dropped_says_what_it_was_to_say() {
+    // The close that nobody has looked at yet.
+    let mut served = echo(quiet());
+    served.settle().await;
+    served.connection.close(CloseReason::Forbidden);
+    let (peer, records) = served.abort();
+    assert_eq!((peer.close_code(), records.closed().rule), (Some(4403), "forbidden"));
+
+    // The close that waits for the handler: the application's, and the peer's own.
+    let (mut served, _) = stuck(quiet());
+    served.send(text("a")).await;
+    served.connection.close(CloseReason::Normal);
+    served.settle().await;
+    let (peer, records) = served.abort();
+    assert_eq!((peer.close_code(), records.closed().rule), (Some(1000), "normal"));
+    let (mut served, _) = stuck(quiet());
+    served.send(text("a")).await;
+    served.connection.close(CloseReason::GoingAway);
+    served.settle().await;
+    served.connection.close(CloseReason::Forbidden);
+    let (peer, records) = served.abort();
+    assert_eq!((peer.close_code(), records.closed().rule), (Some(1001), "going_away"));
 }

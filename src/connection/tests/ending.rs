@@ -43,7 +43,7 @@ impl AsRef<[u8]> for Payload {
 }
 
 /// A connection whose handler never answers, and what is left of stack and call.
-fn stuck(config: ConnectionConfig) -> (Served, Alive) {
+pub(super) fn stuck(config: ConnectionConfig) -> (Served, Alive) {
     let alive = Alive(Arc::new(()));
     let held = alive.clone();
     let served = Served::new(
@@ -330,8 +330,8 @@ async fn a_task_that_is_dropped_leaves_one_record_with_what_it_did() {
     served.send(text("a")).await;
     let (_, records) = served.abort();
     let closed = records.closed();
-    assert_eq!((closed.rule, closed.intended_code, closed.flushed), ("aborted", None, false));
-    assert_eq!((closed.bytes_in, closed.bytes_out), (7, 3));
+    assert_eq!((closed.rule, closed.intended_code, closed.flushed), ("aborted", Some(1001), true));
+    assert_eq!((closed.bytes_in, closed.bytes_out), (7, 3 + 2 + 2 + 10));
     assert_eq!((closed.messages_in, closed.messages_out), (1, 1));
 
     let mut served = echo(quiet());
