@@ -35,8 +35,10 @@ pub(crate) struct Engine<Io> {
     left: Bytes,
     /// Messages and control frames the context has returned, as the scanner counts them.
     returned: u32,
-    /// Bytes put into the context's write buffer since it was last empty.
+    /// Bytes in the context's write buffer, when something was last put into it.
     buffered: usize,
+    /// Bytes the socket had taken then.
+    taken: u64,
     /// What large frames made the context's buffers grow to, if more than [`KEPT`]: for reading, and
     /// for writing.
     grown: (usize, usize),
@@ -52,6 +54,7 @@ impl<Io: Transport> Engine<Io> {
             left: Bytes::new(),
             returned: 0,
             buffered: 0,
+            taken: 0,
             grown: (0, 0),
         }
     }
@@ -206,7 +209,10 @@ impl<Io: Transport> Engine<Io> {
 
     /// So many bytes more are in the write buffer.
     fn count(&mut self, bytes: usize) {
-        self.buffered = self.buffered.saturating_add(bytes);
+        // A peer that is always a little behind never finds it empty.
+        let taken = std::mem::replace(&mut self.taken, self.wire.bytes_out());
+        let gone = usize::try_from(self.taken.saturating_sub(taken)).unwrap_or(usize::MAX);
+        self.buffered = self.buffered.saturating_sub(gone).saturating_add(bytes);
         if self.buffered > KEPT.max(self.grown.1) {
             self.grown.1 = self.buffered;
             self.wire.set_grown(self.grown);

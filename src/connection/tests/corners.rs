@@ -175,3 +175,28 @@ async fn what_was_read_is_charged_until_it_is_handled_and_no_longer() {
     served.send(frame(0x8a, [0; 125]).repeat(40)).await;
     assert_eq!((served.done, served.budget.used()), (false, 0));
 }
+
+// covers: DL-23
+// holds: I3
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_always_behind_is_charged_for_what_waits_and_not_for_all_it_was_ever_sent() {
+    let mut served = echo(quiet());
+    served.settle().await;
+    served.peer.room(15_000);
+    let message = || Message::binary(vec![b'x'; 60_000]);
+    for _ in 0..4 {
+        served.connection.push(message()).unwrap();
+    }
+    served.settle().await;
+    // Each time the socket takes half a message, and never all that was written ahead for it.
+    for step in 0..1000 {
+        served.peer.room(30_000);
+        served.settle().await;
+        if step % 2 == 0 {
+            served.connection.push(message()).unwrap();
+        }
+        let (queued, in_flight, _) = served.connection.outbound().counted();
+        let (used, held) = (served.budget.used(), queued + in_flight);
+        assert!(used <= 2 * held.max(100_000), "{step}: {used} for {held}");
+    }
+}
