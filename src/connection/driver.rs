@@ -314,7 +314,8 @@ where
                     // Reading stopped for want of room, and there is room now.
                     cx.waker().wake_by_ref();
                 }
-                if this.state.poll_relief(this.engine.is_grown(), now) && !this.calls.is_calling() {
+                let in_use = this.calls.is_calling() || this.calls.has_message();
+                if this.state.poll_relief(this.engine.is_grown(), now) && !in_use {
                     this.engine.give_back();
                 }
                 if !this.calls.is_calling() {

@@ -185,7 +185,8 @@ impl<Io: Transport> Engine<Io> {
     /// Gives back what large messages made the buffers grow to, if nothing is in them.
     ///
     /// Only for a connection that is not closing, right after everything was flushed, and while no
-    /// message is handled: that is a slice of the buffer, and would hold it without its being charged.
+    /// message is handled or waits to be: that is a slice of the buffer, and would hold it without its
+    /// being charged.
     pub(crate) fn give_back(&mut self) {
         let empty = self.is_dry() && self.buffered == 0 && self.wire.scanner().at_boundary();
         if empty && !self.ended {

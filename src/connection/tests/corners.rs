@@ -200,3 +200,30 @@ async fn a_peer_that_is_always_behind_is_charged_for_what_waits_and_not_for_all_
         assert!(used <= 2 * held.max(100_000), "{step}: {used} for {held}");
     }
 }
+
+/// Takes one message, and then none.
+#[derive(Default)]
+struct TakesOne(bool);
+
+impl Service<Inbound<Message, Anonymous>> for TakesOne {
+    type Response = Reply<Message>;
+    type Error = Failure<Message>;
+    type Future = std::future::Ready<Answer>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+    fn call(&mut self, _: Inbound<Message, Anonymous>) -> Self::Future {
+        self.0 = true;
+        ready(Ok(Reply::none()))
+    }
+}
+
+// covers: DL-23
+#[tokio::test(start_paused = true)]
+async fn a_small_message_that_waits_for_its_stack_is_charged_with_the_buffer_that_it_is_part_of() {
+    let mut served = Served::new(quiet(), TakesOne::default());
+    served.send([text(&"x".repeat(60_000)), text("y")].concat()).await;
+    assert!(served.budget.used() >= 60_000);
+    served.wait(5000).await;
+    assert!(served.budget.used() >= 60_000, "{}", served.budget.used());
+}
