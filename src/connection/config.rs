@@ -103,7 +103,7 @@ impl ConnectionConfig {
         self
     }
 
-    /// Time without a message or pong after which the peer is pinged. The first ping of a connection
+    /// Time between two pings, whatever comes from the peer meanwhile. The first ping of a connection
     /// comes at a random moment in this interval, so that a fleet's pings do not come in step.
     /// Each pong is one of the peer's [`control_frames`](Self::control_frames), which bounds how short
     /// it may be.
