@@ -20,7 +20,7 @@ use crate::outbound::{ENTRY_OVERHEAD, OutboundLimits, PUBLISH_WAIT};
 /// | `message_timeout` | 10 s | 64 KiB at 52 kbit/s |
 /// | `ping_interval` / `pong_timeout` | 30 s / 10 s | below the 60 s idle limit of common proxies |
 /// | `idle_timeout` | none | a silent listener is a normal client |
-/// | `write_timeout` | 10 s | TCP retransmits several times in it |
+/// | `write_timeout` | 20 s | at 15 KB/s a peer reads 300 KB: what its own kernel may hold, unseen |
 /// | `close_timeout` | 5 s | a round trip, and what was under way |
 /// | `unsent_bytes` | 64 KiB | at 1 Gbit/s half a millisecond, in which the task wakes |
 /// | `max_message_size` | 64 KiB | OWASP's WebSocket cheat sheet |
@@ -61,7 +61,7 @@ impl Default for ConnectionConfig {
             ping_interval: Duration::from_secs(30),
             pong_timeout: Duration::from_secs(10),
             idle_timeout: None,
-            write_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(5),
             unsent_bytes: 64 * 1024,
             max_message_size: 64 * 1024,
@@ -125,7 +125,8 @@ impl ConnectionConfig {
     }
 
     /// Time without a byte taken by the socket, while there are bytes to write, after which the peer
-    /// is a slow consumer. Raised, its queue is held for longer.
+    /// is a slow consumer. A peer that reads slowly empties the buffer of its own kernel first, and for
+    /// as long its socket takes nothing. Raised, the queue of a peer that is gone is held for longer.
     pub const fn write_timeout(mut self, timeout: Duration) -> Self {
         self.write_timeout = timeout;
         self

@@ -2,10 +2,10 @@
 //! not late for what the kernel holds.
 //!
 //! What a kernel has taken and not sent may be seconds of a slow line, and a pong cannot come before
-//! its ping has left the host. So the kernel is asked for the ping with nothing unsent before it. Where
-//! there is something, which is the exception, the ping goes in byte by byte, each at half the limit of
-//! the last: so the socket takes a byte now and then, by which the write deadline sees that the peer
-//! reads, and takes the last one when all the others have been sent.
+//! its ping has left the host. So the last byte of a ping is not taken before all the others have been
+//! sent. As a rule nothing is unsent, and they go in at once; where something is, they go in one by
+//! one, each at half the limit of the last: so the socket takes a byte now and then, by which the write
+//! deadline sees that the peer reads.
 
 use std::{
     io,
@@ -68,28 +68,23 @@ impl PingAhead {
         }
         let at_once = self.limit == 0;
         if at_once {
-            self.limit = NOTHING;
-            io.limit_unsent(NOTHING);
+            self.limit_to(NOTHING, io);
         }
-        let most = if at_once { self.left } else { 1 };
-        match Pin::new(&mut *io).poll_write(cx, bytes.get(..most).unwrap_or(bytes)) {
-            Poll::Pending => {
-                if at_once {
-                    self.limit_to(unsent, io);
-                }
-                Poll::Pending
-            }
-            Poll::Ready(Ok(written)) => {
-                self.left = self.left.saturating_sub(written);
-                if self.is_out() {
-                    io.limit_unsent(unsent);
-                } else {
-                    self.limit_to(self.limit / 2, io);
-                }
-                Poll::Ready(Ok(written))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        let most = if at_once { self.left.saturating_sub(1).max(1) } else { 1 };
+        let polled = Pin::new(&mut *io).poll_write(cx, bytes.get(..most).unwrap_or(bytes));
+        let written = match &polled {
+            Poll::Ready(Ok(written)) => *written,
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        };
+        self.left = self.left.saturating_sub(written);
+        if self.is_out() {
+            io.limit_unsent(unsent);
+        } else if at_once && self.left > 1 {
+            self.limit_to(unsent, io);
+        } else if !at_once && written > 0 {
+            self.limit_to(self.limit / 2, io);
         }
+        polled
     }
 
     /// Whether the socket has taken all of it.

@@ -67,7 +67,7 @@ async fn what_is_held_is_what_the_socket_has_not_taken_to_the_byte() {
 // covers: DL-05
 #[tokio::test(start_paused = true)]
 async fn bytes_that_the_socket_takes_while_reading_are_progress() {
-    let mut served = echo(quiet());
+    let mut served = echo(quiet().write_timeout(Duration::from_secs(10)));
     served.settle().await;
     served.peer.room(0);
     served.connection.push(Message::binary(vec![0; 10_000])).unwrap();

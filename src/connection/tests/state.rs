@@ -1,7 +1,7 @@
 //! Every timer and every phase, with the defaults unless a row says otherwise.
 //!
 //! Times are milliseconds since the handshake: authentication 5,000, handler 30,000, message 10,000,
-//! ping 30,000, pong 10,000, write 10,000, close 5,000; no idle timeout.
+//! ping 30,000, pong 10,000, write 20,000, close 5,000; no idle timeout.
 
 use std::time::Duration;
 
@@ -259,7 +259,8 @@ fn the_socket_takes_something_or_the_peer_is_too_slow() {
             Some(15_000),
         ),
     ];
-    check(ConnectionConfig::new(), rows);
+    let config = ConnectionConfig::new().write_timeout(Duration::from_secs(10));
+    check(config, rows);
 }
 
 #[test]
