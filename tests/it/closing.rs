@@ -1,13 +1,22 @@
 //! How a connection ends: by the peer, by the server, by both, and what the peer gets to see of it.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    sync::Arc,
+    time::Duration,
+};
 
-use tokio::time::{Instant, sleep};
-use tower_websocket::{CloseReason, InvalidClose, Retry};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+use tower_websocket::{AuditEvent, CloseReason, InvalidClose, Retry};
 
 use super::{
+    echo::endpoint,
     support::{TestServer, quiet},
     support_client::{CLOSE, close, frame, text, wire},
+    support_http::{Recorder, TEXT_ECHO, TEXT_FRAME, handshake},
 };
 
 const T_CLOSE: Duration = Duration::from_secs(5);
@@ -185,4 +194,39 @@ async fn when_both_close_at_once_each_is_heard_once() {
         drop(client);
         assert_eq!(server.closed(nth).await.intended_code, Some(code));
     }
+}
+
+// covers: HS-28
+#[test]
+fn a_runtime_that_stops_says_1001_to_those_who_read() {
+    let audit = Arc::new(Recorder::default());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let addr = runtime.block_on(async {
+        let app = axum::Router::new()
+            .route_service("/ws", endpoint(Arc::<Recorder>::clone(&audit)).into_service());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(async { axum::serve(listener, app).await });
+        addr
+    });
+    let mut client = std::net::TcpStream::connect(addr).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    client.write_all(handshake().as_bytes()).unwrap();
+    client.write_all(TEXT_FRAME).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(TEXT_ECHO) {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    // All that is left of `axum::serve` with a graceful shutdown: upgraded connections are none of its.
+    drop(runtime);
+    let mut last = Vec::new();
+    client.read_to_end(&mut last).unwrap();
+    assert_eq!(last[..4], [0x88, 2 + 10, 0x03, 0xe9], "{last:?}");
+    let records = audit.records();
+    let Some(AuditEvent::Closed(closed)) = records.last().map(|it| &it.event) else {
+        panic!("{records:?}");
+    };
+    assert_eq!((closed.rule, closed.intended_code, closed.flushed), ("aborted", Some(1001), true));
 }
