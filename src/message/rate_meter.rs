@@ -55,13 +55,12 @@ pub struct PerConnection;
 #[non_exhaustive]
 pub struct PerUser;
 
-/// All connections of a client address share a bucket: an IPv4 address, or an IPv6 /64. Connections
-/// whose address is not known share one.
+/// All connections of a client address share a bucket: an IPv4 address, or an IPv6 /56, which is the
+/// least that RFC 6177 gives a subscriber. Connections whose address is not known share one.
 ///
-/// A subscriber of IPv6 has a /56 or a /48, and so a bucket for each of its connections, if each comes
-/// from another /64. How many it may have is bounded by
-/// [`Admission::max_connections_per_peer`](crate::Admission::max_connections_per_peer): four times as
-/// many as one address.
+/// A subscriber that has a /48 has 256 of those. How many connections it may spread over them is bounded
+/// by [`Admission::max_connections_per_peer`](crate::Admission::max_connections_per_peer): four times
+/// as many as one address may have.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct PerAddress;
@@ -308,7 +307,7 @@ impl<U: Principal> RateKey<Authenticated<U>> for PerUser {
 
 impl<P> RateKey<P> for PerAddress {
     fn key(&self, _: &P, connection: &Connection) -> Option<RateKeyValue> {
-        Some(RateKeyValue::of(connection.peer_addr().map(|peer| Network::narrowest(peer.ip()))))
+        Some(RateKeyValue::of(connection.peer_addr().map(|peer| Network::subscriber(peer.ip()))))
     }
 }
 

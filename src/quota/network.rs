@@ -48,7 +48,7 @@ impl Network {
     }
 
     /// What a host chooses its address from: an IPv4 address, or an IPv6 /64.
-    pub(crate) fn narrowest(address: IpAddr) -> Self {
+    fn narrowest(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.into()),
             IpAddr::V6(address) => translated(address).unwrap_or_else(|| {
@@ -57,6 +57,15 @@ impl Network {
                     [a, b, c, d].into_iter().fold(0, |it, part| it << 16 | u64::from(part));
                 Self::v6(prefix, 64)
             }),
+        }
+    }
+
+    /// What one subscriber has at least: an IPv4 address, or an IPv6 /56. For who can count in one network
+    /// only, because more than a number hangs on it.
+    pub(crate) fn subscriber(address: IpAddr) -> Self {
+        match Self::narrowest(address) {
+            Self::V6 { prefix, .. } => Self::v6(prefix, 56),
+            network @ Self::V4(_) => network,
         }
     }
 
@@ -108,6 +117,17 @@ mod tests {
         }
         let multiples: Vec<u32> = networks("2001:db8::1").iter().map(|it| it.1).collect();
         assert_eq!(multiples, [1, 2, 4]);
+    }
+
+    // covers: MS-21
+    #[test]
+    fn a_subscriber_of_ipv6_is_one_whichever_of_its_networks_it_comes_from() {
+        let subscriber = |address: &str| Network::subscriber(address.parse().unwrap());
+        let one = subscriber("2001:db8:1:200::1");
+        assert_eq!(subscriber("2001:db8:1:2ff:ffff::1"), one);
+        assert_ne!(subscriber("2001:db8:1:300::1"), one);
+        assert_eq!(subscriber("::ffff:192.0.2.1"), subscriber("192.0.2.1"));
+        assert_ne!(subscriber("192.0.2.2"), subscriber("192.0.2.1"));
     }
 
     #[test]

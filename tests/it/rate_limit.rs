@@ -286,7 +286,9 @@ async fn addresses_of_one_subscriber_share_a_bucket() {
         ("[2001:db8:0:1::1]:1", "{}"),
         ("[2001:db8:0:1::2]:2", "{}"),
         ("[2001:db8:0:1:ffff:ffff:ffff:ffff]:3", "slow down"),
-        ("[2001:db8:0:2::1]:1", "{}"),
+        // Another of the 256 networks that it has.
+        ("[2001:db8:0:2::1]:1", "slow down"),
+        ("[2001:db8:0:100::1]:1", "{}"),
         ("192.0.2.1:1", "{}"),
         // The same address, written as IPv6.
         ("[::ffff:192.0.2.1]:2", "{}"),
