@@ -122,9 +122,9 @@ async fn one(
 /// address may have: all peers have a few.
 const SERVER: &[&str] = &[
     "--max-message-bytes=65536",
-    "--max-connections=40000",
+    "--max-connections=15000",
     "--max-unauthenticated=5000",
-    "--max-connections-per-peer=40000",
+    "--max-connections-per-peer=15000",
     "--handshake-rate=5000",
     "--message-rate=1000000",
     "--message-burst=1000000",
