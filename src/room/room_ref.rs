@@ -45,7 +45,8 @@ impl<R: 'static> RoomRef<R> {
         let members = match self.room() {
             Some(room) => match room.deliver(&message, false) {
                 Err(Undelivered::NotBefore(_)) => {
-                    let attempt = || room.deliver(&message, true);
+                    // The room may have emptied meanwhile, and another of its name be there.
+                    let attempt = || self.room().map_or(Ok(0), |it| it.deliver(&message, true));
                     Box::pin(room.line().wait(PUBLISH_WAIT, attempt)).await?
                 }
                 delivered => delivered?,
