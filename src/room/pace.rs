@@ -49,11 +49,12 @@ impl Pace {
         self.due.filter(|due| *due > now)
     }
 
-    /// A message of this cost was published, and has left somebody crowded.
+    /// A message of this cost was published, and has left somebody crowded. What was owed before it is
+    /// not added: it was published because that was over, or because nobody was crowded any more. Else
+    /// members on fast lines would run up what a slow one makes everybody wait for.
     pub(super) fn slow_down(&mut self, cost: usize, now: Instant) {
         let micros = u64::try_from(cost).unwrap_or(u64::MAX).saturating_mul(MICROS_PER_BYTE);
-        let from = self.due.map_or(now, |due| due.max(now));
-        self.due = from.checked_add(Duration::from_micros(micros));
+        self.due = now.checked_add(Duration::from_micros(micros)).max(self.due);
     }
 
     /// Nobody is crowded.

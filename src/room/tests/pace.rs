@@ -241,3 +241,43 @@ async fn who_leaves_while_it_waits_does_not_publish() {
     assert_eq!(settled(&mut seventh).await, Poll::Ready(Err(CloseReason::NotAMember)));
     assert_eq!(member.heard().len(), 6);
 }
+
+// covers: DL-22
+#[tokio::test(start_paused = true)]
+async fn what_fast_members_took_at_once_is_no_debt_when_a_slow_one_comes() {
+    let rooms = Rooms::new();
+    let (mut speaker, member) = (speaker(&rooms, "speaker"), reader(&rooms, "member"));
+    for n in 0..20 {
+        // Each leaves the member behind by more than half, and the next one finds it up to date.
+        let most = "x".repeat(BOUND * 6 / 10);
+        assert!(says(&mut speaker, "r1", most).await, "{n}");
+        take(&member, usize::MAX);
+    }
+    assert!(says(&mut speaker, "r1", "x".repeat(BOUND * 6 / 10)).await);
+    let mut next = start(&mut speaker, "r1", "next".into());
+    for _ in 0..60 {
+        assert!(settled(&mut next).await.is_pending());
+        advance(Duration::from_millis(10)).await;
+        // It reads, and as good as nothing.
+        take(&member, 1);
+    }
+    advance(Duration::from_millis(2)).await;
+    assert_eq!(settled(&mut next).await, Poll::Ready(Ok(vec![])));
+}
+
+// covers: DL-22
+#[tokio::test(start_paused = true)]
+async fn the_application_publishes_in_the_room_that_is_there_when_it_need_not_wait_any_more() {
+    let rooms = Rooms::new();
+    let (mut speaker, mut member) = (speaker(&rooms, "speaker"), reader(&rooms, "member"));
+    for _ in 0..6 {
+        assert!(says(&mut speaker, "r1", tenth()).await);
+    }
+    let (lobby, line) = (rooms.at(&key("", "r1")), Line("closing time".into()));
+    let mut announced = Box::pin(lobby.broadcast(&line));
+    assert!(announced.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    member.leave("r1").unwrap();
+    speaker.leave("r1").unwrap();
+    speaker.join("r1").unwrap();
+    assert_eq!(announced.await.unwrap().members, 1);
+}
