@@ -103,7 +103,7 @@
 //! | `RateLimitLayer` | messages within a quota per connection, user or address | none: you say | 1008 `rate limited`, a reply of yours, or it waits |
 //! | `RequireAuthLayer` | everything after credentials that your `Authenticate` accepts | 5 s for the login | 4401 too late or expired, 4403 refused |
 //! | `DecodeLayer` | JSON objects that are your type | depth 16, 1,024 values, 64 keys in an object, no key twice | 1003 binary, 1008 |
-//! | `RoomsLayer` | messages to rooms their sender has joined | 100 rooms for a connection, 10,000 members in a room | 1008 `not a member`; a refused join is a reply |
+//! | `RoomsLayer` | messages to rooms their sender has joined | 100 rooms for a connection, 1,000 for a user, 5,000 for an address; 10,000 members in a room | 1008 `not a member`; a refused join is a reply |
 //! | outbound queue | what the peer reads in time | 1 MiB and 4,096 messages waiting | 1013 `slow consumer` |
 //!
 //! The middleware of tower works here too: a `TimeoutLayer` or a `LoadShedLayer` in the stack does for

@@ -43,6 +43,7 @@ pub(crate) struct Queued {
 /// The queue. Only the driver takes from it.
 pub(crate) struct OutboundQueue {
     limits: OutboundLimits,
+    share: usize,
     /// Where what the queue holds is charged, if the process has a budget.
     account: Option<Arc<Account>>,
     /// Whether the driver will look at the queue without being woken: it was woken since it last
@@ -118,7 +119,7 @@ impl OutboundSender {
     pub(crate) fn is_crowded(&self) -> bool {
         let inner = self.queue.lock();
         let moving = |at| clock::now().saturating_duration_since(at) < STALLED;
-        inner.held(self.queue.limits) > self.queue.limits.bytes / 2
+        inner.held(self.queue.share) > self.queue.limits.bytes / 2
             && inner.phase == Phase::Open
             && inner.moved.is_none_or(moving)
     }
@@ -139,6 +140,7 @@ impl OutboundQueue {
     pub(crate) fn new(limits: OutboundLimits, account: Option<Account>) -> Self {
         Self {
             limits,
+            share: limits.share(),
             account: account.map(Arc::new),
             awake: AtomicBool::new(false),
             inner: Mutex::new(Inner {
@@ -198,7 +200,7 @@ impl OutboundQueue {
         inner.peak_bytes = inner.peak_bytes.max(held);
         inner.entries.push_back(entry);
         self.wake(&inner);
-        let held = inner.held(self.limits);
+        let held = inner.held(self.share);
         drop(inner);
         if let Some(account) = &self.account {
             account.relieve();
@@ -209,7 +211,7 @@ impl OutboundQueue {
     /// What is held for the peer, as a part of the bound in bytes: a message counts as no less than
     /// its share, so that tiny ones are felt before there are too many of them.
     pub(crate) fn held(&self) -> usize {
-        self.lock().held(self.limits)
+        self.lock().held(self.share)
     }
 
     /// Drops the queue because its holder must go: the process needs the memory.
@@ -384,8 +386,8 @@ impl Encoded {
 }
 
 impl Inner {
-    fn held(&self, limits: OutboundLimits) -> usize {
-        (self.queued + self.in_flight).max(self.messages.saturating_mul(limits.share()))
+    fn held(&self, share: usize) -> usize {
+        (self.queued + self.in_flight).max(self.messages.saturating_mul(share))
     }
 }
 

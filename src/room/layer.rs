@@ -88,6 +88,9 @@ impl<U: Principal, P: RoomPolicy<U>, R> RoomsLayer<U, P, R> {
     /// The default is 100,000 each second, which is about 100 MB leaving the server for one user, and
     /// 1,000,000 at once: a message of 64 KiB to a room of 10,000 fits. A message that costs more
     /// than the whole burst is charged the burst. Raised, one user can fill the server's line.
+    ///
+    /// Clones that were made before keep the quota, and the counts, that they have: set it before the
+    /// layer is given to an endpoint.
     pub fn publish_quota(mut self, quota: Quota) -> Self {
         self.published = Arc::new(MeterTable::new(quota, MAX_PUBLISHERS));
         self

@@ -11,7 +11,8 @@ use tower_websocket::{
     RateLimitLayer, Reply, RequireAuthLayer, RoomName, RoomNotice, RoomScoped, Rooms, RoomsLayer,
     Scope, WebSocketLayer,
     message::Failure,
-    testing::{self, TestPeer, TestServer},
+    room::service::{self, ClientMessage, ServerMessage},
+    testing::{self, TestConnection, TestPeer, TestServer},
 };
 
 use super::{Tokens, User, login};
@@ -247,4 +248,39 @@ async fn a_member_that_reads_less_than_the_room_says_goes_and_the_room_goes_on()
     let (quick, trickle) = (quick.await.unwrap(), trickle.await.unwrap());
     assert_eq!((quick.messages, quick.closed), (40, None));
     assert_eq!(trickle.closed, Some(1013));
+}
+
+// covers: DL-22
+#[tokio::test(start_paused = true)]
+async fn the_room_service_tells_who_waited_in_vain_and_closes_nobody() {
+    let rooms = Rooms::<ServerMessage>::new();
+    // Two messages are all that is held for the one, and half a second at 1 MB/s; the other's handler has
+    // no time to wait.
+    let short = ConnectionConfig::new().max_outbound_messages(2.try_into().unwrap());
+    let hasty = ConnectionConfig::new().handler_timeout(Duration::from_millis(10));
+    let (mut slow, mut ada) =
+        (TestConnection::with(&short, None), TestConnection::with(&hasty, None));
+    let (user, proof) =
+        (slow.authenticated(User("slow".into())), ada.authenticated(User("ada".into())));
+    slow.join(&rooms, &user, "r", ()).await;
+    let member = ada.join(&rooms, &proof, "r", ()).await;
+    let chat: ClientMessage = serde_json::from_value(
+        json!({ "type": "chat", "roomId": "r", "requestId": "7", "text": "hello" }),
+    )
+    .unwrap();
+    for _ in 0..2 {
+        let answer = service::handle(ada.inbound(chat.clone(), member.clone())).await;
+        assert!(matches!(answer, Ok(reply) if format!("{reply:?}").contains("None")));
+    }
+    let answer = service::handle(ada.inbound(chat.clone(), member.clone())).await;
+    let Err(Failure::Reply(busy)) = answer else { panic!("{answer:?}") };
+    let busy = serde_json::to_value(&busy).unwrap();
+    let expected = json!({ "type": "error", "code": "room_busy", "requestId": "7", "roomId": "r" });
+    assert_eq!(busy, expected);
+    // Who was behind has caught up, and so it is heard.
+    while slow.pushed().is_some() {}
+    assert!(service::handle(ada.inbound(chat, member)).await.is_ok());
+    assert!(
+        slow.pushed().is_some() && slow.close_reason().is_none() && ada.close_reason().is_none()
+    );
 }
