@@ -52,9 +52,7 @@
 //! #[tokio::main]
 //! async fn main() -> std::io::Result<()> {
 //!     let endpoint = WebSocketLayer::new(RequireAuthLayer::new(Door), tower::service_fn(echo));
-//!     let app = Router::new()
-//!         .route("/", get("hello"))
-//!         .route_service("/ws", endpoint.into_service());
+//!     let app = Router::new().route("/", get("hello")).route_service("/ws", endpoint.into_service());
 //!     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
 //!     let listener = tokio::net::TcpListener::bind(addr).await?;
 //!     println!("listening on {}", listener.local_addr()?);
