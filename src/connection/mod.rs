@@ -61,7 +61,7 @@ impl Permit for () {
 
 /// Serves one connection on `io` until it ends; `ahead` is what was read of it before, and `flight` has
 /// been recorded since its handshake.
-pub(crate) async fn serve<Io, S, P>(
+pub(crate) fn serve<Io, S, P>(
     io: Io,
     ahead: Box<[u8]>,
     flight: Flight,
@@ -69,7 +69,8 @@ pub(crate) async fn serve<Io, S, P>(
     anonymous: bool,
     calls: Calls<S>,
     permit: P,
-) where
+) -> Driver<Io, S, P>
+where
     Io: Transport,
     S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
     S::Error: Into<Failure<Message>>,
@@ -104,7 +105,7 @@ pub(crate) async fn serve<Io, S, P>(
     let read_below = config.outbound_bytes() / 2;
     let opened = connection.opened().into_std();
     let state = State::new(config, anonymous, fastrand::f64(), opened);
-    Driver::new(engine, state, output, flight, calls, read_below, permit).await;
+    Driver::new(engine, state, output, flight, calls, read_below, permit)
 }
 
 /// What nobody can guess: 62 bits of a generator for cryptography, which is also where connection ids

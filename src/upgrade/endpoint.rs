@@ -53,7 +53,7 @@ where
             permit.verdict();
         }
         // From here on it has a record of its end, however it ends.
-        let mut flight = Flight::new(connection.clone(), offers);
+        let flight = Flight::new(connection.clone(), offers);
         let told = Arc::clone(&settings.told);
         // Code of the application, on the server's task: if it panics, there is no answer and no
         // connection.
@@ -64,6 +64,8 @@ where
         }
         // From here on its destructor may panic where it will: the hooks are called all the same.
         let calls = Calls::new(self.layers.layer((self.make)(&connection)));
+        // Boxed while it waits: a task keeps the place of what was moved into it for as long as it lives.
+        let mut waiting = Box::new((flight, calls, permit));
         tokio::spawn(async move {
             let _end = end;
             // The answer is in hyper's hands; a peer that does not take it is not waited for longer
@@ -71,12 +73,13 @@ where
             let (socket, ahead) = match timeout(config.auth_timeout, upgrade).await {
                 Ok(Ok(io)) => Socket::open(io),
                 failed => {
-                    flight.never_opened = Some(why_not_opened(failed, &told));
+                    waiting.0.never_opened = Some(why_not_opened(failed, &told));
                     // Its record comes before the hook is called.
-                    drop(flight);
+                    drop(waiting);
                     return;
                 }
             };
+            let (flight, calls, permit) = *waiting;
             connection::serve(socket, ahead, flight, config, anonymous, calls, permit).await;
         });
     }
