@@ -98,7 +98,7 @@ async fn many_connections_of_a_user_wait_for_their_rooms_and_none_is_closed() {
     let server = server();
     let mut peers = Vec::new();
     // As many as a user's share of all rooms is enough for.
-    for _ in 0..10 {
+    for _ in 0..20 {
         peers.push(login(&server, "ada").await);
     }
     for peer in &peers {

@@ -150,8 +150,8 @@ impl<R: 'static> Rooms<R> {
     }
 
     /// How many memberships one user may have, on all of its connections together. Unless set it is a
-    /// hundredth of [`max_rooms`](Self::max_rooms), 1,000 by default: ten devices that are each in as
-    /// many rooms as a connection may be in. It is never less than four times what
+    /// fiftieth of [`max_rooms`](Self::max_rooms), 2,000 by default: twenty tabs and devices that are each
+    /// in as many rooms as a connection may be in. It is never less than four times what
     /// [`RoomsLayer::max_rooms_per_connection`](crate::RoomsLayer::max_rooms_per_connection) allows: who
     /// comes back after a lost connection is in its rooms a second time until the first one is found
     /// to be dead.
@@ -163,8 +163,8 @@ impl<R: 'static> Rooms<R> {
 
     /// How many memberships the connections of one address may have, where
     /// [`PeerAddr`](crate::PeerAddr) tells it; an IPv6 /64 counts as one address, a /56 may have twice
-    /// and a /48 four times as many. Unless set it is a twentieth of [`max_rooms`](Self::max_rooms),
-    /// 5,000 by default: an office of 1,000 people in five rooms each. Raised, fewer addresses can take
+    /// and a /48 four times as many. Unless set it is a tenth of [`max_rooms`](Self::max_rooms),
+    /// 10,000 by default: an office of 1,000 people in ten rooms each. Raised, fewer addresses can take
     /// all rooms. It is never less than what one user may have.
     #[must_use]
     pub fn max_memberships_per_address(mut self, memberships: NonZeroUsize) -> Self {
@@ -354,10 +354,10 @@ const DEFAULT_MAX_MEMBERS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const DEFAULT_MAX_ROOMS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 
 /// So many users are needed to take all rooms.
-const USERS: usize = 100;
+const USERS: usize = 50;
 
 /// So many addresses are needed to take all rooms.
-const ADDRESSES: usize = 20;
+const ADDRESSES: usize = 10;
 
 /// Connections of a user that may be in as many rooms as a connection may be in.
 const CONNECTIONS_OF_A_USER: NonZeroUsize = NonZeroUsize::new(4).unwrap();
