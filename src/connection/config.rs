@@ -112,7 +112,10 @@ impl ConnectionConfig {
         self
     }
 
-    /// Time from a ping that went out to its pong. Raised, a dead peer is a member for longer.
+    /// Time from a ping that went out to its pong. Raised, a dead peer is a member for longer. A peer that
+    /// was sent more than 8,000 bytes since its last pong has a second more for each 8,000, and no more
+    /// of it than [`write_timeout`](Self::write_timeout): so long it may take a slow line to get to the
+    /// ping.
     pub const fn pong_timeout(mut self, timeout: Duration) -> Self {
         self.pong_timeout = timeout;
         self

@@ -297,15 +297,15 @@ where
     /// Step 4.
     fn write(self: Pin<&mut Self>, cx: &mut Context<'_>, now: std::time::Instant) {
         let this = self.project();
+        let before = this.output.accepted();
         if let Some(payload) = this.state.poll_ping(challenge) {
             this.output.ping(this.engine, payload, cx);
         }
-        let before = this.output.accepted();
         let written = this.output.poll(this.engine, this.connection.outbound(), cx);
-        let progressed = this.output.accepted() > before;
+        let taken = this.output.accepted() - before;
         let pending = written == Written::Pending;
-        this.state.handle_output(pending, progressed, now);
-        this.flight.output(pending, progressed, now);
+        this.state.handle_output(pending, taken, now);
+        this.flight.output(pending, taken > 0, now);
         let was_blocked = std::mem::replace(this.blocked, pending);
         match written {
             Written::All => {

@@ -38,6 +38,7 @@ pub(crate) mod scanner;
 mod wire;
 pub(crate) mod transport;
 mod ping;
+mod unread;
 mod engine;
 mod output;
 pub(crate) mod calls;

@@ -28,8 +28,9 @@
 //! is due anew whenever a socket that was full takes something more, for which the peer must have
 //! acknowledged what came before: a peer that reads a backlog at its own pace is alive, however late
 //! it gets to the ping in it. A socket that takes everything at once shows nothing, because a kernel
-//! takes it for a dead peer just as well. So a peer that is gone is found out within a pong timeout, or
-//! the write timeout, of the last byte that it acknowledged.
+//! takes it for a dead peer just as well; so a pong has more time, the [`Unread`] time, for what may lie
+//! before its ping in the peer's kernel. A peer that is gone is found out within a pong timeout and a
+//! write timeout of the last byte that it acknowledged, and one that was sent little within the first.
 //!
 //! The close frame has a close timeout from the last byte that the socket took, so that a peer that
 //! reads hears why; but no more than [`CLOSE_AT_MOST`] of them. Its lingering has what is left.
@@ -47,6 +48,7 @@ use crate::{
         ping::{Challenge, Ping},
         scanner::Partial,
         timers::{Timer, Timers},
+        unread::Unread,
     },
 };
 
@@ -61,6 +63,7 @@ pub(crate) struct State {
     /// Paused while the driver does not read.
     timers: Timers,
     ping: Ping,
+    unread: Unread,
     /// What the peer has begun, whose time is being taken.
     partial: Option<Partial>,
     /// Grown buffers are to be given back as soon as nothing is in them.
@@ -110,6 +113,7 @@ impl State {
             authenticated: anonymous,
             timers: Timers::default(),
             ping: Ping::None,
+            unread: Unread::default(),
             partial: None,
             relief: false,
             full: false,
@@ -297,6 +301,7 @@ impl State {
             return None;
         }
         self.ping = Ping::None;
+        self.unread.ping_is_answered();
         self.timers.stop(Timer::Pong);
         flushed.map(|flushed| now.saturating_duration_since(flushed))
     }
@@ -312,8 +317,10 @@ impl State {
         }
     }
 
-    /// Output was tried: it is all with the socket, or the socket is full and took some or nothing.
-    pub(crate) fn handle_output(&mut self, pending: bool, progressed: bool, now: Instant) {
+    /// Output was tried, and the socket took so many bytes: it has everything, or it is full.
+    pub(crate) fn handle_output(&mut self, pending: bool, taken: u64, now: Instant) {
+        let progressed = taken > 0;
+        self.unread.add(taken);
         let was_full = std::mem::replace(&mut self.full, pending);
         if self.phase != Phase::Open {
             return;
@@ -324,6 +331,7 @@ impl State {
         if !pending {
             self.timers.stop(Timer::Write);
             if let Ping::Sent(challenge) = self.ping {
+                self.unread.ping_is_out();
                 self.restart_pong(now);
                 self.ping = Ping::Flushed(challenge, Some(now));
             }
@@ -364,7 +372,8 @@ impl State {
         let paused = self.timers.is_paused();
         // What has stood still so far is paid out first: the pong's time begins only now.
         self.handle_reading(true, now);
-        self.timers.start(Timer::Pong, now, self.config.pong_timeout);
+        let unread = self.unread.time(self.config.write_timeout);
+        self.timers.start(Timer::Pong, now, self.config.pong_timeout.saturating_add(unread));
         self.handle_reading(!paused, now);
     }
 

@@ -89,7 +89,7 @@ async fn a_large_message_slower_than_the_pong_timeout_is_life() {
         Partial(Some(1)),
         Wait(1000),
         Ping,
-        Output { pending: false, progressed: true },
+        Output { pending: false, taken: 1 },
         Wait(15_000),
         Partial(None),
         Message,

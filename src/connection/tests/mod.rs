@@ -4,6 +4,7 @@ mod state_operation;
 mod state;
 mod state_stages;
 mod state_edges;
+mod unread;
 mod state_properties;
 mod support;
 mod turns;

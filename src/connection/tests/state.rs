@@ -25,9 +25,9 @@ pub(super) fn check(config: ConnectionConfig, rows: &[Row<'_>]) {
 }
 
 pub(super) const IN: Operation = Authenticated(None);
-pub(super) const SENT: Operation = Output { pending: false, progressed: true };
-pub(super) const STUCK: Operation = Output { pending: true, progressed: false };
-pub(super) const MOVES: Operation = Output { pending: true, progressed: true };
+pub(super) const SENT: Operation = Output { pending: false, taken: 1 };
+pub(super) const STUCK: Operation = Output { pending: true, taken: 0 };
+pub(super) const MOVES: Operation = Output { pending: true, taken: 1 };
 
 // covers: AU-03, AU-04, AU-10
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     connection::{config::ConnectionConfig, state::Phase},
 };
 
-const SENT: Operation = Output { pending: false, progressed: true };
+const SENT: Operation = Output { pending: false, taken: 1 };
 
 fn second() -> ConnectionConfig {
     let second = Duration::from_secs(1);
@@ -28,7 +28,7 @@ fn second() -> ConnectionConfig {
 // covers: AU-03
 #[test]
 fn of_several_deadlines_at_once_the_first_in_the_list_gives_the_reason() {
-    let stuck = Output { pending: true, progressed: false };
+    let stuck = Output { pending: true, taken: 0 };
     let all = [CallPending, Partial(Some(1)), stuck, Wait(1000)];
     let named = [
         (vec![], "auth.timeout"),
@@ -47,7 +47,7 @@ fn of_several_deadlines_at_once_the_first_in_the_list_gives_the_reason() {
 #[test]
 fn a_grace_and_a_fault_that_are_due_together_end_at_once() {
     // Idle comes before the write deadline: its reason stands, and the fault cuts the grace short.
-    let stuck = Output { pending: true, progressed: false };
+    let stuck = Output { pending: true, taken: 0 };
     let run = Run::new(second().message_timeout(Duration::MAX));
     let run = run.apply_all(&[Authenticated(None), stuck, Wait(1000)]);
     assert_eq!((run.rule(), run.state.phase()), (Some("idle"), Phase::Finishing));
@@ -66,7 +66,7 @@ fn a_time_without_end_never_passes() {
         .idle_timeout(Duration::MAX)
         .write_timeout(Duration::MAX)
         .close_timeout(Duration::MAX);
-    let stuck = Output { pending: true, progressed: false };
+    let stuck = Output { pending: true, taken: 0 };
     let all = [CallPending, Partial(Some(1)), stuck, Reads(false), Wait(1 << 40), Reads(true)];
     for spread in [0.5, 1.0, 7.0, f64::NAN] {
         let mut run = Run::with(config.clone(), false, spread).apply_all(&all);
@@ -140,7 +140,7 @@ fn after_data_the_next_ping_goes_out_though_the_last_was_not_answered() {
 
 #[test]
 fn the_round_trip_is_measured_from_when_the_ping_was_out() {
-    let late = Output { pending: true, progressed: true };
+    let late = Output { pending: true, taken: 1 };
     let mut run = Run::with(ConnectionConfig::new(), true, 0.0);
     for operation in [Wait(0), Ping, late, Wait(3000), SENT, Wait(40), StrayPong] {
         run.apply(&operation);

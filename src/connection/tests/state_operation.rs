@@ -43,7 +43,7 @@ pub(super) enum Operation {
     Reads(bool),
     Output {
         pending: bool,
-        progressed: bool,
+        taken: u64,
     },
     Finished,
     /// The socket takes something while the connection ends.
@@ -130,8 +130,8 @@ impl Run {
             }
             Operation::StrayPong => self.rtt = self.state.handle_pong(b"stray", now),
             Operation::Reads(reads) => self.state.handle_reading(*reads, now),
-            Operation::Output { pending, progressed } => {
-                self.state.handle_output(*pending, *progressed, now);
+            Operation::Output { pending, taken } => {
+                self.state.handle_output(*pending, *taken, now);
             }
             Operation::Finished => self.state.handle_drained(now),
             Operation::CloseMoves => self.state.handle_close_progress(now),

@@ -35,8 +35,8 @@ fn living() -> impl Strategy<Value = Operation> {
         2 => (0usize..3).prop_map(Operation::Pong),
         1 => Just(Operation::StrayPong),
         2 => any::<bool>().prop_map(Operation::Reads),
-        2 => any::<(bool, bool)>()
-            .prop_map(|(pending, progressed)| Operation::Output { pending, progressed }),
+        2 => (any::<bool>(), prop_oneof![Just(0), Just(1), 0u64..1_000_000])
+            .prop_map(|(pending, taken)| Operation::Output { pending, taken }),
         1 => Just(Operation::Refill),
     ]
 }
@@ -155,7 +155,7 @@ proptest! {
                 // The socket takes it now, even if it does not take what stands behind it.
                 answer = Some(run.now + Duration::from_millis(latency.saturating_sub(400)));
             }
-            run.apply(&Operation::Output { pending: output == 0, progressed: true });
+            run.apply(&Operation::Output { pending: output == 0, taken: 1 });
             prop_assert_ne!(run.rule(), Some("heartbeat"));
         }
     }
@@ -178,7 +178,7 @@ proptest! {
             longest = longest.max(millis);
             paused += if reads { 0 } else { millis };
             run.apply(&Operation::Ping);
-            run.apply(&Operation::Output { pending: false, progressed: true });
+            run.apply(&Operation::Output { pending: false, taken: 1 });
             // A ping goes out, and reading is noticed, only at the next turn.
             let most = ping + pong + paused + 2 * longest;
             if run.now > run.start + Duration::from_millis(most) {
