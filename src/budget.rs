@@ -40,7 +40,7 @@ use std::{
     },
 };
 
-use crate::outbound::OutboundQueue;
+use crate::outbound::{Dropped, OutboundQueue};
 
 /// A bound on what all connections of one or several endpoints hold. Clones share it.
 ///
@@ -165,8 +165,9 @@ impl Account {
         }
     }
 
-    /// Closes the largest holder if the budget is tight. No lock of a queue may be held.
-    pub(crate) fn relieve(&self) {
+    /// Closes the largest holder if the budget is tight. No lock of a queue may be held. What was held
+    /// goes to `dropped`.
+    pub(crate) fn relieve(&self, dropped: &mut Dropped) {
         let shared = &self.shared;
         let used = shared.used.load(Ordering::Relaxed);
         let above = shared.relieve_above.load(Ordering::Relaxed);
@@ -180,7 +181,7 @@ impl Account {
         }
         // Outside of the lock: this may be the last owner of the queue, and so of its account.
         if let Some(queue) = shared.largest().and_then(|it| it.upgrade()) {
-            queue.evict();
+            queue.evict(dropped);
         }
     }
 }
@@ -209,7 +210,7 @@ impl Charge {
         } else if !self.account.try_grow(held - self.held) {
             return false;
         } else {
-            self.account.relieve();
+            self.account.relieve(&mut Dropped::default());
         }
         self.held = held;
         true

@@ -40,6 +40,12 @@ pub(crate) struct Queued {
     pub(crate) borrowed: bool,
 }
 
+/// Messages that are not to be sent any more, until nobody waits for whoever found that out: there may be
+/// thousands, and the destructor of a payload of the application's may do anything, as to ask for the
+/// members of the room whose lock is held.
+#[derive(Debug, Default)]
+pub(crate) struct Dropped(Vec<VecDeque<Queued>>);
+
 /// The queue. Only the driver takes from it.
 pub(crate) struct OutboundQueue {
     limits: OutboundLimits,
@@ -104,13 +110,17 @@ impl OutboundSender {
     /// [`SendError::Full`] if the peer's queue has no room: the queue is dropped and the connection
     /// closes with 1013. [`SendError::Closed`] if the connection is closed or closing.
     pub fn push(&self, message: Message) -> Result<(), SendError> {
-        self.push_own(message.detached()).map(|_crowded| ())
+        self.push_own(message.detached(), &mut Dropped::default()).map(|_crowded| ())
     }
 
     /// The same for a message that is known to own its payload, because it was made here. Says whether
-    /// the peer is now [crowded](Self::is_crowded).
-    pub(crate) fn push_own(&self, message: Message) -> Result<bool, SendError> {
-        let held = self.queue.push(message)?;
+    /// the peer is now [crowded](Self::is_crowded). What is not to be sent any more goes to `dropped`.
+    pub(crate) fn push_own(
+        &self,
+        message: Message,
+        dropped: &mut Dropped,
+    ) -> Result<bool, SendError> {
+        let held = self.queue.queue(Queued { message, borrowed: false }, dropped)?;
         Ok(held > self.queue.limits.bytes / 2 && self.is_crowded())
     }
 
@@ -162,18 +172,20 @@ impl OutboundQueue {
         self.account.as_ref()
     }
 
-    /// Queues `message`, or drops the queue if that would pass the bound. Returns what is now
-    /// [`held`](Self::held) for the peer.
+    /// Queues `message`, as [`queue`](Self::queue) does.
+    #[cfg(test)]
     pub(crate) fn push(&self, message: Message) -> Result<usize, SendError> {
-        self.queue(Queued { message, borrowed: false })
+        self.queue(Queued { message, borrowed: false }, &mut Dropped::default())
     }
 
     /// The same for a reply, which may be what the peer has just sent. It is copied if it has to wait.
     pub(crate) fn push_reply(&self, message: Message) -> Result<usize, SendError> {
-        self.queue(Queued { message, borrowed: true })
+        self.queue(Queued { message, borrowed: true }, &mut Dropped::default())
     }
 
-    fn queue(&self, entry: Queued) -> Result<usize, SendError> {
+    /// Queues `entry`, or gives the queue up if that would pass the bound. Returns what is now
+    /// [`held`](Self::held) for the peer.
+    fn queue(&self, entry: Queued, dropped: &mut Dropped) -> Result<usize, SendError> {
         let size = entry.message.len();
         if size > self.limits.message_size {
             return Err(SendError::TooLarge(entry.message));
@@ -185,12 +197,12 @@ impl OutboundQueue {
         }
         let held = inner.queued + inner.in_flight + charge;
         if held > self.limits.bytes || inner.messages >= self.limits.messages {
-            self.drop_queue(inner, Phase::Overflowed);
+            dropped.add(self.drop_queue(inner, Phase::Overflowed));
             return Err(SendError::Full(entry.message));
         }
         if let Some(account) = &self.account {
             if !account.try_grow(charge) {
-                self.drop_queue(inner, Phase::Evicted);
+                dropped.add(self.drop_queue(inner, Phase::Evicted));
                 return Err(SendError::Full(entry.message));
             }
             inner.charged += charge;
@@ -203,7 +215,7 @@ impl OutboundQueue {
         let held = inner.held(self.share);
         drop(inner);
         if let Some(account) = &self.account {
-            account.relieve();
+            account.relieve(dropped);
         }
         Ok(held)
     }
@@ -214,11 +226,11 @@ impl OutboundQueue {
         self.lock().held(self.share)
     }
 
-    /// Drops the queue because its holder must go: the process needs the memory.
-    pub(crate) fn evict(&self) {
+    /// Gives the queue up because its holder must go: the process needs the memory.
+    pub(crate) fn evict(&self, dropped: &mut Dropped) {
         let inner = self.lock();
         if inner.phase == Phase::Open {
-            self.drop_queue(inner, Phase::Evicted);
+            dropped.add(self.drop_queue(inner, Phase::Evicted));
         }
     }
 
@@ -287,7 +299,7 @@ impl OutboundQueue {
 
     /// Takes nothing more, and drops what is queued.
     pub(crate) fn close(&self) {
-        self.drop_queue(self.lock(), Phase::Closed);
+        Dropped::default().add(self.drop_queue(self.lock(), Phase::Closed));
     }
 
     /// The connection's task is over: whoever still has a handle holds nothing of it any more, neither
@@ -305,7 +317,7 @@ impl OutboundQueue {
         }
     }
 
-    fn drop_queue(&self, mut inner: MutexGuard<'_, Inner>, phase: Phase) {
+    fn drop_queue(&self, mut inner: MutexGuard<'_, Inner>, phase: Phase) -> VecDeque<Queued> {
         inner.phase = phase;
         if let Some(account) = &self.account {
             account.leave();
@@ -317,10 +329,7 @@ impl OutboundQueue {
         inner.messages = inner.messages.saturating_sub(uncharged.messages);
         self.settle_account(&mut inner);
         self.wake(&inner);
-        drop(inner);
-        // Thousands of payloads may be freed here; nobody waits for the lock meanwhile. Whoever pushed
-        // one too many has no part in what the destructor of another's payload does.
-        foreign::discard(dropped);
+        dropped
     }
 
     /// Charges what is held, no more and no less.
@@ -382,6 +391,20 @@ impl Encoded {
     pub(crate) fn add(&mut self, message: &Message) {
         self.messages += 1;
         self.charge += message.len() + ENTRY_OVERHEAD;
+    }
+}
+
+impl Dropped {
+    fn add(&mut self, entries: VecDeque<Queued>) {
+        if !entries.is_empty() {
+            self.0.push(entries);
+        }
+    }
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(foreign::discard);
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     capacity,
     message::Message,
-    outbound::{ENTRY_OVERHEAD, OutboundSender},
+    outbound::{Dropped, ENTRY_OVERHEAD, OutboundSender},
     room::{
         bounds::Bounds,
         pace::{Pace, UsersPace},
@@ -153,13 +153,14 @@ impl<R> Members<R> {
         message: &Message,
         user: Option<&UsersPace>,
         now: Instant,
+        dropped: &mut Dropped,
     ) -> usize {
         let mut delivered = 0;
         let mut crowded = false;
         for slot in &self.slots {
             // A queue that refuses belongs to a connection that its driver is about to close.
             if let Some(queue) = &slot.queue
-                && let Ok(behind) = queue.push_own(message.clone())
+                && let Ok(behind) = queue.push_own(message.clone(), dropped)
             {
                 delivered += 1;
                 crowded |= behind;

@@ -22,7 +22,7 @@ use crate::{
     clock,
     handle::Connection,
     message::Message,
-    outbound::SendError,
+    outbound::{Dropped, SendError},
     room::{
         MemberInfo, RoomKey,
         join_refused::JoinRefused,
@@ -120,10 +120,12 @@ impl<R> RoomState<R> {
     /// `first` in line looks at the members; who has not stood in line does not pass it.
     pub(super) fn deliver(&self, message: &Message, first: bool) -> Result<usize, Undelivered> {
         let now = clock::now();
+        // Given up under the lock, and dropped after it.
+        let mut dropped = Dropped::default();
         let mut members = self.lock();
         members.fits(message)?;
         self.may_publish(&members, None, first, now)?;
-        Ok(members.deliver(message, None, now))
+        Ok(members.deliver(message, None, now, &mut dropped))
     }
 
     fn may_publish(
@@ -194,6 +196,8 @@ impl<R> Seat<R> {
     /// The same as [`RoomState::deliver`], if this seat still is a member's and its user may.
     pub(super) fn deliver(&self, message: &Message, first: bool) -> Result<usize, Undelivered> {
         let now = clock::now();
+        // Given up under the lock, and dropped after it.
+        let mut dropped = Dropped::default();
         let mut members = self.room.lock();
         if self.is_gone() {
             return Err(Undelivered::NotAMember);
@@ -202,7 +206,7 @@ impl<R> Seat<R> {
         let user = Some(&*self.pace);
         self.room.may_publish(&members, user, first, now)?;
         self.publisher.charge(message, members.seated())?;
-        Ok(members.deliver(message, user, now))
+        Ok(members.deliver(message, user, now, &mut dropped))
     }
 
     /// Records that the peer, who may be in `most` rooms, joined. Whoever takes the seat away before that
@@ -234,6 +238,7 @@ impl<R> Joining<R> {
         let Self { membership, max_members } = self;
         let seat = &membership.seat;
         let queue = seat.connection.sender();
+        let mut dropped = Dropped::default();
         let pushed = {
             let mut members = seat.room.lock();
             if seat.is_gone() {
@@ -242,7 +247,7 @@ impl<R> Joining<R> {
             if members.seated() >= max_members.get() {
                 return Err(JoinRefused::RoomFull);
             }
-            let pushed = queue.push_own(notice);
+            let pushed = queue.push_own(notice, &mut dropped);
             if pushed.is_ok() {
                 members.seat(seat, queue);
             }

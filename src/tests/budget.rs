@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     message::Message,
-    outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits, Queued, SendError, Taken},
+    outbound::{Dropped, ENTRY_OVERHEAD, Encoded, OutboundLimits, Queued, SendError, Taken},
 };
 
 const ROOMY: OutboundLimits = OutboundLimits::of(4096, 8);
@@ -285,7 +285,7 @@ impl Held {
             }
             Step::Input(_, bytes) => drop(self.input.set(bytes)),
             Step::Close(_) => self.queue.close(),
-            Step::Evict(_) => self.queue.evict(),
+            Step::Evict(_) => self.queue.evict(&mut Dropped::default()),
             Step::End(_) => {
                 self.queue.end();
                 self.ended = true;

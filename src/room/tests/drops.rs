@@ -2,7 +2,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -12,10 +15,11 @@ use tower::{ServiceBuilder, service_fn, util::BoxService};
 use crate::{
     close::CloseReason,
     message::{Encode, EncodeError, Failure, Inbound, Message, Reply},
+    outbound::OutboundLimits,
     room::{JoinDenied, Member, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
 };
 
-use super::{Line, Peer, Say, User, key, room};
+use super::{Line, Peer, Say, User, connect_within, key, room};
 
 /// A role that panics when it goes.
 #[derive(Clone, Debug)]
@@ -234,4 +238,38 @@ fn a_payload_that_panics_does_so_where_it_was_made_and_at_no_member() {
     alice.tell("r1", "and on").unwrap();
     assert_eq!(alice.heard(), ["joined r1", "and on"]);
     assert_eq!(bob.heard(), ["joined r1", "and on"]);
+}
+
+/// A payload that asks the room who is in it when it is gone.
+struct Asks {
+    rooms: Rooms<Line>,
+    answered: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for Asks {
+    fn as_ref(&self) -> &[u8] {
+        b"x"
+    }
+}
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.answered.store(self.rooms.at(&key("", "r1")).members().len(), Ordering::Relaxed);
+    }
+}
+
+// covers: XX-04
+#[test]
+fn what_overflows_a_member_is_dropped_when_the_room_can_be_asked_again() {
+    let rooms = Rooms::new();
+    let mut speaker = Peer::new(&rooms, OpenRooms, "speaker");
+    speaker.join("r1").unwrap();
+    let mut member = Peer::new(&rooms, OpenRooms, "member");
+    member.connection = connect_within(OutboundLimits::of(10_000, 100), member.events.clone());
+    member.join("r1").unwrap();
+    let answered = Arc::<AtomicUsize>::default();
+    let asks = Asks { rooms: rooms.clone(), answered: Arc::clone(&answered) };
+    member.connection.push(Message::binary(Bytes::from_owner(asks))).unwrap();
+    speaker.tell("r1", &"x".repeat(9_900)).unwrap();
+    assert_eq!(answered.load(Ordering::Relaxed), 2);
 }
