@@ -173,7 +173,6 @@ impl OutboundQueue {
     }
 
     /// Queues `message`, as [`queue`](Self::queue) does.
-    #[cfg(test)]
     pub(crate) fn push(&self, message: Message) -> Result<usize, SendError> {
         self.queue(Queued { message, borrowed: false }, &mut Dropped::default())
     }

@@ -115,7 +115,7 @@ impl ConnectionConfig {
     /// Time from a ping that went out to its pong. Raised, a dead peer is a member for longer. A peer that
     /// was sent more than 8,000 bytes since its last pong has a second more for each 8,000, and no more
     /// of it than [`write_timeout`](Self::write_timeout): so long it may take a slow line to get to the
-    /// ping.
+    /// ping. With the defaults a line of 10 KB/s has time for the 300 KB that a peer's kernel may hold.
     pub const fn pong_timeout(mut self, timeout: Duration) -> Self {
         self.pong_timeout = timeout;
         self

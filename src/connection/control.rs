@@ -20,6 +20,11 @@ impl ControlBudget {
         Self { rate, window, refilled: now }
     }
 
+    /// The peer has spent nothing of a burst: the time until now earns it nothing.
+    pub(crate) fn is_full(&mut self, now: Instant) {
+        self.refilled = now;
+    }
+
     /// Frames that the peer may send again, for the time since this was last asked.
     pub(crate) fn refill(&mut self, now: Instant) -> u32 {
         let since = now.checked_sub(self.window).map_or(self.refilled, |it| it.max(self.refilled));

@@ -248,7 +248,9 @@ where
         let this = self.as_mut().project();
         let scanner = this.engine.wire_mut().scanner_mut();
         if scanner.control_spent() {
-            scanner.refill_control(this.state.control_refill(now));
+            scanner.refill_control(this.state.control().refill(now));
+        } else {
+            this.state.control().is_full(now);
         }
         let read = this.engine.poll_read(cx);
         this.state.handle_partial(this.engine.wire().scanner().partial(), now);

@@ -104,10 +104,9 @@ impl State {
         let first_ping = config.ping_interval.as_secs_f64() * spread.clamp(0.0, 1.0);
         // As a float the longest interval is longer than a duration can be.
         let first_ping = Duration::try_from_secs_f64(first_ping).unwrap_or(config.ping_interval);
-        let control = ControlBudget::new(&config, now);
         let mut state = Self {
+            control: ControlBudget::new(&config, now),
             config,
-            control,
             phase: Phase::Open,
             reason: None,
             authenticated: anonymous,
@@ -349,10 +348,9 @@ impl State {
         }
     }
 
-    /// The close frame is with the socket.
+    /// The close frame is with the socket. The deadline of this stage goes on.
     pub(crate) fn handle_close_flushed(&mut self) {
         if self.phase == Phase::Closing {
-            // The deadline of this stage goes on.
             self.phase = Phase::Lingering;
         }
     }
@@ -363,9 +361,9 @@ impl State {
         self.enter(Phase::Done, now);
     }
 
-    /// Control frames the peer may send again, for the time since this was last asked.
-    pub(crate) fn control_refill(&mut self, now: Instant) -> u32 {
-        self.control.refill(now)
+    /// What the peer may send of control frames.
+    pub(crate) fn control(&mut self) -> &mut ControlBudget {
+        &mut self.control
     }
 
     fn restart_pong(&mut self, now: Instant) {

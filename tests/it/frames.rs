@@ -317,6 +317,14 @@ async fn control_frames_are_forgiven_with_time() {
     sleep(Duration::from_secs(3_600)).await;
     client.send(frame(0x8a, "").repeat(6)).await;
     assert_eq!(client.assert_closed(1008).await, "too many control frames");
+
+    // A silence in which nothing was to be forgiven earns nothing.
+    let mut client = server.connect().await;
+    sleep(Duration::from_secs(3_600)).await;
+    client.send(frame(0x8a, "").repeat(5)).await;
+    client.assert_silent().await;
+    client.send(frame(0x8a, "").repeat(5)).await;
+    assert_eq!(client.assert_closed(1008).await, "too many control frames");
 }
 
 // covers: FR-31

@@ -137,7 +137,7 @@ impl Run {
             Operation::CloseMoves => self.state.handle_close_progress(now),
             Operation::CloseFlushed => self.state.handle_close_flushed(),
             Operation::TransportEnd => self.state.handle_transport_end(now),
-            Operation::Refill => self.refilled += u64::from(self.state.control_refill(now)),
+            Operation::Refill => self.refilled += u64::from(self.state.control().refill(now)),
         }
     }
 
