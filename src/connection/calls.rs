@@ -8,11 +8,9 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
@@ -36,7 +34,6 @@ pin_project! {
         // The one message being handled.
         #[pin]
         call: Option<S::Future>,
-        call_began: Option<Instant>,
         // The one message that was read and for which the stack is not ready yet.
         slot: Option<Message>,
     }
@@ -57,7 +54,7 @@ where
     S: Service<Inbound<Message, Anonymous>>,
 {
     pub(crate) fn new(stack: S) -> Self {
-        Self { stack: Some(stack), call: None, call_began: None, slot: None }
+        Self { stack: Some(stack), call: None, slot: None }
     }
 
     /// Drops the call, the message and the stack. If the destructors panic, the connection ends all
@@ -93,15 +90,11 @@ where
         *self.project().slot = Some(message);
     }
 
-    /// Polls the call in flight. Ready with what it ended in, and the time since the stack was called:
-    /// not by the turn's clock, which stands still while a handler works.
-    pub(crate) fn poll_call(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<(Outcome, Duration)> {
+    /// Polls the call in flight. Ready with what it ended in.
+    pub(crate) fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let mut this = self.project();
         let Some(call) = this.call.as_mut().as_pin_mut() else {
-            return Poll::Ready((Ok(Reply::none()), Duration::ZERO));
+            return Poll::Ready(Ok(Reply::none()));
         };
         // The error's conversion may be the application's code as well.
         let failed = || Err(CloseReason::HandlerFailed.into());
@@ -111,8 +104,7 @@ where
             None => failed(),
         };
         let dropped = foreign::run(|| this.call.set(None));
-        let took = this.call_began.take().map_or(Duration::ZERO, |it| it.elapsed());
-        Poll::Ready((if dropped.is_some() { result } else { failed() }, took))
+        Poll::Ready(if dropped.is_some() { result } else { failed() })
     }
 
     /// Makes the stack ready for the message in the slot, and calls it. On a failure the message is
@@ -130,7 +122,6 @@ where
             ready!(stack.poll_ready(cx)).map_err(Into::into)?;
             if let Some(message) = this.slot.take() {
                 let inbound = Inbound::new(message, Anonymous::claim(), connection.clone());
-                *this.call_began = Some(Instant::now());
                 this.call.set(Some(stack.call(inbound)));
             }
             Poll::Ready(Ok(()))

@@ -20,13 +20,16 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     thread::panicking,
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::has_budget_remaining,
+    time::{Instant, Sleep, sleep_until},
+};
 use tokio_tungstenite::tungstenite;
 use tower_service::Service;
 
@@ -74,6 +77,8 @@ pin_project! {
         ending: Ending,
         #[pin]
         timer: Sleep,
+        // Whom the timer wakes.
+        armed: Option<Waker>,
         permit: P,
     }
 
@@ -132,6 +137,7 @@ where
             blocked: false,
             ending: Ending::default(),
             timer,
+            armed: None,
             permit,
         }
     }
@@ -178,11 +184,12 @@ where
         now: std::time::Instant,
     ) -> Poll<()> {
         let this = self.as_mut().project();
-        let Poll::Ready((result, took)) = this.calls.poll_call(cx) else {
+        let Poll::Ready(result) = this.calls.poll_call(cx) else {
             this.state.handle_call_pending(now);
             return Poll::Pending;
         };
-        this.flight.last_handler_time = Some(took);
+        let another = result.is_ok() && this.engine.has_whole();
+        this.flight.call_ended(another);
         this.state.handle_call_finished();
         self.answer(result, now);
         Poll::Ready(())
@@ -212,10 +219,12 @@ where
             Ok::<_, SendError>(())
         });
         // That the queue is closed or went over its bound is what output finds out.
-        if let Err(SendError::TooLarge(_)) = queued {
-            this.state.close(CloseReason::HandlerFailed, now);
+        if let Err(refused) = queued {
+            if let SendError::TooLarge(_) = refused {
+                this.state.close(CloseReason::HandlerFailed, now);
+            }
+            foreign::discard([refused]);
         }
-        foreign::discard(queued.err());
     }
 
     /// Calls the stack with the message in the slot, once it is ready for it.
@@ -225,6 +234,7 @@ where
         now: std::time::Instant,
     ) -> Poll<()> {
         let this = self.as_mut().project();
+        this.flight.call_begins(this.engine.has_whole(), now);
         match this.calls.poll_slot(cx, this.connection) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(failure)) => {
@@ -288,6 +298,7 @@ where
         Poll::Ready(())
     }
 
+    #[inline]
     fn take(self: Pin<&mut Self>, message: Message, now: std::time::Instant) {
         let this = self.project();
         this.engine.wire_mut().set_in_call(message.len());
@@ -418,7 +429,13 @@ where
         };
         if this.timer.is_elapsed() || deadline < this.timer.deadline() {
             this.timer.as_mut().reset(deadline);
+            *this.armed = None;
         }
+        if this.armed.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            return;
+        }
+        // Without budget left, tokio does not look at the timer, and asks for another turn.
+        *this.armed = has_budget_remaining().then(|| cx.waker().clone());
         if this.timer.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
@@ -441,13 +458,16 @@ where
         self.as_mut().project().state.handle_timeout(now);
         self.as_mut().heed_signals(now);
         self.as_mut().work(cx, now);
+        self.as_mut().project().flight.calls_are_over();
         self.as_mut().put_out(cx, now);
         if self.state.phase() > Phase::Flushing {
             self.as_mut().end(cx, now);
         }
         let this = self.as_mut().project();
         // In every turn, because the task may be dropped before the next.
-        this.flight.reason = this.state.reason().cloned();
+        if this.flight.reason.is_none() {
+            this.flight.reason = this.state.reason().cloned();
+        }
         this.flight.bytes_in = this.engine.wire().bytes_in();
         this.flight.bytes_out = this.engine.wire().bytes_out();
         this.flight.messages_out = this.output.messages();

@@ -35,9 +35,9 @@ pub(crate) struct Engine<Io> {
     left: Bytes,
     /// Messages and control frames the context has returned, as the scanner counts them.
     returned: u32,
-    /// Bytes in the context's write buffer, when something was last put into it.
+    /// Bytes in the context's write buffer, and those that the socket has taken since `taken` was set.
     buffered: usize,
-    /// Bytes the socket had taken then.
+    /// Bytes the socket had taken when somebody last looked.
     taken: u64,
     /// What large frames made the context's buffers grow to, if more than [`KEPT`]: for reading, and
     /// for writing.
@@ -136,7 +136,12 @@ impl<Io: Transport> Engine<Io> {
 
     /// Whether the context holds no whole frame that nobody has seen, and the wire nothing for it.
     fn is_dry(&self) -> bool {
-        self.returned == self.wire.scanner().surfaced() && !self.wire.has_ahead()
+        !self.has_whole() && !self.wire.has_ahead()
+    }
+
+    /// Whether the context holds a whole message or control frame that nobody has seen.
+    pub(crate) fn has_whole(&self) -> bool {
+        self.returned != self.wire.scanner().surfaced()
     }
 
     /// Puts a frame of `size` bytes into the write buffer.
@@ -166,6 +171,7 @@ impl<Io: Transport> Engine<Io> {
             Err(error) if would_block(&error) => Poll::Pending,
             Ok(()) => {
                 self.buffered = 0;
+                self.taken = self.wire.bytes_out();
                 Poll::Ready(Ok(()))
             }
             Err(error) => Poll::Ready(Err(error)),
@@ -210,10 +216,19 @@ impl<Io: Transport> Engine<Io> {
 
     /// So many bytes more are in the write buffer.
     fn count(&mut self, bytes: usize) {
+        self.buffered = self.buffered.saturating_add(bytes);
+        if self.buffered > KEPT.max(self.grown.1) {
+            self.note_growth();
+        }
+    }
+
+    /// Sees what is in the write buffer, and whether that is more than ever.
+    #[cold]
+    fn note_growth(&mut self) {
         // A peer that is always a little behind never finds it empty.
         let taken = std::mem::replace(&mut self.taken, self.wire.bytes_out());
         let gone = usize::try_from(self.taken.saturating_sub(taken)).unwrap_or(usize::MAX);
-        self.buffered = self.buffered.saturating_sub(gone).saturating_add(bytes);
+        self.buffered = self.buffered.saturating_sub(gone);
         if self.buffered > KEPT.max(self.grown.1) {
             self.grown.1 = self.buffered;
             self.wire.set_grown(self.grown);

@@ -26,6 +26,12 @@ pub(crate) struct Flight {
     pub(crate) messages_in: u64,
     pub(crate) messages_out: u64,
     pub(crate) last_handler_time: Option<Duration>,
+    /// When the last call began; the turn did, if there were several in it that nobody asks about.
+    call_began: Instant,
+    /// There was a call in this turn.
+    called: bool,
+    /// The last call has ended, and how long it took is still to be found out.
+    untimed: bool,
     longest_stall: Duration,
     stalled: Option<Instant>,
 }
@@ -34,6 +40,7 @@ impl Flight {
     /// `connection` begins, with what its handshake said.
     pub(crate) fn new(connection: Connection, connected: Connected) -> Self {
         connection.record(AuditEvent::Connected(connected));
+        let call_began = connection.opened().into_std();
         Self {
             connection,
             reason: None,
@@ -46,6 +53,9 @@ impl Flight {
             messages_in: 0,
             messages_out: 0,
             last_handler_time: None,
+            call_began,
+            called: false,
+            untimed: false,
             longest_stall: Duration::ZERO,
             stalled: None,
         }
@@ -53,6 +63,37 @@ impl Flight {
 
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// A call begins in the turn that began at `now`, and there is `another` message behind it.
+    ///
+    /// Only the last call counts, and the clock is not read for the others. The turn's time will do for
+    /// the first.
+    pub(crate) fn call_begins(&mut self, another: bool, now: Instant) {
+        self.call_began = if self.called && !another { clock() } else { now };
+    }
+
+    /// A call has ended. What it took is found out now, if it may be the last.
+    pub(crate) fn call_ended(&mut self, another: bool) {
+        self.called = true;
+        self.untimed = true;
+        if !another {
+            self.time_call();
+        }
+    }
+
+    /// Nothing more is called in this turn: what was taken for `another` message was none.
+    pub(crate) fn calls_are_over(&mut self) {
+        self.called = false;
+        if self.untimed {
+            self.time_call();
+        }
+    }
+
+    /// Not by the turn's clock, which stands still while a handler works.
+    fn time_call(&mut self) {
+        self.untimed = false;
+        self.last_handler_time = Some(clock().saturating_duration_since(self.call_began));
     }
 
     /// Whether the socket is full, and whether it has taken something since it was last asked.
@@ -66,6 +107,11 @@ impl Flight {
             _ => Some(now),
         };
     }
+}
+
+/// What tokio's clock says, which is not the turn's.
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 impl Drop for Flight {

@@ -357,8 +357,8 @@ impl FrameScanner {
     /// The size of the message with `length` more.
     fn size_with(&self, length: u64) -> Result<u32, Violation> {
         let (size, limit) = (u64::from(self.message_size) + length, self.message_limit);
-        let fits = u32::try_from(size).ok().filter(|size| *size <= limit);
-        fits.ok_or(Violation::TooLarge { size, limit })
+        let fits = size <= u64::from(limit);
+        if fits { Ok(size as u32) } else { Err(Violation::TooLarge { size, limit }) }
     }
 
     /// Takes what it can of mask and payload, and returns what stands behind it.

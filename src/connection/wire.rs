@@ -316,11 +316,13 @@ impl<Io: Transport> AsyncWrite for Wire<Io> {
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let written = match &mut wire.ping {
-            None => Pin::new(&mut wire.io).poll_write(cx, buf),
-            Some(ping) => ping.poll_write(&mut wire.io, wire.unsent, cx, buf),
+            None => ready!(Pin::new(&mut wire.io).poll_write(cx, buf))?,
+            Some(ping) => {
+                let written = ready!(ping.poll_write(&mut wire.io, wire.unsent, cx, buf))?;
+                wire.ping = wire.ping.filter(|it| !it.is_out());
+                written
+            }
         };
-        let written = ready!(written)?;
-        wire.ping = wire.ping.filter(|it| !it.is_out());
         wire.bytes_out += written as u64;
         Poll::Ready(Ok(written))
     }
