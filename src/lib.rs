@@ -180,6 +180,7 @@ mod close;
 mod handle;
 mod hooks;
 mod outbound;
+mod outbound_dropped;
 mod outbound_limits;
 mod quota;
 mod send_error;

@@ -22,9 +22,12 @@ use std::{
 
 use tokio::time::Instant;
 
-pub(crate) use crate::outbound_limits::{ENTRY_OVERHEAD, OutboundLimits, PUBLISH_WAIT, STALLED};
 pub use crate::send_error::SendError;
-use crate::{budget::Account, clock, foreign, message::Message};
+use crate::{budget::Account, clock, message::Message};
+pub(crate) use crate::{
+    outbound_dropped::Dropped,
+    outbound_limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits, PUBLISH_WAIT, STALLED},
+};
 
 /// Puts messages into a connection's queue, from any task. Cheap to clone.
 #[derive(Clone)]
@@ -39,12 +42,6 @@ pub(crate) struct Queued {
     /// The payload may be a slice of the connection's read buffer.
     pub(crate) borrowed: bool,
 }
-
-/// Messages that are not to be sent any more, until nobody waits for whoever found that out: there may be
-/// thousands, and the destructor of a payload of the application's may do anything, as to ask for the
-/// members of the room whose lock is held.
-#[derive(Debug, Default)]
-pub(crate) struct Dropped(Vec<VecDeque<Queued>>);
 
 /// The queue. Only the driver takes from it.
 pub(crate) struct OutboundQueue {
@@ -178,8 +175,12 @@ impl OutboundQueue {
     }
 
     /// The same for a reply, which may be what the peer has just sent. It is copied if it has to wait.
-    pub(crate) fn push_reply(&self, message: Message) -> Result<usize, SendError> {
-        self.queue(Queued { message, borrowed: true }, &mut Dropped::default())
+    pub(crate) fn push_reply(
+        &self,
+        message: Message,
+        dropped: &mut Dropped,
+    ) -> Result<usize, SendError> {
+        self.queue(Queued { message, borrowed: true }, dropped)
     }
 
     /// Queues `entry`, or gives the queue up if that would pass the bound. Returns what is now
@@ -375,35 +376,6 @@ impl OutboundQueue {
 impl fmt::Debug for OutboundQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutboundQueue").field("limits", &self.limits).finish_non_exhaustive()
-    }
-}
-
-/// Messages that left the queue for the protocol engine's buffer.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Encoded {
-    pub(crate) messages: usize,
-    /// What they were charged when they were pushed.
-    pub(crate) charge: usize,
-}
-
-impl Encoded {
-    pub(crate) fn add(&mut self, message: &Message) {
-        self.messages += 1;
-        self.charge += message.len() + ENTRY_OVERHEAD;
-    }
-}
-
-impl Dropped {
-    fn add(&mut self, entries: VecDeque<Queued>) {
-        if !entries.is_empty() {
-            self.0.push(entries);
-        }
-    }
-}
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        self.0.drain(..).for_each(foreign::discard);
     }
 }
 

@@ -1,6 +1,8 @@
-//! Say how much a connection may hold for its peer.
+//! Say how much a connection may hold for its peer, and what counts of it.
 
 use std::time::Duration;
+
+use crate::message::Message;
 
 /// How much a connection may hold for its peer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +26,21 @@ impl OutboundLimits {
     #[cfg(test)]
     pub(crate) const fn of(bytes: usize, messages: usize) -> Self {
         Self { bytes, messages, message_size: usize::MAX, publish_wait: PUBLISH_WAIT }
+    }
+}
+
+/// Messages that left the queue for the protocol engine's buffer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Encoded {
+    pub(crate) messages: usize,
+    /// What they were charged when they were pushed.
+    pub(crate) charge: usize,
+}
+
+impl Encoded {
+    pub(crate) fn add(&mut self, message: &Message) {
+        self.messages += 1;
+        self.charge += message.len() + ENTRY_OVERHEAD;
     }
 }
 

@@ -51,7 +51,7 @@ use crate::{
     foreign,
     handle::Connection,
     message::{Anonymous, Failure, Inbound, Message, Reply, Utf8Bytes},
-    outbound::SendError,
+    outbound::{Dropped, SendError},
 };
 
 pin_project! {
@@ -214,8 +214,9 @@ where
                 return;
             }
         };
+        let mut dropped = Dropped::default();
         let queued = reply.try_for_each(|message| {
-            *this.held = this.connection.outbound().push_reply(message)?;
+            *this.held = this.connection.outbound().push_reply(message, &mut dropped)?;
             Ok::<_, SendError>(())
         });
         // That the queue is closed or went over its bound is what output finds out.

@@ -90,11 +90,9 @@ impl<Io: Transport> Engine<Io> {
             match self.context.read(&mut Lent { wire: &mut self.wire, cx }) {
                 Ok(message) => {
                     self.returned = self.returned.wrapping_add(1);
-                    if message.len() > KEPT.max(self.grown.0) {
-                        self.grown.0 = message.len();
-                        self.wire.set_grown(self.grown);
-                    }
                     match &message {
+                        Message::Text(text) => self.count_read(text.len()),
+                        Message::Binary(bytes) => self.count_read(bytes.len()),
                         // The answer goes into the write buffer by itself.
                         Message::Ping(payload) => self.count(2 + payload.len()),
                         Message::Close(frame) => {
@@ -212,6 +210,14 @@ impl<Io: Transport> Engine<Io> {
         self.context = WebSocketContext::new(Role::Server, Some(self.config));
         self.grown = (0, 0);
         self.wire.set_grown(self.grown);
+    }
+
+    /// A message of so many bytes was read.
+    fn count_read(&mut self, bytes: usize) {
+        if bytes > KEPT.max(self.grown.0) {
+            self.grown.0 = bytes;
+            self.wire.set_grown(self.grown);
+        }
     }
 
     /// So many bytes more are in the write buffer.

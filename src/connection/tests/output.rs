@@ -18,7 +18,7 @@ use crate::{
         wire::Wire,
     },
     message::Message,
-    outbound::{OutboundLimits, OutboundQueue},
+    outbound::{Dropped, OutboundLimits, OutboundQueue},
 };
 
 struct Line {
@@ -50,7 +50,7 @@ impl Line {
     }
 
     fn push(&self, bytes: impl Into<Bytes>) {
-        self.queue.push_reply(Message::binary(bytes)).unwrap();
+        self.queue.push_reply(Message::binary(bytes), &mut Dropped::default()).unwrap();
     }
 
     fn poll(&mut self) -> Written {
@@ -67,7 +67,7 @@ async fn what_joins_a_backlog_owns_its_payload_too() {
     (0..10).for_each(|_| line.push(vec![0; 8_000]));
     assert_eq!(line.poll(), Written::Pending);
     let buffer = Bytes::from(vec![0; 60_000]);
-    line.queue.push_reply(Message::binary(buffer.slice(..1))).unwrap();
+    line.queue.push_reply(Message::binary(buffer.slice(..1)), &mut Dropped::default()).unwrap();
     line.peer.read_exact(&mut [0; 18_000]).await.unwrap();
     assert_eq!(line.poll(), Written::Pending);
     assert!(buffer.is_unique());
