@@ -5,13 +5,18 @@ use std::{fs, future::Future, path::Path};
 use super::driver_properties::config;
 use crate::testing::driven::{operation, rooms};
 
-/// The committed inputs of a fuzz target.
+/// The committed inputs of a fuzz target: a name and the bytes in hexadecimal on each line.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let seeds: Vec<_> = files.map(|file| fs::read(file).unwrap()).collect();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/seeds/{target}.txt"));
+    let lines = fs::read_to_string(file).unwrap();
+    let seeds: Vec<_> = lines.lines().map(|line| bytes(line.split_once(' ').unwrap().1)).collect();
     assert!(seeds.len() > 10, "{target}");
     seeds
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
 }
 
 fn run(test: impl Future<Output = ()>) {
