@@ -27,9 +27,11 @@ fn every_row_has_a_test_or_an_owner_and_the_table_says_which() {
 
     let table = table(&rows, &later, &tests);
     if env::var_os("BLESS").is_some() {
-        fs::write(in_repository("tests/attacks.md"), table).unwrap();
-    } else if read("tests/attacks.md") != table {
-        panic!("tests/attacks.md is out of date: BLESS=1 cargo test --test attacks writes it anew");
+        fs::write(in_repository("docs/assurance/attacks.md"), table).unwrap();
+    } else if read("docs/assurance/attacks.md") != table {
+        panic!(
+            "docs/assurance/attacks.md is out of date: BLESS=1 cargo test --test attacks writes it anew"
+        );
     }
 }
 

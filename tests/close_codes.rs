@@ -7,7 +7,7 @@ use tower_websocket::{CloseReason, Retry, internal::FIXED_CLOSE_REASONS};
 
 /// The lines of the table `name` in the client: key and action.
 fn table(name: &str) -> BTreeMap<String, String> {
-    let source = read("examples/reference-server/static/client.mjs");
+    let source = read("clients/js/client.mjs");
     let (_, rest) = source.split_once(&format!("export const {name} = {{\n")).unwrap();
     let (lines, _) = rest.split_once("\n};").unwrap();
     let entry = |line: &str| {

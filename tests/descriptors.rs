@@ -12,25 +12,10 @@ use std::fs;
 
 use tower_websocket::Rooms;
 
-use self::{
-    support_http::handshake_with,
-    support_slow::{Server, chat, frame, quiet},
+use test_support::{
+    http::handshake_with,
+    slow::{Server, chat, frame, quiet},
 };
-
-#[path = "it/echo.rs"]
-mod echo;
-#[path = "../src/testing/wire.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the test kit's own, which is a feature")]
-mod wire;
-#[path = "it/slow_peer.rs"]
-#[allow(dead_code, reason = "shared with the other binary")]
-mod slow_peer;
-#[path = "it/support_http.rs"]
-#[allow(dead_code, reason = "shared with the other binary")]
-mod support_http;
-#[path = "it/support_slow.rs"]
-#[allow(dead_code, reason = "shared with the other binary")]
-mod support_slow;
 
 fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()

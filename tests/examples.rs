@@ -1,28 +1,26 @@
 //! Every example runs, and does what its first lines say.
 #![cfg(test)]
 
-mod support;
-
 use std::net::SocketAddr;
 
 use serde_json::json;
-use support::{Peer, Program, example, page, refusal, run, socket_from};
+use test_support::program::{Peer, Program, built, page, refusal, run, socket_from};
 
 async fn started(example: &str) -> (Program, SocketAddr) {
-    let mut program = Program::example(example, &["127.0.0.1:0"], &[]);
+    let mut program = Program::start(built(&format!("examples/{example}")), &["127.0.0.1:0"], &[]);
     let addr = program.addr().await;
     (program, addr)
 }
 
 async fn reference_server(port: u16) -> (Program, SocketAddr) {
-    let mut server = Program::example("reference-server", &["--port", &port.to_string()], &[]);
+    let mut server = Program::start(built("reference-server"), &["--port", &port.to_string()], &[]);
     let addr = server.addr().await;
     (server, addr)
 }
 
 fn client(addr: SocketAddr, args: &[&str]) -> Program {
     let url = format!("ws://{addr}/ws");
-    Program::example("client", &[&["--url", &url], args].concat(), &[])
+    Program::start(built("examples/client"), &[&["--url", &url], args].concat(), &[])
 }
 
 #[tokio::test]
@@ -41,7 +39,7 @@ async fn minimal_lets_in_who_knows_the_password_and_echoes() {
 
 #[tokio::test]
 async fn echo_echoes_for_anybody() {
-    let mut program = Program::example("echo", &["--port", "0"], &[]);
+    let mut program = Program::start(built("examples/echo"), &["--port", "0"], &[]);
     let addr = program.addr().await;
     let mut peer = Peer::connect(addr).await;
     peer.send("hello").await;
@@ -125,13 +123,13 @@ async fn the_terminal_client_stops_where_the_token_is_refused() {
 #[tokio::test]
 async fn who_takes_all_files_of_a_process_does_not_end_it() {
     for (name, args) in [
-        ("hyper_service", &["127.0.0.1:0"][..]),
-        ("echo", &["--port", "0"]),
+        ("examples/hyper_service", &["127.0.0.1:0"][..]),
+        ("examples/echo", &["--port", "0"]),
         ("reference-server", &["--port", "0"]),
-        ("minimal", &["127.0.0.1:0"]),
-        ("axum_service", &["127.0.0.1:0"]),
+        ("examples/minimal", &["127.0.0.1:0"]),
+        ("examples/axum_service", &["127.0.0.1:0"]),
     ] {
-        let mut program = Program::example_with_files(name, 48, args);
+        let mut program = Program::start_with_files(built(name), 48, args);
         let addr = program.addr().await;
         let mut sockets = Vec::new();
         for _ in 0..64 {
@@ -179,7 +177,7 @@ async fn the_terminal_client_says_what_cannot_be_sent_and_stays() {
         (&["--name", "ada:admin"], "error: --name: 1 to 32 of A-Z a-z 0-9 _ and -"),
         (&["--name", ""], "error: --name: 1 to 32"),
     ] {
-        let (code, said) = refusal("client", args, &[]).await;
+        let (code, said) = refusal(built("examples/client"), args, &[]).await;
         assert_eq!(code, Some(2), "{args:?}");
         assert!(said.starts_with(words) && said.lines().count() == 1, "{said}");
     }
@@ -220,7 +218,7 @@ async fn the_reference_server_has_a_memory_budget_unless_told_otherwise() {
         (&["--port", "0", "--memory-budget-mb", "0"], None),
         (&["--port", "0"], Some(memory_of_this_machine() / 4)),
     ] {
-        let mut server = Program::example("reference-server", args, &[]);
+        let mut server = Program::start(built("reference-server"), args, &[]);
         let line = server.line_with("memory budget").await;
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         let logged = line["bytes"].as_u64();
@@ -242,6 +240,6 @@ fn memory_of_this_machine() -> u64 {
 
 #[tokio::test]
 async fn testing_tests_its_handler() {
-    let said = run(&example("testing"), &[], &[]).await;
+    let said = run(&built("examples/testing"), &[], &[]).await;
     assert_eq!(said, "the handler does what it should\n");
 }

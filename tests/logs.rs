@@ -27,25 +27,10 @@ use tracing_subscriber::{
     prelude::*,
 };
 
-use self::{
-    support_http::handshake_with,
-    support_slow::{Server, User, chat, frame, quiet, say},
+use test_support::{
+    http::handshake_with,
+    slow::{Server, User, chat, frame, quiet, say},
 };
-
-#[path = "it/echo.rs"]
-mod echo;
-#[path = "../src/testing/wire.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the test kit's own, which is a feature")]
-mod wire;
-#[path = "it/slow_peer.rs"]
-#[allow(dead_code, reason = "shared with the other binary")]
-mod slow_peer;
-#[path = "it/support_http.rs"]
-#[allow(dead_code, reason = "shared with the other binary")]
-mod support_http;
-#[path = "it/support_slow.rs"]
-#[allow(dead_code, reason = "shared with the other binary")]
-mod support_slow;
 
 /// What was logged; audit events wait while the gate is shut.
 #[derive(Clone, Default)]
@@ -161,7 +146,7 @@ async fn handle(
     service::handle(inbound).await
 }
 
-fn endpoint(audit: &Arc<support_slow::Audit>) -> WebSocketLayer {
+fn endpoint(audit: &Arc<test_support::slow::Audit>) -> WebSocketLayer {
     let messages = ServiceBuilder::new()
         .layer(RateLimitLayer::per_connection(Quota::per_second(1_000)))
         .layer(RequireAuthLayer::new(Ada))
@@ -272,7 +257,7 @@ async fn nothing_a_peer_sends_forges_a_line() {
 #[tokio::test]
 async fn a_log_that_stalls_stalls_nothing_else_and_losses_are_counted() {
     let _turn = turn().await;
-    let audit: Arc<support_slow::Audit> = Arc::default();
+    let audit: Arc<test_support::slow::Audit> = Arc::default();
     let sink = TracingSink::new();
     let server =
         Server::start_unrecorded(chat(&Rooms::new()).audit((sink.clone(), Arc::clone(&audit))));

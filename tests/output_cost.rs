@@ -25,27 +25,10 @@ use tower_websocket::{
     WebSocketLayer, room::service::ServerMessage,
 };
 
-use self::{
+use test_support::{
     metered::Meter,
-    support_slow::{FrozenClock, Peer, Server, chat, frame, nonzero, quiet},
+    slow::{FrozenClock, Peer, Server, chat, frame, nonzero, quiet},
 };
-
-#[path = "it/echo.rs"]
-mod echo;
-#[path = "it/metered.rs"]
-mod metered;
-#[path = "../src/testing/wire.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the test kit's own, which is a feature")]
-mod wire;
-#[path = "it/slow_peer.rs"]
-#[allow(dead_code, reason = "shared with the other binary")]
-mod slow_peer;
-#[path = "it/support_http.rs"]
-#[allow(dead_code, reason = "shared with the other binary")]
-mod support_http;
-#[path = "it/support_slow.rs"]
-#[allow(dead_code, reason = "shared with the other binary")]
-mod support_slow;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;

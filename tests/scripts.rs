@@ -24,12 +24,12 @@ struct Ran {
 }
 
 impl Sandbox {
-    /// With `tests/release`, one commit, and everything that a release needs.
+    /// With `scripts/release`, one commit, and everything that a release needs.
     fn new(name: &str) -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("scripts-{name}"));
         let _ = fs::remove_dir_all(&root);
         let this = Self { root };
-        for file in ["tests/release", "Cargo.toml"] {
+        for file in ["scripts/release", "Cargo.toml"] {
             let text = fs::read_to_string(in_repository(file)).unwrap();
             this.write(&format!("repository/{file}"), &text);
         }
@@ -91,7 +91,7 @@ impl Sandbox {
     }
 
     fn release(&self) -> Ran {
-        self.run("tests/release", &[])
+        self.run("scripts/release", &[])
     }
 }
 
@@ -168,7 +168,7 @@ fn what_is_missing_is_named_first_with_how_to_get_it_and_nothing_is_run() {
         assert!(rest.contains(" min  in all"), "{name}: {said}");
         assert!(!calls.contains("check ") && evidence.is_empty(), "{name}: {calls}");
 
-        let Ran { code, said, evidence, .. } = sandbox.run("tests/release", &["--partial"]);
+        let Ran { code, said, evidence, .. } = sandbox.run("scripts/release", &["--partial"]);
         assert_eq!(code, Some(2), "{name}: {said}");
         assert!(evidence.contains("NOT RUN"), "{name}: {evidence}");
     }
@@ -279,11 +279,11 @@ fn the_package_has_what_a_user_needs_and_no_more() {
         "SECURITY.md",
         "src/lib.rs",
         "examples/minimal.rs",
-        "tests/attacks.md",
+        "docs/assurance/attacks.md",
     ] {
         assert!(files.contains(&needed), "{needed}: {problem}{list}");
     }
-    let folders = ["src/", "tests/", "examples/", "benches/", "proptest-regressions/"];
+    let folders = ["src/", "examples/", "benches/", "docs/"];
     for file in &files {
         let known = folders.iter().any(|it| file.starts_with(it)) || !file.contains('/');
         let others = ["fuzz/", "node_modules", ".venv", "__pycache__"];
@@ -293,7 +293,7 @@ fn the_package_has_what_a_user_needs_and_no_more() {
 }
 
 const SCRIPTS: &[&str] =
-    &["fuzz/run", "tests/conformance/run", "tests/release", "tests/run", "tests/soak"];
+    &["fuzz/run", "scripts/release", "scripts/soak", "tests/conformance/run", "tests/run"];
 
 /// Notes that it was called, and how.
 const RECORD: &str = r#"echo "${0#"$SANDBOX/bin/"} $*" | sed 's/ $//' >>"$SANDBOX/calls""#;

@@ -28,7 +28,7 @@ pub(crate) struct Tagged {
 pub(crate) fn all_tagged(word: &str) -> Result<Vec<Tagged>, Vec<String>> {
     let mut tests = Vec::new();
     let mut problems = Vec::new();
-    for folder in ["src", "tests", "examples"] {
+    for folder in ["src", "tests", "examples", "scripts"] {
         for file in files(folder) {
             match tagged(&file, &read(&file), word) {
                 Ok(found) if found.is_empty() => {}
@@ -119,7 +119,9 @@ fn case_name(line: Option<&str>) -> Result<String, String> {
 fn is_compiled(file: &str) -> bool {
     let path = Path::new(file);
     let (folder, stem) = (path.parent().unwrap(), path.file_stem().unwrap().to_str().unwrap());
-    if !file.ends_with(".rs") || folder == Path::new("tests") {
+    if !file.ends_with(".rs")
+        || folder.ends_with("tests") && folder.parent() != Some(Path::new("src"))
+    {
         return true;
     }
     let has = |parent: &Path, wanted: &str| {

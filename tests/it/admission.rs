@@ -16,10 +16,9 @@ use tower_websocket::{
     RequireAuthLayer, WebSocketLayer,
 };
 
-use super::{
-    support::{Probe, User, Verifier, auth},
-    support_http::{HttpServer, RawClient, handshake, handshake_with},
-};
+use test_support::http::{HttpServer, RawClient, handshake, handshake_with};
+
+use super::support::{Probe, User, Verifier, auth};
 
 const TEN: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 const FOUR: NonZeroUsize = NonZeroUsize::new(4).unwrap();

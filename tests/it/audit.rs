@@ -9,7 +9,7 @@ use tower_websocket::{
     room::service::{self, ClientMessage, ServerMessage},
 };
 
-use super::support_slow::{FrozenClock, Server, Tokens, chat, frame, quiet};
+use test_support::slow::{FrozenClock, Server, Tokens, chat, frame, quiet};
 
 // covers: LG-11
 #[tokio::test(start_paused = true)]

@@ -21,10 +21,11 @@ use tower_websocket::{
     Reply, RequireAuthLayer, Session, WebSocketLayer,
 };
 
+use test_support::http::{handshake, serve_one};
+
 use super::{
     support::{User, quiet},
     support_client::{TEXT, TestClient, text},
-    support_http::{handshake, serve_one},
 };
 
 /// How many the backend takes at once, and how long it needs for each.

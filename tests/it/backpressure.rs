@@ -18,8 +18,8 @@ use tower_websocket::{
     Retry, RoomKey, Rooms, WebSocketLayer, room::service::ServerMessage,
 };
 
-use super::metered::Meter;
-use super::support_slow::{Frame, FrozenClock, Server, chat, frame, nonzero, quiet, say};
+use test_support::metered::Meter;
+use test_support::slow::{Frame, FrozenClock, Server, chat, frame, nonzero, quiet, say};
 
 type Handled = Result<Reply<Message>, CloseReason>;
 

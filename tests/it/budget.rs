@@ -14,9 +14,9 @@ use tower_websocket::{
     MemoryBudget, Message, Reply, WebSocketLayer, audit::Closed,
 };
 
-use super::{
-    support_http::handshake,
-    support_slow::{Audit, Frame, FrozenClock, Peer, Server, frame, nonzero, quiet},
+use test_support::{
+    http::handshake,
+    slow::{Audit, Frame, FrozenClock, Peer, Server, frame, nonzero, quiet},
 };
 
 type Handle = BoxCloneSyncService<Inbound<Message, Anonymous>, Reply<Message>, CloseReason>;

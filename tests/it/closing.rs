@@ -12,11 +12,14 @@ use tokio::{
 };
 use tower_websocket::{AuditEvent, CloseReason, InvalidClose, Retry};
 
-use super::{
+use test_support::{
     echo::endpoint,
+    http::{Recorder, TEXT_ECHO, TEXT_FRAME, handshake},
+};
+
+use super::{
     support::{TestServer, quiet},
     support_client::{CLOSE, close, frame, text, wire},
-    support_http::{Recorder, TEXT_ECHO, TEXT_FRAME, handshake},
 };
 
 const T_CLOSE: Duration = Duration::from_secs(5);

@@ -27,7 +27,7 @@ use tower_websocket::{
     room::service::{self, ClientMessage, ServerMessage},
 };
 
-use super::support_slow::{Frame, FrozenClock, Server, Tokens, quiet, say};
+use test_support::slow::{Frame, FrozenClock, Server, Tokens, quiet, say};
 
 type Handled = Result<Reply<Message>, CloseReason>;
 

@@ -18,9 +18,9 @@ use tower_websocket::{
     Anonymous, CloseReason, ConnectionConfig, Inbound, Message, Reply, Rooms, WebSocketLayer,
 };
 
-use super::{
+use test_support::{
     metered::Meter,
-    support_slow::{Peer, Server, chat, frame, quiet, say},
+    slow::{Peer, Server, chat, frame, quiet, say},
 };
 
 /// Counts the turns that the runtime gives to everybody: one for each of its own.

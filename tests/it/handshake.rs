@@ -2,7 +2,7 @@
 
 use axum::routing::get;
 
-use super::support_http::{HttpServer, TEXT_ECHO, TEXT_FRAME, handshake, handshake_with};
+use test_support::http::{HttpServer, TEXT_ECHO, TEXT_FRAME, handshake, handshake_with};
 
 /// Refused with `status`: the server hangs up after one fixed text, and no connection came of it.
 async fn assert_refused(server: &HttpServer, name: &str, request: &str, status: u16) {

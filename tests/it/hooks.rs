@@ -12,10 +12,10 @@ use tower_websocket::{
     WebSocketLayer,
 };
 
-use super::{
+use test_support::{
+    http::handshake,
+    slow::{Server, Tokens, User, frame, quiet},
     slow_peer::PATIENCE,
-    support_http::handshake,
-    support_slow::{Server, Tokens, User, frame, quiet},
 };
 
 #[derive(Clone, Default)]

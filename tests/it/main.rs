@@ -1,13 +1,8 @@
 //! The promises of the crate, over real sockets.
 #![cfg(test)]
 
-#[path = "../../src/testing/wire.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the test kit's own, which is a feature")]
-mod wire;
-mod support_http;
 mod support_client;
 mod support;
-mod echo;
 mod handshake;
 mod origin;
 mod admission;
@@ -24,9 +19,6 @@ mod rooms;
 mod heartbeat;
 mod ghosts;
 
-mod slow_peer;
-mod support_slow;
-mod metered;
 mod slow_line;
 mod backpressure;
 mod ping_flood;

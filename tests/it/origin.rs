@@ -2,7 +2,7 @@
 
 use tower_websocket::OriginPolicy;
 
-use super::support_http::{HttpServer, handshake, handshake_with};
+use test_support::http::{HttpServer, handshake, handshake_with};
 
 async fn listing() -> HttpServer {
     let policy = OriginPolicy::new().trust("https://app.example").unwrap();

@@ -17,7 +17,7 @@ use tower_websocket::{
     },
 };
 
-use super::support_slow::{Peer, Server, Tokens, User, quiet, say};
+use test_support::slow::{Peer, Server, Tokens, User, quiet, say};
 
 /// Panics once, where it is asked to.
 #[derive(Clone)]
@@ -242,7 +242,7 @@ async fn a_hook_that_panics_before_the_101_costs_the_handshake() {
     let fuse = Fuse::new("on_connect");
     let server = Server::start(endpoint(&Rooms::new(), &fuse));
     let mut refused = server.connect_raw().await;
-    refused.send(super::support_http::handshake()).await;
+    refused.send(test_support::http::handshake()).await;
     refused.ended().await;
     let mut peer = server.member("ada", "r").await;
     let mut other = server.member("grace", "r").await;

@@ -12,8 +12,8 @@ use tower_websocket::{
     Anonymous, CloseReason, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
 };
 
-use super::metered::Meter;
-use super::support_slow::{FrozenClock, Server, frame, quiet};
+use test_support::metered::Meter;
+use test_support::slow::{FrozenClock, Server, frame, quiet};
 
 /// An endpoint that says nothing by itself.
 fn silent(config: ConnectionConfig) -> WebSocketLayer {

@@ -18,7 +18,7 @@ use tower_websocket::{
     room::service::{self, ClientMessage},
 };
 
-use super::support_slow::{Frame, FrozenClock, Peer, Server, Tokens, frame, quiet, say};
+use test_support::slow::{Frame, FrozenClock, Peer, Server, Tokens, frame, quiet, say};
 
 /// 20 each second, and 40 at once: the default of the reference server.
 const EACH: Quota = Quota::per_second(20).burst(40);
@@ -296,7 +296,7 @@ async fn addresses_of_one_subscriber_share_a_bucket() {
         ("192.0.2.2:1", "{}"),
     ];
     for (from, expected) in cases {
-        let handshake = super::support_http::handshake_with("X-Test-From", &[from]);
+        let handshake = test_support::http::handshake_with("X-Test-From", &[from]);
         let mut peer = server.connect_with(&handshake).await;
         peer.text("{}").await;
         assert_eq!(peer.message().await, expected, "{from}");

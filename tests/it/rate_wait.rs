@@ -16,7 +16,7 @@ use tower_websocket::{
     Message, PayloadBytes, Quota, RateLimitLayer, Reply, RequireAuthLayer, WebSocketLayer,
 };
 
-use super::support_slow::{FrozenClock, Peer, Server, Tokens, User, frame, quiet};
+use test_support::slow::{FrozenClock, Peer, Server, Tokens, User, frame, quiet};
 
 type Answer = Result<Reply<Message>, CloseReason>;
 
@@ -173,7 +173,7 @@ async fn those_who_share_the_overflow_bucket_wait_for_each_other() {
     let mut peers = Vec::new();
     for n in 1..=20 {
         let from = format!("192.0.2.{n}:1");
-        let handshake = super::support_http::handshake_with("X-Test-From", &[&from]);
+        let handshake = test_support::http::handshake_with("X-Test-From", &[&from]);
         let mut peer = server.connect_with(&handshake).await;
         peer.text("hello").await;
         for _ in 0..10 {

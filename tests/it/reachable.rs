@@ -19,9 +19,9 @@ use tower::ServiceExt;
 use tower_websocket::{AuditEvent, PeerAddr, WebSocketLayer};
 use tracing::subscriber::DefaultGuard;
 
-use super::{
+use test_support::{
     echo::endpoint,
-    support_http::{HttpServer, Recorder, handshake},
+    http::{HttpServer, Recorder, handshake},
 };
 
 /// What was logged on this thread at `warn` and above.

@@ -10,7 +10,9 @@ use tokio::{
 };
 use tower_websocket::AuditEvent;
 
-use super::{echo::endpoint, support_client::TestClient, support_http::Recorder};
+use test_support::{echo::endpoint, http::Recorder};
+
+use super::support_client::TestClient;
 
 /// Runs an axum application on a `runtime` of its own until it is told to stop; says whether the peer was
 /// told, and what the record says of it.

@@ -23,7 +23,7 @@ use tower_websocket::{
     },
 };
 
-use super::support_slow::{Frame, Peer, Server, Tokens, User, quiet, say};
+use test_support::slow::{Frame, Peer, Server, Tokens, User, quiet, say};
 
 type Answer = Result<Reply<Message>, CloseReason>;
 

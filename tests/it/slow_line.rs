@@ -13,7 +13,7 @@ use tower_websocket::{
     Anonymous, CloseReason, Connection, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
 };
 
-use super::support_slow::{Frame, Peer, Server, frame, nonzero, quiet};
+use test_support::slow::{Frame, Peer, Server, frame, nonzero, quiet};
 
 /// A member of an endpoint that answers nothing, and the handle of its connection.
 async fn member(config: ConnectionConfig) -> (Server, Peer, Connection) {

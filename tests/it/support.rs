@@ -30,10 +30,9 @@ use tower_websocket::{
     },
 };
 
-use super::{
-    support_client::{PATIENCE, TestClient, text},
-    support_http::{Recorder, serve, serve_one},
-};
+use test_support::http::{Recorder, serve, serve_one};
+
+use super::support_client::{PATIENCE, TestClient, text};
 
 /// An endpoint on loopback.
 pub(crate) struct TestServer {

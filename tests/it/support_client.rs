@@ -8,8 +8,8 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use super::wire::{frame, masked};
-use super::{support_http::handshake, wire};
+use test_support::http::handshake;
+pub(crate) use tower_websocket::testing::wire::{frame, masked};
 
 /// Either end of whatever carries a connection.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -104,7 +104,8 @@ impl TestClient {
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
             // A server's frames are neither masked nor in parts, nor is any bit of them reserved.
-            if let Some((opcode, payload, rest)) = wire::parse(&self.read) {
+            if let Some((opcode, payload, rest)) = tower_websocket::testing::wire::parse(&self.read)
+            {
                 let frame = Frame { opcode, payload: payload.to_vec() };
                 self.read = rest.to_vec();
                 return Some(frame);

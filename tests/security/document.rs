@@ -46,7 +46,7 @@ pub(crate) fn tests_in(file: &str) -> Vec<String> {
     match file.rsplit_once('.').map(|it| it.1) {
         Some("rs") => functions(&source),
         Some("mjs" | "py") if file.starts_with("tests/clients/") => cases(&source),
-        None if file == "tests/release" => checks(&source),
+        None if file == "scripts/release" => checks(&source),
         _ => Vec::new(),
     }
 }

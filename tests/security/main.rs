@@ -99,7 +99,7 @@ fn whatever_is_not_there_is_found() {
         ("| AU-01, AU-02 |", "| AU-01, AU-99 |", "no row: "),
         ("(src/budget.rs)", "(src/budgets.rs)", "no target: "),
         ("(#seven-questions)", "(#eight-questions)", "no target: "),
-        ("`tests/release`", "`tests/releases`", "no file: "),
+        ("`scripts/release`", "`scripts/releases`", "no file: "),
         ("\n### 5. ", "\n#### 5. ", "6 questions"),
         ("| CVE-2014-0193", "| CVE-0000-0000 | nothing | none |\n| CVE-2014-0193", "no evidence: "),
         ("[budget.rs](src/budget.rs)", "a budget", "no mitigation: "),

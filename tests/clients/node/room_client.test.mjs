@@ -7,7 +7,7 @@ import test from "node:test";
 
 import { advance, reset, settle, sockets, standStill, timers } from "./fakes.mjs";
 
-const page = "../../../examples/reference-server/static";
+const page = "../../../clients/js";
 const { RoomClient, backoffMs, verdict } = await import(`${page}/client.mjs`);
 const { Refused, checkName, checkRoom, checkText } = await import(`${page}/rules.mjs`);
 

@@ -1,13 +1,13 @@
 //! Attack a WebSocket room server from outside, row by row of the catalogue of attacks.
 //!
 //! ```text
-//! cargo run --release --example hostile -- ws://127.0.0.1:8080/ws
+//! cargo run --release -p hostile -- ws://127.0.0.1:8080/ws
 //! ```
 //!
 //! It speaks raw bytes on plain TCP and knows nothing of the target but the URL, a token, and the shape
 //! of the room protocol, which options set: the defaults fit the reference server. What the target did
 //! not withstand is printed with what was sent, what came back, what was expected, and the name of the
-//! test that is missing. `tests/attacks.md` has all rows.
+//! test that is missing. `docs/assurance/attacks.md` has all rows.
 //!
 //! To add a row, write an `Attack` into the table of one of the files in `attacks`.
 

@@ -1,6 +1,6 @@
 //! A chat server: rooms, authentication, limits, an audit log, and a page to try it with.
 //!
-//! Run with `cargo run --release --example reference-server` and open <http://localhost:8080>.
+//! Run with `cargo run --release -p reference-server` and open <http://localhost:8080>.
 //! `--help` lists the options; each can also be set in the environment.
 
 use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
@@ -23,7 +23,6 @@ mod memory;
 mod options;
 mod page;
 #[cfg(test)]
-#[cfg(feature = "testing")]
 mod reconnect;
 mod settings;
 mod status;

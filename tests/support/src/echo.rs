@@ -9,7 +9,7 @@ use tower_websocket::{
 };
 
 /// Sends every message back.
-pub(crate) fn endpoint(audit: Arc<dyn AuditSink>) -> WebSocketLayer {
+pub fn endpoint(audit: Arc<dyn AuditSink>) -> WebSocketLayer {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
         Ok::<_, CloseReason>(Reply::one(inbound.message))
     });

@@ -1,16 +1,14 @@
 //! What the reference server is told, and says, before it serves anybody.
 #![cfg(test)]
 
-mod support;
-
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use serde_json::json;
-use support::{Peer, Program, in_repository, refusal, run, send_bytes};
+use test_support::program::{Peer, Program, in_repository, refusal, run, send_bytes};
 
 async fn started(args: &[&str], env: &[(&str, &str)]) -> (Program, SocketAddr) {
     let args = [&["--port", "0"], args].concat();
-    let mut server = Program::example("reference-server", &args, env);
+    let mut server = Program::start(SERVER, &args, env);
     let addr = server.addr().await;
     (server, addr)
 }
@@ -79,7 +77,7 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
     ] {
         let args = [&["--port", "0"], args].concat();
         let args = if env.iter().any(|it| it.0 == "PORT") { &args[2..] } else { &args };
-        let (code, said) = refusal("reference-server", args, env).await;
+        let (code, said) = refusal(SERVER, args, env).await;
         assert!(matches!(code, Some(1 | 2)), "{args:?} {env:?}: {code:?}");
         assert!(said.starts_with("error: ") && said.lines().count() == 1, "{said}");
         assert!(words.iter().all(|it| said.contains(it)), "{args:?} {env:?}: {said}");
@@ -112,7 +110,7 @@ async fn what_shells_and_compose_files_set_does_not_keep_it_from_starting() {
 #[tokio::test]
 async fn a_host_that_is_ignored_is_warned_of() {
     let env = [("HOST", "x86_64-conda-linux-gnu")];
-    let mut server = Program::example("reference-server", &["--port", "0"], &env);
+    let mut server = Program::start(SERVER, &["--port", "0"], &env);
     let line = server.line_with("HOST").await;
     assert!(line.contains("\"WARN\"") && line.contains("x86_64-conda-linux-gnu"), "{line}");
 }
@@ -120,7 +118,7 @@ async fn a_host_that_is_ignored_is_warned_of() {
 #[tokio::test]
 async fn the_default_token_is_warned_of_also_where_it_is_set() {
     for env in [&[][..], &[("DEV_TOKEN", "dev-token")]] {
-        let mut server = Program::example("reference-server", &["--port", "0"], env);
+        let mut server = Program::start(SERVER, &["--port", "0"], env);
         let line = server.line_with("DEV_TOKEN").await;
         assert!(line.contains("\"WARN\""), "{line}");
     }
@@ -141,11 +139,11 @@ async fn a_token_with_a_colon_lets_in_alone_and_with_a_name() {
 
 #[tokio::test]
 async fn fewer_files_than_connections_are_warned_of() {
-    let mut server = Program::example_with_files("reference-server", 1024, &["--port", "0"]);
+    let mut server = Program::start_with_files(SERVER, 1024, &["--port", "0"]);
     let line = server.line_with("ulimit").await;
     assert!(line.contains("\"WARN\"") && line.contains("1024"), "{line}");
     let few = ["--port", "0", "--max-connections", "100", "--max-connections-per-peer", "9"];
-    let mut server = Program::example_with_files("reference-server", 5000, &few);
+    let mut server = Program::start_with_files(SERVER, 5000, &few);
     let line = server.line_with("").await;
     assert!(!line.contains("ulimit"), "{line}");
     let line = server.line_with("\"listening\"").await;
@@ -156,13 +154,13 @@ async fn fewer_files_than_connections_are_warned_of() {
 async fn a_port_that_is_taken_is_told_in_words() {
     let (_server, addr) = started(&[], &[]).await;
     let args = ["--port", &addr.port().to_string()];
-    let (code, said) = refusal("reference-server", &args, &[]).await;
+    let (code, said) = refusal(SERVER, &args, &[]).await;
     let expected =
         format!("error: cannot listen on {addr}: something listens there already; --port");
     assert!(said.starts_with(&expected) && said.lines().count() == 1, "{said}");
     assert_eq!(code, Some(1));
     let args = ["--port", "0", "--host", "192.0.2.1", "--dev-token", "a"];
-    let (code, said) = refusal("reference-server", &args, &[]).await;
+    let (code, said) = refusal(SERVER, &args, &[]).await;
     assert!(said.contains("this machine does not have that address; --host"), "{said}");
     assert_eq!(code, Some(1));
 }
@@ -184,7 +182,7 @@ async fn only_the_hosts_it_goes_by_are_served() {
 #[tokio::test]
 async fn the_readme_and_the_help_name_every_option_with_variable_and_default() {
     let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
-    let help = run(&support::example("reference-server"), &["--help"], &[]).await;
+    let help = run(&Path::new(SERVER), &["--help"], &[]).await;
     let words = help.split_whitespace().map(|it| it.trim_end_matches(|c| !char::is_alphabetic(c)));
     let options: Vec<_> = words.filter(|it| it.starts_with("--") && *it != "--help").collect();
     assert!(options.len() > 10, "{help}");
@@ -198,3 +196,6 @@ async fn the_readme_and_the_help_name_every_option_with_variable_and_default() {
     let entries = help.matches("[env: ").count();
     assert_eq!(help.matches("[default: ").count() + unless_set, entries, "{help}");
 }
+
+/// The built server.
+const SERVER: &str = env!("CARGO_BIN_EXE_reference-server");

@@ -1,6 +1,4 @@
 //! Run programs beside a test: the built examples, and what talks to them.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
 use std::{
     ffi::OsStr,
     net::SocketAddr,
@@ -24,20 +22,13 @@ use tokio_tungstenite::{
 };
 
 /// A process that ends with the test at the latest.
-pub(crate) struct Program {
+pub struct Program {
     child: Child,
     lines: mpsc::UnboundedReceiver<String>,
 }
 
 impl Program {
-    /// Starts an example of this crate.
-    pub(crate) fn example(name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let path = example(name);
-        assert!(path.exists(), "{} is missing: `cargo build --examples` makes it", path.display());
-        Self::start(path, args, env)
-    }
-
-    pub(crate) fn start(path: impl AsRef<OsStr>, args: &[&str], env: &[(&str, &str)]) -> Self {
+    pub fn start(path: impl AsRef<OsStr>, args: &[&str], env: &[(&str, &str)]) -> Self {
         let path = path.as_ref();
         let mut child = Command::new(path)
             .args(args)
@@ -58,21 +49,21 @@ impl Program {
         Self { child, lines }
     }
 
-    /// Starts an example of this crate that may have so many files open.
-    pub(crate) fn example_with_files(name: &str, files: u32, args: &[&str]) -> Self {
-        let path = example(name);
+    /// Starts a program that may have so many files open.
+    pub fn start_with_files(path: impl AsRef<Path>, files: u32, args: &[&str]) -> Self {
+        let path = path.as_ref();
         let run = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
         let args = [&["-c", &run, path.to_str().unwrap()], args].concat();
         Self::start("sh", &args, &[])
     }
 
     /// Whether it has not ended.
-    pub(crate) fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// The next line on stdout with `text` in it.
-    pub(crate) async fn line_with(&mut self, text: &str) -> String {
+    pub async fn line_with(&mut self, text: &str) -> String {
         let mut others = Vec::new();
         let wanted = async {
             while let Some(line) = self.lines.recv().await {
@@ -90,50 +81,50 @@ impl Program {
     }
 
     /// The loopback address that the program says it listens on.
-    pub(crate) async fn addr(&mut self) -> SocketAddr {
+    pub async fn addr(&mut self) -> SocketAddr {
         let line = self.line_with("127.0.0.1:").await;
         let (_, rest) = line.split_once("127.0.0.1:").unwrap();
         let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
         SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()))
     }
 
-    pub(crate) async fn type_line(&mut self, line: &str) {
+    pub async fn type_line(&mut self, line: &str) {
         let stdin: &mut ChildStdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
-    pub(crate) async fn type_bytes(&mut self, bytes: &[u8]) {
+    pub async fn type_bytes(&mut self, bytes: &[u8]) {
         self.child.stdin.as_mut().unwrap().write_all(bytes).await.unwrap();
     }
 
     /// Ends stdin, as Ctrl-D does.
-    pub(crate) fn close_stdin(&mut self) {
+    pub fn close_stdin(&mut self) {
         self.child.stdin = None;
     }
 
     /// Ends it without a word: SIGKILL.
-    pub(crate) async fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 
     /// Asks it to end.
-    pub(crate) async fn terminate(&self) {
+    pub async fn terminate(&self) {
         self.signal("TERM").await;
     }
 
     /// Needs a shell, because the standard library cannot send signals.
-    pub(crate) async fn signal(&self, signal: &str) {
+    pub async fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.child.id().unwrap());
         assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
     }
 
-    pub(crate) async fn exit(&mut self) -> ExitStatus {
+    pub async fn exit(&mut self) -> ExitStatus {
         timeout(PATIENCE, self.child.wait()).await.expect("it goes on running").unwrap()
     }
 }
 
 /// Runs a program to its end; it must succeed. Returns what it printed.
-pub(crate) async fn run(program: &Path, args: &[&str], env: &[(&str, &str)]) -> String {
+pub async fn run(program: &Path, args: &[&str], env: &[(&str, &str)]) -> String {
     let mut command = Command::new(program);
     command.args(args).envs(env.iter().copied()).kill_on_drop(true);
     let ran = timeout(LONG_PATIENCE, command.output()).await.expect("it goes on running");
@@ -144,14 +135,14 @@ pub(crate) async fn run(program: &Path, args: &[&str], env: &[(&str, &str)]) -> 
     out
 }
 
-/// Runs an example that should end by itself, and refuse. Returns its exit code and what it said on
+/// Runs a program that should end by itself, and refuse. Returns its exit code and what it said on
 /// stderr.
-pub(crate) async fn refusal(
-    name: &str,
+pub async fn refusal(
+    program: impl AsRef<OsStr>,
     args: &[&str],
     env: &[(&str, &str)],
 ) -> (Option<i32>, String) {
-    let mut command = Command::new(example(name));
+    let mut command = Command::new(program);
     command.args(args).envs(env.iter().copied()).kill_on_drop(true).stdin(Stdio::null());
     let ran = timeout(PATIENCE, command.output()).await;
     let output = ran.unwrap_or_else(|_| panic!("it runs with {args:?} and {env:?}")).unwrap();
@@ -159,31 +150,39 @@ pub(crate) async fn refusal(
 }
 
 /// A file of the repository.
-pub(crate) fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+pub fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// Where cargo puts the built example: beside the folder of the test binaries.
-pub(crate) fn example(name: &str) -> PathBuf {
+/// A program of another package of the workspace, or an example: cargo puts them beside the folder of the
+/// test binaries, but builds them only with a whole workspace.
+///
+/// # Panics
+///
+/// If it is not there.
+pub fn built(name: &str) -> PathBuf {
     let this = std::env::current_exe().unwrap();
     let profile = this.parent().and_then(Path::parent).unwrap();
-    profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION)
+    let path = profile.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let build = "cargo build --workspace --all-targets --all-features";
+    assert!(path.exists(), "{} is missing: `{build}` makes it", path.display());
+    path
 }
 
 /// A WebSocket client.
-pub(crate) struct Peer {
+pub struct Peer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Peer {
-    pub(crate) async fn connect(addr: SocketAddr) -> Self {
+    pub async fn connect(addr: SocketAddr) -> Self {
         let url = format!("ws://{addr}/ws");
         let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
         Self { socket }
     }
 
     /// In `room` of the room service, with the reference server's token.
-    pub(crate) async fn join(addr: SocketAddr, token: &str, room: &str) -> Self {
+    pub async fn join(addr: SocketAddr, token: &str, room: &str) -> Self {
         let mut peer = Self::connect(addr).await;
         peer.say(json!({ "type": "auth", "token": token })).await;
         assert_eq!(peer.hear().await["type"], "auth_ok");
@@ -192,16 +191,16 @@ impl Peer {
         peer
     }
 
-    pub(crate) async fn say(&mut self, message: Value) {
+    pub async fn say(&mut self, message: Value) {
         self.send(&message.to_string()).await;
     }
 
-    pub(crate) async fn hear(&mut self) -> Value {
+    pub async fn hear(&mut self) -> Value {
         serde_json::from_str(&self.text().await).unwrap()
     }
 
     /// The next message, or the code of the close frame that comes instead.
-    pub(crate) async fn hear_or_closed(&mut self) -> Result<Value, u16> {
+    pub async fn hear_or_closed(&mut self) -> Result<Value, u16> {
         match self.next().await {
             Message::Text(text) => Ok(serde_json::from_str(&text).unwrap()),
             Message::Close(Some(CloseFrame { code, .. })) => Err(code.into()),
@@ -209,12 +208,12 @@ impl Peer {
         }
     }
 
-    pub(crate) async fn send(&mut self, text: &str) {
+    pub async fn send(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
     /// The next text message.
-    pub(crate) async fn text(&mut self) -> String {
+    pub async fn text(&mut self) -> String {
         match self.next().await {
             Message::Text(text) => text.to_string(),
             other => panic!("not a text message: {other:?}"),
@@ -222,7 +221,7 @@ impl Peer {
     }
 
     /// The code and reason of the close frame, which must come next.
-    pub(crate) async fn closed(&mut self) -> (u16, String) {
+    pub async fn closed(&mut self) -> (u16, String) {
         match self.next().await {
             Message::Close(Some(CloseFrame { code, reason })) => (code.into(), reason.to_string()),
             other => panic!("not a close frame: {other:?}"),
@@ -241,7 +240,7 @@ impl Peer {
 }
 
 /// A socket from an address of this machine, with a small window and nothing sent.
-pub(crate) async fn socket_from(from: [u8; 4], addr: SocketAddr) -> std::io::Result<TcpStream> {
+pub async fn socket_from(from: [u8; 4], addr: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(2048)?;
     socket.bind(SocketAddr::from((from, 0)))?;
@@ -249,7 +248,7 @@ pub(crate) async fn socket_from(from: [u8; 4], addr: SocketAddr) -> std::io::Res
 }
 
 /// The status of the next answer on `socket`; `None` if there is none.
-pub(crate) async fn status(socket: &mut TcpStream) -> Option<u16> {
+pub async fn status(socket: &mut TcpStream) -> Option<u16> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let byte = timeout(PATIENCE, socket.read_u8()).await.expect("no answer");
@@ -260,12 +259,12 @@ pub(crate) async fn status(socket: &mut TcpStream) -> Option<u16> {
 }
 
 /// Sends `bytes` on a new socket and returns what comes until the server hangs up.
-pub(crate) async fn send_bytes(addr: SocketAddr, bytes: &[u8]) -> String {
+pub async fn send_bytes(addr: SocketAddr, bytes: &[u8]) -> String {
     send_chunks(addr, bytes, bytes.len()).await
 }
 
 /// The same with a packet for each byte.
-pub(crate) async fn trickle(addr: SocketAddr, bytes: &[u8]) -> String {
+pub async fn trickle(addr: SocketAddr, bytes: &[u8]) -> String {
     send_chunks(addr, bytes, 1).await
 }
 
@@ -288,7 +287,7 @@ async fn send_chunks(addr: SocketAddr, bytes: &[u8], size: usize) -> String {
 }
 
 /// The body of an ordinary page.
-pub(crate) async fn page(addr: SocketAddr, path: &str) -> String {
+pub async fn page(addr: SocketAddr, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
     let answer = send_bytes(addr, request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -1,11 +1,9 @@
 //! The reference server's sockets that are no connection yet, and how it stops.
 #![cfg(test)]
 
-mod support;
-
 use std::{io, net::SocketAddr, time::Duration};
 
-use support::{Peer, Program, page, socket_from, status};
+use test_support::program::{Peer, Program, page, socket_from, status};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -14,7 +12,7 @@ use tokio::{
 
 async fn server(args: &[&str]) -> (Program, SocketAddr) {
     let args = [&["--port", "0"], args].concat();
-    let mut server = Program::example("reference-server", &args, &[]);
+    let mut server = Program::start(SERVER, &args, &[]);
     let addr = server.addr().await;
     (server, addr)
 }
@@ -229,3 +227,6 @@ const SHARE: usize = 512;
 const ADA: [u8; 4] = [127, 0, 0, 1];
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The built server.
+const SERVER: &str = env!("CARGO_BIN_EXE_reference-server");

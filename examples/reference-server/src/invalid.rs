@@ -34,7 +34,6 @@ impl Invalid {
 pub(crate) const INVALID_IN_A_ROW: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 
 #[cfg(test)]
-#[cfg(feature = "testing")]
 mod tests {
     use serde_json::{Value, json};
     use tower_websocket::{

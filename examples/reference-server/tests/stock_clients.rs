@@ -1,17 +1,15 @@
 //! The reference server as a process, and clients that know nothing of this crate.
 #![cfg(test)]
 
-mod support;
-
 use std::net::SocketAddr;
 
-use support::{Peer, Program, in_repository, page, run, send_bytes, trickle};
+use test_support::program::{Peer, Program, in_repository, page, run, send_bytes, trickle};
 use tower_websocket::{RoomName, room::service::ChatText};
 
 /// The server with the times that the checks expect, so that they need not wait long.
 async fn server() -> (Program, SocketAddr) {
-    let mut server = Program::example(
-        "reference-server",
+    let mut server = Program::start(
+        SERVER,
         &["--port", "0"],
         &[
             ("AUTH_TIMEOUT_MS", AUTH_TIMEOUT_MS),
@@ -71,7 +69,7 @@ async fn what_the_page_lets_pass_is_what_the_server_takes() {
         }
     }
     texts.push(String::new());
-    let rules = in_repository("examples/reference-server/static/rules.mjs");
+    let rules = in_repository("clients/js/rules.mjs");
     let script = format!(
         "import {{ checkRoom, checkText }} from {rules:?};
          const passes = (check, it) => {{ try {{ check(it); return true; }} catch {{ return false; }} }};
@@ -141,3 +139,6 @@ const AUTH_TIMEOUT_MS: &str = "1500";
 
 /// What the checks are told about the server.
 const CHECK_ENV: &[(&str, &str)] = &[("AUTH_TIMEOUT_MS", AUTH_TIMEOUT_MS)];
+
+/// The built server.
+const SERVER: &str = env!("CARGO_BIN_EXE_reference-server");

@@ -12,10 +12,10 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) use super::wire::frame;
+pub use tower_websocket::testing::wire::frame;
 
 /// The client's end of a connection.
-pub(crate) struct Peer {
+pub struct Peer {
     stream: TcpStream,
     read: Vec<u8>,
     line: Option<Line>,
@@ -44,7 +44,7 @@ impl Line {
 
 /// A frame from the server.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Frame {
+pub enum Frame {
     Data(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -54,23 +54,22 @@ pub(crate) enum Frame {
 }
 
 impl Peer {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: TcpStream) -> Self {
         Self { stream, read: Vec::new(), line: None }
     }
 
-    #[allow(dead_code, reason = "not all binaries with this file use it")]
     /// From here on it reads all the time, but no more than so many bytes in each second of real time.
-    pub(crate) fn read_slowly(&mut self, rate: u32) {
+    pub fn read_slowly(&mut self, rate: u32) {
         self.line = Some(Line { rate, since: Instant::now(), taken: 0 });
     }
 
-    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes.as_ref())).await;
         sent.expect("the server does not read").unwrap();
     }
 
     /// Sends until the server stops reading or hangs up; returns how much it took.
-    pub(crate) async fn flood(&mut self, bytes: &[u8], times: usize) -> usize {
+    pub async fn flood(&mut self, bytes: &[u8], times: usize) -> usize {
         let (mut sent, mut refused) = (0, 0);
         while sent < bytes.len() * times && refused < 200 {
             match self.stream.try_write(&bytes[sent % bytes.len()..]) {
@@ -85,12 +84,12 @@ impl Peer {
         sent
     }
 
-    pub(crate) async fn text(&mut self, text: &str) {
+    pub async fn text(&mut self, text: &str) {
         self.send(frame(0x81, text)).await;
     }
 
     /// The next frame.
-    pub(crate) async fn frame(&mut self) -> Frame {
+    pub async fn frame(&mut self) -> Frame {
         loop {
             if let Some((frame, used)) = parse(&self.read) {
                 self.read.drain(..used);
@@ -103,7 +102,7 @@ impl Peer {
     }
 
     /// The next text message; pings and pongs are passed over.
-    pub(crate) async fn message(&mut self) -> String {
+    pub async fn message(&mut self) -> String {
         loop {
             match self.frame().await {
                 Frame::Data(data) => return String::from_utf8(data).unwrap(),
@@ -114,7 +113,7 @@ impl Peer {
     }
 
     /// Whether there is nothing to read after everybody had some turns.
-    pub(crate) async fn nothing_comes(&mut self) -> bool {
+    pub async fn nothing_comes(&mut self) -> bool {
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
@@ -122,7 +121,7 @@ impl Peer {
     }
 
     /// The messages until the connection ends, and the close code.
-    pub(crate) async fn until_close(&mut self) -> (Vec<String>, Option<u16>) {
+    pub async fn until_close(&mut self) -> (Vec<String>, Option<u16>) {
         let mut messages = Vec::new();
         loop {
             match self.frame().await {
@@ -135,27 +134,26 @@ impl Peer {
     }
 
     /// The next thing the peer gets is the end of the connection, with `code`.
-    pub(crate) async fn assert_closed(&mut self, code: u16) {
+    pub async fn assert_closed(&mut self, code: u16) {
         let (messages, closed) = self.until_close().await;
         assert_eq!((messages, closed), (Vec::new(), Some(code)));
     }
 
     /// Whether the server has hung up, whatever it sends until then.
-    pub(crate) async fn ended(&mut self) {
+    pub async fn ended(&mut self) {
         while self.fill().await {
             self.read.clear();
         }
     }
 
     /// Gives back the memory that reading took.
-    #[allow(dead_code, reason = "not all binaries with this file count memory")]
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         assert!(self.read.is_empty());
         self.read = Vec::new();
     }
 
     /// The head of an HTTP response.
-    pub(crate) async fn head(&mut self) -> String {
+    pub async fn head(&mut self) -> String {
         loop {
             if let Some(end) = self.read.windows(4).position(|it| it == b"\r\n\r\n") {
                 let head = self.read.drain(..end + 4).collect();
@@ -181,13 +179,13 @@ impl Peer {
 }
 
 /// The half of a peer that throws away what it gets.
-pub(crate) struct Discarding(tokio::net::tcp::OwnedReadHalf);
+pub struct Discarding(tokio::net::tcp::OwnedReadHalf);
 
 /// The half of a peer that sends.
-pub(crate) struct Sending(tokio::net::tcp::OwnedWriteHalf);
+pub struct Sending(tokio::net::tcp::OwnedWriteHalf);
 
 impl Peer {
-    pub(crate) fn split(self) -> (Discarding, Sending) {
+    pub fn split(self) -> (Discarding, Sending) {
         let (read, write) = self.stream.into_split();
         (Discarding(read), Sending(write))
     }
@@ -195,7 +193,7 @@ impl Peer {
 
 impl Discarding {
     /// Whether there may be more.
-    pub(crate) async fn discard(&mut self) -> bool {
+    pub async fn discard(&mut self) -> bool {
         let mut bytes = [0; 16 * 1024];
         matches!(self.0.read(&mut bytes).await, Ok(1..))
     }
@@ -203,7 +201,7 @@ impl Discarding {
 
 impl Sending {
     /// Whether the server took it.
-    pub(crate) async fn send_all(&mut self, bytes: &[u8]) -> bool {
+    pub async fn send_all(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).await.is_ok()
     }
 }
@@ -231,7 +229,7 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
 }
 
 /// On the paused clock: longer than any deadline of a test, and no time at all.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2_000_000);
+pub const PATIENCE: Duration = Duration::from_secs(2_000_000);
 
 /// What a line brings at once.
 const SEGMENT: usize = 1448;

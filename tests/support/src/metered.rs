@@ -17,20 +17,20 @@ use tokio::{
 
 /// What was asked of a socket so far, and how much it gives at a time.
 #[derive(Debug)]
-pub(crate) struct Meter {
-    pub(crate) reads: AtomicUsize,
-    pub(crate) bytes_read: AtomicUsize,
-    pub(crate) writes: AtomicUsize,
-    pub(crate) bytes_written: AtomicUsize,
+pub struct Meter {
+    pub reads: AtomicUsize,
+    pub bytes_read: AtomicUsize,
+    pub writes: AtomicUsize,
+    pub bytes_written: AtomicUsize,
     /// Bytes that were offered to all writes together.
-    pub(crate) bytes_offered: AtomicUsize,
-    pub(crate) read_at_most: AtomicUsize,
+    pub bytes_offered: AtomicUsize,
+    pub read_at_most: AtomicUsize,
     /// Zero is a socket that is full.
-    pub(crate) write_at_most: AtomicUsize,
+    pub write_at_most: AtomicUsize,
 }
 
 impl Meter {
-    pub(crate) fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             reads: AtomicUsize::new(0),
             bytes_read: AtomicUsize::new(0),
@@ -43,13 +43,13 @@ impl Meter {
     }
 
     /// Puts this meter on a socket.
-    pub(crate) fn on(self: Arc<Self>, stream: TcpStream) -> Metered {
+    pub fn on(self: Arc<Self>, stream: TcpStream) -> Metered {
         Metered { stream, meter: self }
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Metered {
+pub struct Metered {
     stream: TcpStream,
     meter: Arc<Meter>,
 }

@@ -1,22 +1,18 @@
 //! The hostile example finds nothing in the reference server, and much in a server without its care.
 #![cfg(test)]
 
-mod support;
-#[path = "hostile/plain.rs"]
 mod plain;
-#[path = "hostile/rogue.rs"]
 mod rogue;
 
 use std::{collections::BTreeSet, net::SocketAddr, process::Output, time::Duration};
 
-use support::{Program, example, in_repository};
+use test_support::program::{Program, built, in_repository};
 use tokio::{net::TcpListener, process::Command, time::timeout};
 
 /// Runs the example to its end, whatever that is.
 async fn hostile(url: &str, args: &[&str]) -> (Option<i32>, String) {
-    let program = example("hostile");
-    assert!(program.exists(), "`cargo build --examples` makes {}", program.display());
-    let ran = Command::new(program).arg(url).args(args).kill_on_drop(true).output();
+    let ran =
+        Command::new(env!("CARGO_BIN_EXE_hostile")).arg(url).args(args).kill_on_drop(true).output();
     let Output { status, stdout, stderr } =
         timeout(PATIENCE, ran).await.expect("it goes on running").unwrap();
     let text = [stdout, stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
@@ -28,7 +24,8 @@ fn url(addr: SocketAddr) -> String {
 }
 
 async fn reference_server(args: &[&str], env: &[(&str, &str)]) -> (Program, String) {
-    let mut server = Program::example("reference-server", &[&["--port", "0"], args].concat(), env);
+    let mut server =
+        Program::start(built("reference-server"), &[&["--port", "0"], args].concat(), env);
     let addr = server.addr().await;
     (server, url(addr))
 }
@@ -263,7 +260,7 @@ async fn every_row_of_the_catalogue_is_tried_or_left_out_for_a_reason() {
     assert_eq!(rows, all);
 
     // With its severity there, and a test that is named for it.
-    let table = read("tests/attacks.md");
+    let table = read("docs/assurance/attacks.md");
     for (row, severity, test) in tried {
         let line = table.lines().find(|it| it.starts_with(&format!("| {row} | {severity} |")));
         assert!(

@@ -1,15 +1,13 @@
 //! The reference server's page in a real browser.
 #![cfg(test)]
 
-mod support;
-
 use std::{fs, net::SocketAddr, panic::AssertUnwindSafe, path::PathBuf, time::Duration};
 
 use fantoccini::{Client, ClientBuilder, Locator};
 use futures_util::FutureExt;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
-use support::Program;
+use test_support::program::Program;
 
 /// The reference server's page, in a browser of its own.
 struct Page {
@@ -135,7 +133,7 @@ impl Stage {
 }
 
 async fn serve(port: u16) -> (Program, SocketAddr) {
-    let mut server = Program::example("reference-server", &["--port", &port.to_string()], &[]);
+    let mut server = Program::start(SERVER, &["--port", &port.to_string()], &[]);
     let addr = server.addr().await;
     (server, addr)
 }
@@ -236,3 +234,6 @@ const FLAGS: &[&str] = &[
 
 /// Above the longest wait of the page's first few attempts to reconnect.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The built server.
+const SERVER: &str = env!("CARGO_BIN_EXE_reference-server");

@@ -24,7 +24,7 @@ use super::echo::endpoint;
 
 /// Keeps every audit record.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder {
+pub struct Recorder {
     records: Mutex<Vec<AuditRecord>>,
     /// Told of each.
     told: Notify,
@@ -32,12 +32,12 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// What was recorded so far.
-    pub(crate) fn records(&self) -> Vec<AuditRecord> {
+    pub fn records(&self) -> Vec<AuditRecord> {
         self.records.lock().unwrap().clone()
     }
 
     /// Waits until there are more records than `seen`.
-    pub(crate) async fn more_than(&self, seen: usize) -> Vec<AuditRecord> {
+    pub async fn more_than(&self, seen: usize) -> Vec<AuditRecord> {
         loop {
             let told = self.told.notified();
             let mut told = std::pin::pin!(told);
@@ -51,13 +51,13 @@ impl Recorder {
     }
 
     /// How many connections were opened.
-    pub(crate) fn connected(&self) -> usize {
+    pub fn connected(&self) -> usize {
         let records = self.records.lock().unwrap();
         records.iter().filter(|it| matches!(it.event, AuditEvent::Connected(_))).count()
     }
 
     /// The rules of the handshakes that were refused, in order.
-    pub(crate) fn refused(&self) -> Vec<&'static str> {
+    pub fn refused(&self) -> Vec<&'static str> {
         let records = self.records.lock().unwrap();
         let rule = |it: &AuditRecord| match &it.event {
             AuditEvent::UpgradeRefused(refused) => Some(refused.rule),
@@ -75,27 +75,25 @@ impl AuditSink for Recorder {
 }
 
 /// An HTTP/1 server with an echo endpoint on `/ws` and `404` with the text `inner` elsewhere.
-pub(crate) struct HttpServer {
+pub struct HttpServer {
     addr: SocketAddr,
-    pub(crate) audit: Arc<Recorder>,
+    pub audit: Arc<Recorder>,
 }
 
 impl HttpServer {
     /// With the defaults.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(|it| it).await
     }
 
-    pub(crate) async fn start_with(
-        configure: impl FnOnce(WebSocketLayer) -> WebSocketLayer,
-    ) -> Self {
+    pub async fn start_with(configure: impl FnOnce(WebSocketLayer) -> WebSocketLayer) -> Self {
         let audit = Arc::new(Recorder::default());
         let layer = configure(endpoint(Arc::<Recorder>::clone(&audit)).path("/ws"));
         Self::serve(layer, audit).await
     }
 
     /// Another endpoint than an echo, on `/ws`.
-    pub(crate) async fn start_endpoint(endpoint: impl FnOnce() -> WebSocketLayer) -> Self {
+    pub async fn start_endpoint(endpoint: impl FnOnce() -> WebSocketLayer) -> Self {
         let audit = Arc::new(Recorder::default());
         let layer = endpoint().path("/ws").audit(Arc::<Recorder>::clone(&audit));
         Self::serve(layer, audit).await
@@ -109,7 +107,7 @@ impl HttpServer {
     }
 
     /// An axum application around the endpoint, which is on no path yet.
-    pub(crate) async fn start_axum(app: impl FnOnce(WebSocketLayer) -> axum::Router) -> Self {
+    pub async fn start_axum(app: impl FnOnce(WebSocketLayer) -> axum::Router) -> Self {
         let audit = Arc::new(Recorder::default());
         let app = app(endpoint(Arc::<Recorder>::clone(&audit)));
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
@@ -119,13 +117,13 @@ impl HttpServer {
         Self { addr, audit }
     }
 
-    pub(crate) async fn connect(&self) -> RawClient {
+    pub async fn connect(&self) -> RawClient {
         let stream = TcpStream::connect(self.addr).await.unwrap();
         RawClient { stream, read: Vec::new() }
     }
 
     /// Connects, sends `request`, and reads the head of the answer.
-    pub(crate) async fn send(&self, request: impl AsRef<[u8]>) -> (Head, RawClient) {
+    pub async fn send(&self, request: impl AsRef<[u8]>) -> (Head, RawClient) {
         let mut client = self.connect().await;
         client.send(request).await;
         (client.head().await, client)
@@ -133,7 +131,7 @@ impl HttpServer {
 }
 
 /// Serves every connection to `listener`.
-pub(crate) async fn serve(listener: TcpListener, layer: WebSocketLayer) {
+pub async fn serve(listener: TcpListener, layer: WebSocketLayer) {
     loop {
         let (stream, peer) = listener.accept().await.unwrap();
         // What the kernel holds back for a while never comes by a paused clock.
@@ -143,7 +141,7 @@ pub(crate) async fn serve(listener: TcpListener, layer: WebSocketLayer) {
 }
 
 /// Serves one connection, whatever carries it.
-pub(crate) fn serve_one<Io>(io: Io, peer: SocketAddr, layer: &WebSocketLayer)
+pub fn serve_one<Io>(io: Io, peer: SocketAddr, layer: &WebSocketLayer)
 where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -163,23 +161,23 @@ where
 }
 
 /// A socket, and what was read from it but not asked for yet.
-pub(crate) struct RawClient {
+pub struct RawClient {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl RawClient {
-    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// Like [`send`](Self::send), to a server that may have hung up.
-    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
     /// The head of the next answer.
-    pub(crate) async fn head(&mut self) -> Head {
+    pub async fn head(&mut self) -> Head {
         loop {
             if let Some(end) = self.read.windows(4).position(|it| it == b"\r\n\r\n") {
                 let rest = self.read.split_off(end + 4);
@@ -190,7 +188,7 @@ impl RawClient {
     }
 
     /// The next `count` bytes.
-    pub(crate) async fn take(&mut self, count: usize) -> Vec<u8> {
+    pub async fn take(&mut self, count: usize) -> Vec<u8> {
         while self.read.len() < count {
             assert!(self.fill().await, "EOF after {:?}", self.read);
         }
@@ -199,13 +197,13 @@ impl RawClient {
     }
 
     /// Everything until the server hangs up, however it does.
-    pub(crate) async fn until_eof(&mut self) -> Vec<u8> {
+    pub async fn until_eof(&mut self) -> Vec<u8> {
         while self.fill().await {}
         std::mem::take(&mut self.read)
     }
 
     /// Sends a text message and takes the echo.
-    pub(crate) async fn assert_echo(&mut self) {
+    pub async fn assert_echo(&mut self) {
         self.send(TEXT_FRAME).await;
         assert_eq!(self.take(TEXT_ECHO.len()).await, TEXT_ECHO);
     }
@@ -218,8 +216,8 @@ impl RawClient {
 
 /// The head of a response.
 #[derive(Debug)]
-pub(crate) struct Head {
-    pub(crate) status: u16,
+pub struct Head {
+    pub status: u16,
     headers: Vec<(String, String)>,
 }
 
@@ -236,7 +234,7 @@ impl Head {
     }
 
     /// The one line of header `name`.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.headers.iter().filter(|(it, _)| it == name);
         let value = lines.next().map(|(_, it)| it.as_str());
         assert!(lines.next().is_none(), "{name} is repeated: {self:?}");
@@ -245,12 +243,12 @@ impl Head {
 }
 
 /// The baseline handshake of the attack catalogue, `HS`.
-pub(crate) fn handshake() -> String {
+pub fn handshake() -> String {
     handshake_with("Origin", &["https://app.example"])
 }
 
 /// `HS` with the lines of one header replaced; without any value it is left out.
-pub(crate) fn handshake_with(name: &str, values: &[&str]) -> String {
+pub fn handshake_with(name: &str, values: &[&str]) -> String {
     let baseline = [
         ("Host", "app.example"),
         ("Origin", "https://app.example"),
@@ -268,10 +266,10 @@ pub(crate) fn handshake_with(name: &str, values: &[&str]) -> String {
 }
 
 /// The text `{}`, masked with zeros.
-pub(crate) const TEXT_FRAME: &[u8] = b"\x81\x82\0\0\0\0{}";
+pub const TEXT_FRAME: &[u8] = b"\x81\x82\0\0\0\0{}";
 
 /// What the echo endpoint answers to it.
-pub(crate) const TEXT_ECHO: &[u8] = b"\x81\x02{}";
+pub const TEXT_ECHO: &[u8] = b"\x81\x02{}";
 
 /// So that a server that does nothing fails a test instead of holding it up.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -27,13 +27,12 @@ use tower_websocket::{
     room::service::{self, ClientMessage, ServerMessage, credentials},
 };
 
-#[allow(unused_imports, reason = "not all binaries with this file use all of them")]
-pub(crate) use super::slow_peer::{Frame, Peer, frame};
-use super::{slow_peer::PATIENCE, support_http::handshake};
+pub use super::slow_peer::{Frame, Peer, frame};
+use crate::{http::handshake, slow_peer::PATIENCE};
 
 /// Keeps every audit record, and tells who waits for one.
 #[derive(Debug, Default)]
-pub(crate) struct Audit {
+pub struct Audit {
     records: Mutex<Vec<AuditRecord>>,
     recorded: Notify,
 }
@@ -46,8 +45,7 @@ impl AuditSink for Audit {
 }
 
 impl Audit {
-    #[allow(dead_code, reason = "not all binaries with this file read it")]
-    pub(crate) fn records(&self) -> Vec<AuditRecord> {
+    pub fn records(&self) -> Vec<AuditRecord> {
         self.records.lock().unwrap().clone()
     }
 
@@ -55,7 +53,7 @@ impl Audit {
         self.records.lock().unwrap().iter().filter_map(of).collect()
     }
 
-    pub(crate) fn refusals(&self) -> Vec<Refused> {
+    pub fn refusals(&self) -> Vec<Refused> {
         self.all(|it| match &it.event {
             AuditEvent::Refused(refused) => Some(refused.clone()),
             _ => None,
@@ -63,15 +61,14 @@ impl Audit {
     }
 
     /// The id of the connection that was the last to end.
-    #[allow(dead_code, reason = "not all binaries with this file read it")]
-    pub(crate) fn last_closed(&self) -> ConnectionId {
+    pub fn last_closed(&self) -> ConnectionId {
         let closed = |it: &AuditRecord| matches!(it.event, AuditEvent::Closed(_));
         let ids = self.all(|it| it.connection.filter(|_| closed(it)));
         *ids.last().unwrap()
     }
 
     /// The flight records of the first `count` connections to end, waited for.
-    pub(crate) async fn closed(&self, count: usize) -> Vec<Closed> {
+    pub async fn closed(&self, count: usize) -> Vec<Closed> {
         loop {
             let recorded = self.recorded.notified();
             let mut recorded = std::pin::pin!(recorded);
@@ -89,19 +86,19 @@ impl Audit {
 }
 
 /// A server whose endpoint answers on every path.
-pub(crate) struct Server {
+pub struct Server {
     addr: SocketAddr,
-    pub(crate) audit: Arc<Audit>,
+    pub audit: Arc<Audit>,
 }
 
 impl Server {
     /// Must be called within the runtime of the test.
-    pub(crate) fn start(layer: WebSocketLayer) -> Self {
+    pub fn start(layer: WebSocketLayer) -> Self {
         Self::start_on(layer, |stream| stream)
     }
 
     /// The same, with something between the socket and hyper.
-    pub(crate) fn start_on<Io>(
+    pub fn start_on<Io>(
         layer: WebSocketLayer,
         wrap: impl Fn(TcpStream) -> Io + Send + 'static,
     ) -> Self
@@ -114,7 +111,7 @@ impl Server {
     }
 
     /// With the sink that the layer has.
-    pub(crate) fn start_unrecorded(layer: WebSocketLayer) -> Self {
+    pub fn start_unrecorded(layer: WebSocketLayer) -> Self {
         Self::start_unrecorded_on(layer, |stream| stream)
     }
 
@@ -133,8 +130,7 @@ impl Server {
     }
 
     /// With the kernel's own buffers on the server's side, which grow to megabytes.
-    #[allow(dead_code, reason = "not all binaries with this file use it")]
-    pub(crate) fn start_roomy(layer: WebSocketLayer) -> Self {
+    pub fn start_roomy(layer: WebSocketLayer) -> Self {
         let audit = Arc::new(Audit::default());
         let layer = layer.audit(Arc::clone(&audit)).admission(everybody());
         let socket = TcpSocket::new_v4().unwrap();
@@ -157,11 +153,11 @@ impl Server {
     }
 
     /// A peer that has been accepted.
-    pub(crate) async fn connect(&self) -> Peer {
+    pub async fn connect(&self) -> Peer {
         self.connect_with(&handshake()).await
     }
 
-    pub(crate) async fn connect_with(&self, request: &str) -> Peer {
+    pub async fn connect_with(&self, request: &str) -> Peer {
         let mut peer = self.connect_raw().await;
         peer.send(request).await;
         assert!(peer.head().await.starts_with("HTTP/1.1 101"));
@@ -169,7 +165,7 @@ impl Server {
     }
 
     /// A peer that has said nothing yet.
-    pub(crate) async fn connect_raw(&self) -> Peer {
+    pub async fn connect_raw(&self) -> Peer {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(KERNEL_BUFFER).unwrap();
         socket.set_send_buffer_size(KERNEL_BUFFER).unwrap();
@@ -179,7 +175,7 @@ impl Server {
     }
 
     /// A peer of [`chat`] that is logged in as `user` and has joined `room`.
-    pub(crate) async fn member(&self, user: &str, room: &str) -> Peer {
+    pub async fn member(&self, user: &str, room: &str) -> Peer {
         let mut peer = self.user(user).await;
         peer.text(&format!(r#"{{"type":"join","roomId":"{room}"}}"#)).await;
         assert!(peer.message().await.contains("joined"));
@@ -187,7 +183,7 @@ impl Server {
     }
 
     /// A peer of [`chat`] that is logged in as `user`.
-    pub(crate) async fn user(&self, user: &str) -> Peer {
+    pub async fn user(&self, user: &str) -> Peer {
         let mut peer = self.connect().await;
         peer.text(&format!(r#"{{"type":"auth","token":"{user}"}}"#)).await;
         assert_eq!(peer.message().await, "welcome");
@@ -225,7 +221,7 @@ async fn serve<Io>(
 }
 
 /// A user is whoever the token says.
-pub(crate) struct User(pub(crate) String);
+pub struct User(pub String);
 
 impl Principal for User {
     fn id(&self) -> &str {
@@ -234,7 +230,7 @@ impl Principal for User {
 }
 
 /// Lets everybody in under any name but `nobody`.
-pub(crate) struct Tokens;
+pub struct Tokens;
 
 impl Authenticate for Tokens {
     type User = User;
@@ -253,7 +249,7 @@ impl Authenticate for Tokens {
 }
 
 /// The small room service.
-pub(crate) fn chat(rooms: &Rooms<ServerMessage>) -> WebSocketLayer {
+pub fn chat(rooms: &Rooms<ServerMessage>) -> WebSocketLayer {
     let messages = ServiceBuilder::new()
         .layer(RequireAuthLayer::new(Tokens))
         .layer(DecodeLayer::<ClientMessage>::json())
@@ -262,24 +258,22 @@ pub(crate) fn chat(rooms: &Rooms<ServerMessage>) -> WebSocketLayer {
 }
 
 /// What a member of the room `room` says.
-pub(crate) fn say(room: &str, text: &str) -> String {
+pub fn say(room: &str, text: &str) -> String {
     format!(r#"{{"type":"chat","roomId":"{room}","requestId":"r","text":"{text}"}}"#)
 }
 
 /// The defaults, without pings.
-pub(crate) fn quiet() -> ConnectionConfig {
+pub fn quiet() -> ConnectionConfig {
     ConnectionConfig::new().ping_interval(Duration::from_secs(1_000_000))
 }
 
 /// Keeps the paused clock from moving by itself, which it also does when all tasks wait for sockets.
 ///
 /// While this lives, only `tokio::time::advance` moves it.
-pub(crate) struct FrozenClock(
-    #[expect(dead_code, reason = "ends the wait when dropped")] Sender<()>,
-);
+pub struct FrozenClock(#[expect(dead_code, reason = "ends the wait when dropped")] Sender<()>);
 
 impl FrozenClock {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let (sender, dropped) = std::sync::mpsc::channel();
         // The runtime's clock stands still while there is blocking work. If a test hangs, it moves
         // again, and the test fails.
@@ -300,7 +294,7 @@ fn everybody() -> Admission {
         .handshake_burst(rate)
 }
 
-pub(crate) fn nonzero(n: usize) -> NonZeroUsize {
+pub fn nonzero(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap()
 }
 

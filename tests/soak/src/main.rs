@@ -1,6 +1,6 @@
 //! See whether the reference server leaks or gives way, from outside and over hours.
 //!
-//! `tests/soak` builds everything and runs this. It starts the server and holds many members in its
+//! `scripts/soak` builds everything and runs this. It starts the server and holds many members in its
 //! rooms, while visitors come and go in good and bad ways, others attack, and some do not read. Once a
 //! minute it prints what the server has open; at the end all go, and everything must be as it was at
 //! the start. With `--memory` it measures what a few kinds of attack make the server hold.

@@ -1,0 +1,9 @@
+//! What several test binaries have in common: programs that run beside a test, a server with its peer and
+//! its records, and sockets that are slow or count.
+
+pub mod echo;
+pub mod http;
+pub mod metered;
+pub mod program;
+pub mod slow;
+pub mod slow_peer;
