@@ -119,9 +119,9 @@ fn case_name(line: Option<&str>) -> Result<String, String> {
 fn is_compiled(file: &str) -> bool {
     let path = Path::new(file);
     let (folder, stem) = (path.parent().unwrap(), path.file_stem().unwrap().to_str().unwrap());
-    if !file.ends_with(".rs")
-        || folder.ends_with("tests") && folder.parent() != Some(Path::new("src"))
-    {
+    // Cargo finds these by themselves.
+    let target = !file.starts_with("src") && (folder.ends_with("tests") || stem == "main");
+    if !file.ends_with(".rs") || target {
         return true;
     }
     let has = |parent: &Path, wanted: &str| {
