@@ -37,7 +37,9 @@ fn problems(document: &str) -> Vec<String> {
         }
     }
     for path in code_spans(document).filter(|it| !it.contains("::")) {
-        let ours = ["src/", "tests/", "examples/"].iter().any(|it| path.starts_with(it));
+        let ours = ["src/", "tests/", "examples/", "scripts/", "clients/", "docs/"]
+            .iter()
+            .any(|it| path.starts_with(it));
         if ours && !in_repository(path).exists() {
             problems.push(format!("no file: {path}"));
         }

@@ -13,11 +13,11 @@ pub(crate) async fn index() -> Response {
 pub(crate) async fn file(Path(name): Path<String>) -> Response {
     match name.as_str() {
         "style.css" => page("text/css; charset=utf-8", include_str!("../static/style.css")),
-        "client.mjs" => page(SCRIPT, include_str!("../static/client.mjs")),
-        "outbox.mjs" => page(SCRIPT, include_str!("../static/outbox.mjs")),
-        "pace.mjs" => page(SCRIPT, include_str!("../static/pace.mjs")),
+        "client.mjs" => page(SCRIPT, include_str!("../../../clients/js/client.mjs")),
+        "outbox.mjs" => page(SCRIPT, include_str!("../../../clients/js/outbox.mjs")),
+        "pace.mjs" => page(SCRIPT, include_str!("../../../clients/js/pace.mjs")),
         "page.mjs" => page(SCRIPT, include_str!("../static/page.mjs")),
-        "rules.mjs" => page(SCRIPT, include_str!("../static/rules.mjs")),
+        "rules.mjs" => page(SCRIPT, include_str!("../../../clients/js/rules.mjs")),
         "icon.svg" => page("image/svg+xml", include_str!("../static/icon.svg")),
         _ => StatusCode::NOT_FOUND.into_response(),
     }

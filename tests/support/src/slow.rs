@@ -273,6 +273,7 @@ pub fn quiet() -> ConnectionConfig {
 pub struct FrozenClock(#[expect(dead_code, reason = "ends the wait when dropped")] Sender<()>);
 
 impl FrozenClock {
+    #[allow(clippy::new_without_default, reason = "what it does is more than a default")]
     pub fn new() -> Self {
         let (sender, dropped) = std::sync::mpsc::channel();
         // The runtime's clock stands still while there is blocking work. If a test hangs, it moves
