@@ -13,6 +13,8 @@ const CHECKS = {
     if (value === "") throw new Refused("The token is missing.", "token");
   },
 };
+// A browser tells a page nothing else about a handshake that was refused.
+const NO_CONNECTION = "There is no connection yet: the server is away or full, or takes no pages from this address. Its log says which.";
 const DELIVERY = {
   queued: "waiting",
   sent: "sending…",
@@ -125,7 +127,7 @@ function onState(detail) {
   at("announce").textContent = state === "waiting" ? `${why} Reconnecting.` : pill.textContent;
   if (state === "connected") at("me").textContent = `You are ${client.userId}`;
   if (state === "connected") showText(at("notice"), "");
-  if (state === "waiting" && detail.failures === 1 && entered) addEvent(why);
+  if (state === "waiting" && detail.failures === 1) addEvent(entered ? why : NO_CONNECTION);
   if (detail.patient) showText(at("notice"), "The server cannot be reached. Trying once a minute from here on.");
   if (state === "stopped" && entered) showText(at("notice"), `${why} (${code}) Leave and join again to go on.`);
   if (state === "stopped" && !entered) showEntrance(`${why} (${code})`, code === 4403 ? token : at("join"));

@@ -86,6 +86,13 @@ impl Page {
             .unwrap_or_else(|error| panic!("no {xpath}: {error}"));
     }
 
+    /// Pixels that can be seen by scrolling only.
+    async fn hidden_height_of(&self, css: &str) -> u64 {
+        let script = "const it = document.querySelector(arguments[0]);
+            return it.scrollHeight - it.clientHeight;";
+        self.browser.execute(script, vec![json!(css)]).await.unwrap().as_u64().unwrap()
+    }
+
     async fn click(&self, css: &str) {
         self.browser.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
     }
@@ -175,7 +182,20 @@ async fn play(stage: &mut Stage) {
     grace.say("so is grace").await;
     ada.hears("grace", "so is grace").await;
     assert_eq!((ada.messages().await, grace.messages().await), (4, 4));
+    // Who goes on speaking is not named again, and only the log scrolls.
+    for nth in 0..20 {
+        ada.say(&format!("line {nth}")).await;
+    }
+    assert_eq!(ada.hidden_height_of("main").await, 0);
+    assert!(ada.hidden_height_of("#log").await > 0);
     ada.screenshot("page-back.png").await;
+
+    let elsewhere = ["--port", "0", "--allow-origin", "http://127.0.0.1:3000"];
+    let mut refusing = Program::example("reference-server", &elsewhere, &[]);
+    linus.enter(refusing.addr().await, ["linus", "den", "dev-token"]).await;
+    linus.says("There is no connection yet").await;
+    linus.screenshot("page-no-connection.png").await;
+    refusing.kill().await;
 
     linus.enter(stage.addr, ["linus", "den", "wrong"]).await;
     linus.shows("#join-error:not([hidden])").await;
