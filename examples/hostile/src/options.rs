@@ -9,7 +9,8 @@ use clap::{Args, Parser};
 #[command(
     name = "hostile",
     after_help = "Exit code: 0 if the target withstood every row, 1 with findings, 2 if rows could not be \
-                  tried, or none."
+                  tried, or none. All rows come from one address: the target has to let it make some \
+                  hundred handshakes in a minute (the reference server: --handshake-rate-per-peer 500)."
 )]
 pub(crate) struct Options {
     /// Where the endpoint is: `ws://127.0.0.1:8080/ws`. Plain TCP and HTTP/1.1 only.

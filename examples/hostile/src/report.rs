@@ -20,6 +20,10 @@ pub(crate) fn list() {
 
 /// Prints everything. The exit code.
 pub(crate) fn print(target: &Target, results: &[(&Attack, Verdict)], everything: bool) -> u8 {
+    let too_many = target.refused_as_too_many();
+    if too_many > 0 {
+        println!("{too_many} handshakes got HTTP 429. {TOO_MANY}");
+    }
     let mut findings = Vec::new();
     let mut not_tried = Vec::new();
     for (attack, verdict) in results {
@@ -67,6 +71,11 @@ pub(crate) fn print(target: &Target, results: &[(&Attack, Verdict)], everything:
         (true, false) => MISUSE,
     }
 }
+
+/// What to do about it.
+pub(crate) const TOO_MANY: &str = "All rows come from this one address, and the target lets one address make fewer handshakes than \
+     that takes: start it with a higher limit for a moment, the reference server with \
+     --handshake-rate-per-peer 500, or try a few rows at a time with --only.";
 
 fn finding(severity: Severity, attack: &Attack, evidence: &[Evidence]) -> String {
     let Attack { row, name, test, .. } = attack;

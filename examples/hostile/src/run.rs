@@ -12,6 +12,7 @@ use crate::{
     attacks::shares,
     catalogue::{self, Attack},
     options::Options,
+    report,
     target::Target,
     verdict::{Trouble, Verdict},
 };
@@ -48,6 +49,9 @@ pub(crate) async fn probe(target: &Target) -> Result<(), String> {
     };
     match heard.await {
         Ok(()) => Ok(()),
+        Err(Trouble::NotTried(_)) if target.refused_as_too_many() > 0 => {
+            Err(format!("the target answers with HTTP 429. {}", report::TOO_MANY))
+        }
         Err(Trouble::NotTried(why)) => Err(format!("this is not the server it should be: {why}")),
         Err(Trouble::Found(_)) => Err("this is not the server it should be".to_owned()),
     }

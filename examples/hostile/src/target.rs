@@ -42,6 +42,8 @@ pub(crate) struct Target {
     /// So that a second run meets nobody of the first.
     run: u32,
     names: AtomicU64,
+    /// Handshakes that were too many for one address.
+    refused_as_too_many: AtomicU64,
     next_handshake: Mutex<Instant>,
 }
 
@@ -92,6 +94,7 @@ impl Target {
             traffic: Traffic::default(),
             run: fastrand::u32(..),
             names: AtomicU64::new(0),
+            refused_as_too_many: AtomicU64::new(0),
             next_handshake: Mutex::new(Instant::now()),
         })
     }
@@ -131,8 +134,17 @@ impl Target {
         self.open(false, Some(address)).await
     }
 
-    /// The answer to `request`, and the socket.
+    /// The answer to `request`, and the socket. That there were too many requests is no answer to it.
     pub(crate) async fn ask(&self, request: &Request) -> Result<(Head, Peer<'_>), Trouble> {
+        let (head, peer) = self.ask_whatever(request).await?;
+        if head.status == TOO_MANY { Err(self.too_many()) } else { Ok((head, peer)) }
+    }
+
+    /// The same where one address is meant to get too many.
+    pub(crate) async fn ask_whatever(
+        &self,
+        request: &Request,
+    ) -> Result<(Head, Peer<'_>), Trouble> {
         self.pace().await;
         let mut peer = self.socket().await?;
         peer.send(&request.bytes()).await;
@@ -178,11 +190,23 @@ impl Target {
         let mut peer = self.open(narrow, None).await?;
         peer.send(&self.handshake().bytes()).await;
         let head = peer.head().await;
-        if head.status != 101 {
-            return Err(Trouble::NotTried(format!("a good handshake got {head}")));
+        match head.status {
+            101 => {}
+            TOO_MANY => return Err(self.too_many()),
+            _ => return Err(Trouble::NotTried(format!("a good handshake got {head}"))),
         }
         peer.begin();
         Ok(peer)
+    }
+
+    fn too_many(&self) -> Trouble {
+        self.refused_as_too_many.fetch_add(1, Ordering::Relaxed);
+        Trouble::NotTried(format!("a good handshake got HTTP {TOO_MANY}, too many requests"))
+    }
+
+    /// How many handshakes were refused as too many where they should not have been.
+    pub(crate) fn refused_as_too_many(&self) -> u64 {
+        self.refused_as_too_many.load(Ordering::Relaxed)
     }
 
     async fn open(&self, narrow: bool, from: Option<IpAddr>) -> io::Result<Peer<'_>> {
@@ -232,6 +256,9 @@ impl Traffic {
 fn name(run: u32, nth: u64) -> String {
     format!("h{run:08x}-{nth:05}")
 }
+
+/// The status of who comes too often.
+const TOO_MANY: u16 = 429;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,7 @@
 //! Refusals, paths, and whether the server is still there after all of this.
 
+use tokio::time::{Instant, sleep};
+
 use crate::{
     catalogue::Attack,
     http::Request,
@@ -121,8 +123,18 @@ async fn other_offers(target: &Target) -> Verdict {
 }
 
 async fn still_there(target: &Target) -> Verdict {
-    match run::probe(target).await {
-        Ok(()) => Ok(()),
-        Err(why) => found(Weight::Broken, "all of the above", why, "a chat among friends"),
+    let deadline = Instant::now() + target.patience();
+    loop {
+        let before = target.refused_as_too_many();
+        match run::probe(target).await {
+            Ok(()) => return Ok(()),
+            // It is there, and after a moment takes handshakes again.
+            Err(_) if target.refused_as_too_many() > before && Instant::now() < deadline => {
+                sleep(target.patience() / 10).await;
+            }
+            Err(why) => {
+                return found(Weight::Broken, "all of the above", why, "a chat among friends");
+            }
+        }
     }
 }

@@ -102,7 +102,7 @@ async fn too_many(target: &Target) -> Verdict {
     }
     let deadline = Instant::now() + target.patience();
     while Instant::now() < deadline {
-        let (head, _peer) = target.ask(&target.handshake()).await?;
+        let (head, _peer) = target.ask_whatever(&target.handshake()).await?;
         if head.status == 101 {
             return Ok(());
         }
@@ -121,7 +121,7 @@ async fn forged_address(target: &Target) -> Verdict {
         ("X-Real-IP", &["::ffff:1.2.3.4"]),
     ];
     let verdict = each(forged, async |(name, values)| {
-        let (head, _peer) = target.ask(&target.handshake().set(name, values)).await?;
+        let (head, _peer) = target.ask_whatever(&target.handshake().set(name, values)).await?;
         if head.status != 101 {
             return Ok(());
         }
@@ -138,7 +138,7 @@ async fn fill(target: &Target) -> Result<(Vec<Peer<'_>>, Option<Head>), Trouble>
     let mut held = Vec::new();
     // Others of the same address may still be about to end.
     while held.len() <= target.limits.max_connections_per_peer {
-        let (head, peer) = target.ask(&target.handshake()).await?;
+        let (head, peer) = target.ask_whatever(&target.handshake()).await?;
         if head.status != 101 {
             return Ok((held, Some(head)));
         }

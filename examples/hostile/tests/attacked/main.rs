@@ -95,6 +95,21 @@ async fn protection_that_is_switched_off_is_a_finding() {
     assert_eq!(found, ["P0 AU-03", "P0 HS-04", "P0 MS-01", "P1 MS-19", "P1 MS-23"], "{report}");
 }
 
+#[tokio::test]
+async fn too_few_handshakes_for_all_rows_are_told_in_the_first_line_and_are_no_finding() {
+    let (_server, url) = reference_server(&["--handshake-rate", "2"], &[]).await;
+    for rows in ["P2-12,MS-01,FR-05", "AU-01,MS-01,XX-01"] {
+        let (code, report) = hostile(&url, &["--only", rows]).await;
+        assert_eq!(code, Some(2), "{report}");
+        let first = report.lines().next().unwrap();
+        assert!(
+            first.contains("429") && first.contains("--handshake-rate-per-peer 500"),
+            "{report}"
+        );
+        assert_eq!(findings(&report).count(), 0, "{report}");
+    }
+}
+
 // covers: HS-23
 #[tokio::test]
 async fn an_address_that_a_peer_only_claims_counts_for_nothing() {
