@@ -78,10 +78,12 @@ impl Connections {
     pub(crate) fn close_all(&self) {
         let mut open = self.open();
         open.stopping = true;
-        tracing::info!(connections = open.connections.len(), "closing");
+        let connections = open.connections.len();
         for connection in open.connections.values() {
             connection.close(CloseReason::GoingAway);
         }
+        drop(open);
+        tracing::info!(connections, "closing");
     }
 
     /// Waits until nothing is open, and nothing can become a connection any more.

@@ -20,31 +20,31 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// The address it stands for. A name may have several; an IPv4 address goes first, since that is
+    /// The address it stands for, with any port. A name may have several; an IPv4 address goes first, since that is
     /// what most clients try on a machine whose name has both.
     ///
     /// # Errors
     ///
     /// That there is none. But csh has the machine's name in the variable, and conda the compiler's: what
     /// comes from there and is no host was not meant for us, and only a warning is due.
-    pub(crate) async fn address(&self) -> Result<IpAddr, String> {
+    pub(crate) async fn address(&self) -> Result<SocketAddr, String> {
         let name = self.name.trim();
         let name = name.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(name);
-        if let Ok(address) = name.parse() {
-            return Ok(address);
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Ok((address, 0).into());
         }
         let found = timeout(LOOKUP_TIMEOUT, lookup_host((name, 0))).await;
         let found: Vec<_> = found.ok().and_then(Result::ok).into_iter().flatten().collect();
         let v4 = found.iter().find(|it| it.is_ipv4());
         match v4.or(found.first()) {
-            Some(found) => Ok(found.ip()),
+            Some(found) => Ok(*found),
             None if self.ambient => {
                 tracing::warn!(
                     host = self.name,
                     "HOST is neither an address nor the name of one, and is ignored: set it to \
                      127.0.0.1, to 0.0.0.0 for all interfaces, or not at all"
                 );
-                Ok(Ipv4Addr::LOCALHOST.into())
+                Ok((Ipv4Addr::LOCALHOST, 0).into())
             }
             None => Err(format!(
                 "--host: {:?} is neither an address nor a name that resolves to one; 0.0.0.0 is \

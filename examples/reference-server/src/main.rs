@@ -3,10 +3,16 @@
 //! Run with `cargo run --release -p reference-server` and open <http://localhost:8080>.
 //! `--help` lists the options; each can also be set in the environment.
 
-use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    pin::pin,
+    process::ExitCode,
+    time::Duration,
+};
 
 use axum::{Router, extract::ConnectInfo, middleware, routing::get};
-use tokio::time::timeout;
+use tokio::{runtime::Builder, time::timeout};
 use tower_websocket::{PeerAddr, TracingSink};
 
 use crate::{accept::Times, connections::Connections, options::Options, stop::Signals};
@@ -19,6 +25,7 @@ mod files;
 mod invalid;
 mod listen;
 mod logs;
+mod log_queue;
 mod memory;
 mod options;
 mod page;
@@ -29,27 +36,45 @@ mod status;
 mod stop;
 mod values;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let options = Options::read();
-    logs::init();
-    match run(&options).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+fn main() -> ExitCode {
+    let served = match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let served = runtime.block_on(start());
+            // Drops what is left behind, which tells its peers; and does not wait for a name server.
+            runtime.shutdown_timeout(FAREWELL);
+            served
         }
-    }
+        Err(error) => Err(format!("there is no runtime: {error}")),
+    };
+    served.unwrap_or_else(|error| {
+        // Not `eprintln`: it panics where nobody hears it.
+        let _ = writeln!(io::stderr(), "error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn start() -> Result<ExitCode, String> {
+    // First of all: until then each of these signals ends the process by itself.
+    let signals = Signals::listen()?;
+    let options = Options::read();
+    let log = logs::init()?;
+    let served = run(&options, signals).await;
+    TracingSink::shared().flush(FAREWELL);
+    log.flush(FAREWELL);
+    served
 }
 
 /// Serves until Ctrl-C or SIGTERM; then refuses what comes and closes every connection with 1001.
-async fn run(options: &Options) -> Result<ExitCode, String> {
-    let address = options.host().address().await?;
-    let token = options.token(address)?;
+async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String> {
+    let host = options.host();
+    let mut address = tokio::select! {
+        address = host.address() => address?,
+        () = signals.stop.next() => return Ok(ExitCode::SUCCESS),
+    };
+    address.set_port(options.port);
+    let token = options.token(address.ip())?;
     options.warn_of_defaults();
     options.warn_of_files(accept::MAX_SOCKETS.get());
-    // Before anybody can connect, so that a signal that comes early is not lost.
-    let mut signals = Signals::listen()?;
     let (stop, stopping) = stop::channel();
 
     let connections = Connections::default();
@@ -61,20 +86,22 @@ async fn run(options: &Options) -> Result<ExitCode, String> {
     let app = Router::new()
         .route("/", get(page::index))
         .route("/{file}", get(page::file))
+        // Who asks for it without an upgrade is told what it is.
+        .route_service("/ws", endpoint.clone().into_service())
         // In front of the page, since both are at `/`. What is added below a layer is not behind it.
         .layer(endpoint)
         .layer(middleware::map_request(tell_peer))
         .layer(middleware::from_fn_with_state(stopping.clone(), stop::refuse_when_stopping));
 
-    let listener = listen::listen((address, options.port).into())?;
+    let listener = listen::listen(address)?;
     let listening = listener.local_addr().map_err(|error| error.to_string())?;
     tracing::info!(addr = %listening, "listening");
-    tokio::spawn(status::log_on_signal(connections.clone(), rooms, budget));
+    tokio::spawn(status::log_on_signal(signals.status, connections.clone(), rooms, budget));
     let times = Times { header: options.header_timeout_ms, http: options.http_timeout_ms };
     let mut serving = pin!(accept::serve(listener, app, times, connections.clone(), stopping));
     tokio::select! {
         () = serving.as_mut() => {}
-        () = signals.next() => {}
+        () = signals.stop.next() => {}
     }
 
     stop.begin();
@@ -87,12 +114,11 @@ async fn run(options: &Options) -> Result<ExitCode, String> {
             }
             ExitCode::SUCCESS
         }
-        () = signals.next() => {
+        () = signals.stop.next() => {
             tracing::info!(connections = connections.len(), "asked twice; left behind");
             ExitCode::FAILURE
         }
     };
-    TracingSink::shared().flush(Duration::from_secs(1));
     Ok(code)
 }
 
@@ -107,3 +133,6 @@ async fn tell_peer(
 
 /// Above the close timeout of a connection, so that it is a connection that gives up first.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// For the log, and then for connections that are left behind.
+const FAREWELL: Duration = Duration::from_secs(1);

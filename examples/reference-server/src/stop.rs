@@ -11,8 +11,15 @@ use tokio::{
     sync::watch,
 };
 
-/// Ctrl-C and SIGTERM.
+/// What the process is told from outside.
 pub(crate) struct Signals {
+    pub(crate) stop: StopSignals,
+    /// SIGUSR1.
+    pub(crate) status: Signal,
+}
+
+/// Ctrl-C and SIGTERM.
+pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
 }
@@ -33,11 +40,16 @@ impl Signals {
     pub(crate) fn listen() -> Result<Self, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("cannot hear signals: {error}"));
         Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
+            status: listen(SignalKind::user_defined1())?,
+            stop: StopSignals {
+                interrupt: listen(SignalKind::interrupt())?,
+                terminate: listen(SignalKind::terminate())?,
+            },
         })
     }
+}
 
+impl StopSignals {
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -191,7 +191,7 @@ async fn play(stage: &mut Stage) {
     ada.screenshot("page-back.png").await;
 
     let elsewhere = ["--port", "0", "--allow-origin", "http://127.0.0.1:3000"];
-    let mut refusing = Program::example("reference-server", &elsewhere, &[]);
+    let mut refusing = Program::start(SERVER, &elsewhere, &[]);
     linus.enter(refusing.addr().await, ["linus", "den", "dev-token"]).await;
     linus.says("There is no connection yet").await;
     linus.screenshot("page-no-connection.png").await;

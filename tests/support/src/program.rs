@@ -57,6 +57,15 @@ impl Program {
         Self::start("sh", &args, &[])
     }
 
+    /// Of the process.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -78,6 +87,18 @@ impl Program {
             Ok(Some(line)) => line,
             _ => panic!("no line with {text:?}, only:\n{}", others.join("\n")),
         }
+    }
+
+    /// Everything that it prints until it ends.
+    pub async fn rest(&mut self) -> String {
+        let rest = async {
+            let mut lines = Vec::new();
+            while let Some(line) = self.lines.recv().await {
+                lines.push(line);
+            }
+            lines.join("\n")
+        };
+        timeout(PATIENCE, rest).await.expect("it goes on running")
     }
 
     /// The loopback address that the program says it listens on.
