@@ -2,13 +2,15 @@
 
 use std::{
     fmt,
+    io::{self, Write as _},
     num::{NonZeroU32, NonZeroUsize},
     process,
     time::Duration,
 };
 
 use clap::{
-    Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum, error::ErrorKind,
+    Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
 
@@ -40,7 +42,8 @@ pub(crate) struct Options {
     #[arg(long, env = "DEV_TOKEN", hide_env_values = true)]
     pub(crate) dev_token: Option<String>,
     /// Whose pages may connect besides the server's own, as a browser writes it:
-    /// `https://example.com`. Separated by commas, or given several times. None unless set.
+    /// `https://example.com`. Separated by commas, or given several times. None unless set. Who names
+    /// one at the server's own host, such as `http://localhost:3000`, has to name the server's as well.
     #[arg(long, env = "ALLOW_ORIGIN", value_delimiter = ',')]
     pub(crate) allow_origin: Vec<String>,
     /// The hosts that the server goes by, with or without a port; handshakes for others get 421. Any
@@ -132,7 +135,7 @@ impl Options {
             if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
                 error.exit();
             }
-            eprintln!("{}", error.to_string().lines().next().unwrap_or_default());
+            let _ = writeln!(io::stderr(), "{}", in_a_line(&error));
             process::exit(2);
         })
     }
@@ -163,6 +166,15 @@ impl Options {
     pub(crate) fn host(&self) -> Host {
         Host { name: self.host.clone(), ambient: self.host_is_ambient }
     }
+}
+
+/// What is wrong, with the value. That may have lines of its own, which would push the rest out.
+fn in_a_line(error: &clap::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        text = text.replace(value, &value.escape_debug().to_string());
+    }
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Forgets a variable that is empty: a compose file makes one of each that nobody has set. The token is

@@ -63,6 +63,10 @@ impl Options {
         let policy = entries(&self.allow_origin)
             .try_fold(OriginPolicy::new(), OriginPolicy::trust)
             .map_err(named("--allow-origin (ALLOW_ORIGIN)"))?;
+        if !self.allow_host.is_empty() && entries(&self.allow_host).next().is_none() {
+            // A script whose variable is not set, and any host would be let in.
+            return Err("--allow-host (ALLOW_HOST) names no host: leave it out to go by any".into());
+        }
         entries(&self.allow_host)
             .try_fold(policy, OriginPolicy::allow_host)
             .map_err(named("--allow-host (ALLOW_HOST)"))

@@ -42,6 +42,9 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
         (&["--allow-origin", "https://a.example,*"], &[], ["--allow-origin", origin]),
         (&["--allow-host", "http://a.example"], &[], ["--allow-host", "a.example"]),
         (&["--allow-host", "a.example,*.b.example"], &[], ["--allow-host", "*.b.example"]),
+        // A script whose variable is not set.
+        (&["--allow-host", ""], &[], ["--allow-host", "names no host"]),
+        (&[], &[("ALLOW_HOST", " , ")], ["--allow-host", "names no host"]),
         (&["--host", "no such host"], &[], ["--host", "no such host"]),
         (&["--host", ""], &[], ["--host", "resolves"]),
         (&["--max-message-bytes", "30"], &[], ["--max-message-bytes", "log in"]),
@@ -69,6 +72,8 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
         // No value of its kind.
         (&[], &[("PORT", "tcp://10.0.0.1:80")], ["--port", "65535"]),
         (&[], &[("PORT", "65536")], ["--port", "65535"]),
+        (&[], &[("PORT", "80\n80")], ["--port", "65535"]),
+        (&["--invalid-message", "a\n\nb"], &[], ["--invalid-message", "close or reply"]),
         (&["--message-rate", "-1"], &[], ["--message-rate", "whole number"]),
         (&["--message-rate", "1e3"], &[], ["--message-rate", "whole number"]),
         (&["--pong-timeout-ms", "99999999999"], &[], ["--pong-timeout-ms", "too large"]),
@@ -166,6 +171,16 @@ async fn a_port_that_is_taken_is_told_in_words() {
 }
 
 #[tokio::test]
+async fn who_asks_for_the_endpoint_without_an_upgrade_is_told_what_it_is() {
+    let (_server, addr) = started(&[], &[]).await;
+    for (path, status) in [("/ws", "426"), ("/", "200"), ("/wss", "404")] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        let answer = send_bytes(addr, request.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn only_the_hosts_it_goes_by_are_served() {
     let (_server, addr) = started(&["--allow-host", "chat.example"], &[("ALLOW_HOST", "b")]).await;
     for (host, status) in [("chat.example", "101"), ("b", "421"), ("other.example", "421")] {
@@ -176,6 +191,28 @@ async fn only_the_hosts_it_goes_by_are_served() {
         );
         let answer = send_bytes(addr, request.as_bytes()).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
+}
+
+/// Whoever can tell it to stop can also ask: no signal that it knows ends it, however early.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn it_hears_all_its_signals_before_it_does_anything() {
+    const USR1: u64 = 1 << 9;
+    const TERM: u64 = 1 << 14;
+    for _ in 0..20 {
+        let server = Program::start(SERVER, &["--port", "0"], &[]);
+        let status = format!("/proc/{}/status", server.id());
+        loop {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let caught = status.lines().find_map(|it| it.strip_prefix("SigCgt:")).unwrap();
+            let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+            if caught & TERM != 0 {
+                assert_ne!(caught & USR1, 0, "{caught:x}");
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 }
 
