@@ -1,22 +1,20 @@
-//! `tower-websocket` makes a WebSocket endpoint a stack of tower layers, hardened by default.
+//! `tower-websocket` makes a WebSocket endpoint a stack of [tower](https://docs.rs/tower) layers, hardened by
+//! default.
 //!
-//! You have an HTTP service (axum, hyper, anything that is a tower `Service`) and want WebSockets at one
-//! of its paths. Wrap it in a `WebSocketLayer`: ordinary requests go through untouched, and a request
-//! that wants to upgrade is checked, answered, and becomes a connection. Each message on it passes a
-//! stack of layers: rate limit, authentication, decoding, rooms. What has passed the checks arrives at
-//! your handler, an `async fn`, and what the handler returns goes back.
+//! You have an HTTP service (axum, hyper, anything that is a tower `Service`) and want WebSockets at one of
+//! its paths. [`WebSocketLayer`] checks each handshake, answers it, and makes it a connection. Each message
+//! passes a stack of layers: rate limit, authentication, decoding, rooms. What has passed arrives at your
+//! handler, an `async fn`, and what the handler returns goes back.
 //!
-//! Two things set it apart:
+//! * **What was checked is a type.** A handler gets [`Inbound<M, P>`](Inbound): a message `M` and a proof `P`
+//!   of what its sender has shown, such as [`Authenticated<User>`](Authenticated). Only the layer that did the
+//!   check can make the proof. A stack without authentication, or in the wrong order, does not compile.
+//! * **Everything has a bound.** The size of messages, the time for login, handler and write, the bytes that
+//!   wait for a slow reader, connections in all and per address: each has a finite default with its reason
+//!   beside it, and a status or close code for what exceeds it.
 //!
-//! * **What was checked is a type.** A handler gets `Inbound<M, P>`: a message `M` and a proof `P` of
-//!   what its sender has shown, such as `Authenticated<User>`. Only the layer that did the check can make
-//!   the proof. A stack without authentication, or in the wrong order, does not compile.
-//! * **Everything has a bound.** The size of messages, the time for login, handler and write, the bytes
-//!   that wait for a slow reader, connections in all and per address: each has a finite default with its
-//!   reason beside it, and a status or close code for what exceeds it.
-//!
-//! It is not a protocol engine (tokio-tungstenite is underneath), not an HTTP server, and not a message
-//! broker: a message that reaches a room is not stored, and delivery is at most once.
+//! It is no protocol engine (tokio-tungstenite is underneath), no HTTP server, and no message broker: a
+//! message that reaches a room is not stored, and delivery is at most once.
 //!
 //! ## A complete server
 //!
@@ -64,7 +62,9 @@
 //! says something else is closed with 4403, one that says nothing for five seconds with 4401, one that
 //! sends more than 64 KiB in a message with 1009. A page of another site cannot connect at all.
 //!
-//! ## The picture
+//! <!-- README.md is the same up to here -->
+//!
+//! # The picture
 //!
 //! ```text
 //!     your HTTP layers: trace, sessions, compression
@@ -92,24 +92,54 @@
 //!      your handler ─────────────────────────────────────┘ reply
 //! ```
 //!
-//! ## The layers
+//! # The layers
 //!
 //! | layer | lets through | default | what does not pass |
 //! |---|---|---|---|
-//! | `WebSocketLayer` | handshakes to the letter of RFC 6455, from pages of the same host | 10,000 connections, 500 handshakes/s; 256 and 10/s per address (where `PeerAddr` tells it) | 400, 403, 405, 421, 426, 429, 503 |
-//! | frame limits | what RFC 6455 allows, in pieces of a sane size | 64 KiB a message (4 KiB for the first), 64 fragments, 50 control frames/s | 1002, 1007, 1008, 1009 |
-//! | `RateLimitLayer` | messages within a quota per connection, user or address | none: you say | 1008 `rate limited`, a reply of yours, or it waits |
-//! | `RequireAuthLayer` | everything after credentials that your `Authenticate` accepts | 5 s for the login | 4401 too late or expired, 4403 refused |
-//! | `DecodeLayer` | JSON objects that are your type | depth 16, 1,024 values, 64 keys in an object, no key twice | 1003 binary, 1008 |
-//! | `RoomsLayer` | messages to rooms their sender has joined | 100 rooms for a connection, 1,000 for a user, 5,000 for an address; 10,000 members in a room | 1008 `not a member`; a refused join is a reply |
-//! | outbound queue | what the peer reads in time | 1 MiB and 4,096 messages waiting | 1013 `slow consumer` |
+//! | [`WebSocketLayer`] | handshakes to the letter of RFC 6455, from pages of the same host | 10,000 connections, 500 handshakes/s; 256 and 10/s per address (where [`PeerAddr`] tells it) | 400, 403, 405, 421, 426, 429, 503 |
+//! | [frame limits](ConnectionConfig) | what RFC 6455 allows, in pieces of a sane size | 64 KiB a message (4 KiB for the first), 64 fragments, 50 control frames/s | 1002, 1007, 1008, 1009 |
+//! | [`RateLimitLayer`] | messages within a quota per connection, user or address | none: you say | 1008 `rate limited`, a reply of yours, or it waits |
+//! | [`RequireAuthLayer`] | everything after credentials that your `Authenticate` accepts | 5 s for the login | 4401 too late or expired, 4403 refused |
+//! | [`DecodeLayer`] | JSON objects that are your type | depth 16, 1,024 values, 64 keys in an object, no key twice | 1003 binary, 1008 |
+//! | [`RoomsLayer`] | messages to rooms their sender has joined | 100 rooms for a connection, 2,000 for a user, 10,000 for an address; 10,000 members in a room | 1008 `not a member`; a refused join is a reply |
+//! | [outbound queue](ConnectionConfig::max_outbound_bytes) | what the peer reads in time | 1 MiB and 4,096 messages waiting | 1013 `slow consumer` |
 //!
 //! The middleware of tower works here too: a `TimeoutLayer` or a `LoadShedLayer` in the stack does for
 //! messages what it does for requests. The stack is applied once for each connection, so what is to be
 //! shared by all has to be global: a `GlobalConcurrencyLimitLayer` limits the messages that are handled at
 //! once, a `ConcurrencyLimitLayer` only those of one connection, which are one at a time anyway.
 //!
-//! <!-- README.md and src/lib.rs are the same up to here -->
+//! # What a connection costs
+//!
+//! A connection is one task with one timer. Between messages it holds no lock and no buffer of its own: what a
+//! large message made grow is given back after a second. An idle member of a room takes less than 8 KiB, of
+//! which hyper and the protocol engine have a part (`tests/output_cost.rs`). A message allocates nothing here
+//! but what your codec and your handler allocate; a broadcast is encoded once, and its members share the
+//! payload. What all connections together may make the process hold is bounded by a [`MemoryBudget`], which is
+//! for you to set.
+//!
+//! # Coming from axum's `WebSocketUpgrade`
+//!
+//! | there | here |
+//! |---|---|
+//! | the extractor, and `on_upgrade(\|socket\| ..)` | [`route_service`](WebSocketLayer#in-a-router) with the endpoint |
+//! | a loop over `socket.recv()` | a handler for one message; the loop is the crate's |
+//! | `socket.send(..)` for an answer | [`Reply`], what the handler returns |
+//! | `socket.split()` and a channel, so that others can send | [`Connection::push`], from any task; [`Rooms`] |
+//! | state before the loop | [`WebSocketLayer::with_handler`], a [`Handler`] for each connection |
+//! | `max_message_size`, pings by hand | [`ConnectionConfig`], with defaults |
+//! | a token in the first message, checked in the loop | [`RequireAuthLayer`] |
+//!
+//! # Coming from socketioxide
+//!
+//! | there | here |
+//! |---|---|
+//! | `io.ns("/", \|socket\| ..)` | an endpoint on a path |
+//! | `socket.on("event", \|Data(data)\| ..)` | an enum for [`DecodeLayer`], and a `match` in the handler |
+//! | `socket.join("room")` | a message whose [`Scope`] is to join, asked of your [`RoomPolicy`] |
+//! | `io.to("room").emit(..)` | [`Rooms::at`], `broadcast` |
+//! | acknowledgements | a field of your messages that the reply repeats |
+//! | polling, adapters for several nodes | not there |
 //!
 //! # Where to read on
 //!
@@ -128,10 +158,10 @@
 //! | keep a record | [`AuditSink`] |
 //! | see what the compiler refuses | [`message`] |
 //!
-//! The folder `examples` has one program for each common case: `minimal` (the server above),
-//! `axum_service` and `hyper_service` (around what is there already), `client` (a client that comes
-//! back), `testing` (a handler's tests), `reference-server` (rooms, a page, every limit as an option),
-//! and `hostile` (attacks a room server from outside and says what it did not withstand).
+//! The folder `examples` has a program for each common case: `minimal` (the server above), `axum_service` and
+//! `hyper_service` (around what is there already), `client` (one that comes back), `testing` (a handler's
+//! tests). `examples/reference-server` has rooms, a page and every limit as an option; `examples/hostile`
+//! attacks a room server from outside and says what it did not withstand.
 //!
 //! # Features
 //!
@@ -191,3 +221,8 @@ pub mod internal;
 #[cfg(any(test, feature = "testing"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+
+/// The guide has code, which is compiled as that of the docs is.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/wrap.md")]
+mod wrap {}

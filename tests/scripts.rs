@@ -292,8 +292,14 @@ fn the_package_has_what_a_user_needs_and_no_more() {
     }
 }
 
-const SCRIPTS: &[&str] =
-    &["fuzz/run", "scripts/release", "scripts/soak", "tests/conformance/run", "tests/run"];
+const SCRIPTS: &[&str] = &[
+    "fuzz/run",
+    "scripts/readme",
+    "scripts/release",
+    "scripts/soak",
+    "tests/conformance/run",
+    "tests/run",
+];
 
 /// Notes that it was called, and how.
 const RECORD: &str = r#"echo "${0#"$SANDBOX/bin/"} $*" | sed 's/ $//' >>"$SANDBOX/calls""#;

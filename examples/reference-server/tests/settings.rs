@@ -218,7 +218,8 @@ async fn it_hears_all_its_signals_before_it_does_anything() {
 
 #[tokio::test]
 async fn the_readme_and_the_help_name_every_option_with_variable_and_default() {
-    let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
+    let readme =
+        std::fs::read_to_string(in_repository("examples/reference-server/README.md")).unwrap();
     let help = run(Path::new(SERVER), &["--help"], &[]).await;
     let words = help.split_whitespace().map(|it| it.trim_end_matches(|c| !char::is_alphabetic(c)));
     let options: Vec<_> = words.filter(|it| it.starts_with("--") && *it != "--help").collect();
