@@ -16,7 +16,7 @@ use tower::ServiceBuilder;
 use tower_websocket::{
     AuthFailure, Authenticate, Connection, DecodeLayer, Json, Message, OpenRooms, PeerAddr,
     Principal, Quota, RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
-    message::Encode as _,
+    layers::Encode as _,
     room::service::{self, ClientMessage, ServerMessage, credentials},
 };
 

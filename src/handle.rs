@@ -18,7 +18,8 @@ use crate::{
     audit::{self, AuditEvent, AuditRecord, AuditSink, Joined, Refused, thinner},
     budget::{Charge, MemoryBudget},
     close::{CloseReason, Outgoing},
-    message::{Message, Principal},
+    layers::Principal,
+    message::Message,
     outbound::{OutboundLimits, OutboundQueue, OutboundSender, SendError},
 };
 

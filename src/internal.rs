@@ -10,13 +10,14 @@ use crate::{
     audit::{AuditSink, Connected},
     connection::{self, ConnectionConfig, calls::Calls, flight::Flight, transport::Opaque},
     handle::Connection,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
     upgrade::{self, OriginPolicy, UpgradeRejectionKind},
 };
 pub use crate::{
     close::FIXED_CLOSE_REASONS,
     connection::scanner::{FrameScanner, Partial, ProtocolViolation, ScannerLimits, Violation},
-    message::json::from_str,
+    layers::json::from_str,
 };
 
 /// A connection that has no socket yet.

@@ -149,14 +149,14 @@
 //! | set the bounds of a connection | [`ConnectionConfig`] |
 //! | log peers in | [`RequireAuthLayer`], [`Authenticate`] |
 //! | limit rates | [`RateLimitLayer`], [`Quota`] |
-//! | decode messages, or bring another codec | [`DecodeLayer`], [`JsonLimits`], [`message::Decode`] |
+//! | decode messages, or bring another codec | [`DecodeLayer`], [`JsonLimits`], [`layers::Decode`] |
 //! | keep state for each connection | [`Handler`], [`WebSocketLayer::with_handler`] |
 //! | answer instead of closing when a layer fails | [`HandleErrorLayer`], [`Failure`] |
 //! | put peers into rooms | [`room`], [`RoomPolicy`], and [`room::service`] for a small protocol of its own |
 //! | send without being asked, or close | [`Connection`], [`Rooms::at`] |
 //! | know why connections end | [`CloseReason`], with the table of close codes |
 //! | keep a record | [`AuditSink`] |
-//! | see what the compiler refuses | [`message`] |
+//! | see what the compiler refuses | [`layers`] |
 //!
 //! The folder `examples` has a program for each common case: `minimal` (the server above), `axum_service` and
 //! `hyper_service` (around what is there already), `client` (one that comes back), `testing` (a handler's
@@ -181,11 +181,12 @@ pub use self::{
     close::{ApplicationClose, CloseCode, CloseReason, InvalidClose, Retry},
     connection::ConnectionConfig,
     handle::{Connection, ConnectionId},
-    message::{
+    layers::{
         Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
-        HandleErrorLayer, Handler, Inbound, Json, JsonLimits, Message, PayloadBytes, Principal,
-        Quota, RateLimitLayer, Reply, RequireAuthLayer, Session, Utf8Bytes,
+        HandleErrorLayer, Handler, Inbound, Json, JsonLimits, PayloadBytes, Principal, Quota,
+        RateLimitLayer, Reply, RequireAuthLayer, Session,
     },
+    message::{Message, Utf8Bytes},
     outbound::{OutboundSender, SendError},
     room::{
         Member, OpenRooms, Room, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
@@ -198,7 +199,7 @@ pub use self::{
 
 pub mod audit;
 pub mod connection;
-pub mod message;
+pub mod layers;
 pub mod room;
 pub mod upgrade;
 
@@ -209,6 +210,7 @@ mod foreign;
 mod close;
 mod handle;
 mod hooks;
+mod message;
 mod outbound;
 mod outbound_dropped;
 mod outbound_limits;

@@ -12,7 +12,7 @@ use serde::{
 };
 use tower_websocket::{
     internal::from_str,
-    message::{
+    layers::{
         JsonErrorKind::{self, *},
         JsonLimits,
     },

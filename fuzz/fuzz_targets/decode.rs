@@ -8,7 +8,7 @@ use peak_alloc::PeakAlloc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tower_websocket::{
-    Json, JsonLimits, Message, internal, message::Decode, room::service::ClientMessage,
+    Json, JsonLimits, Message, internal, layers::Decode, room::service::ClientMessage,
     testing::driven::pieces,
 };
 

@@ -168,7 +168,7 @@ pub struct Refused {
     /// What is allowed, where the rule is about a number.
     pub limit: Option<u64>,
     /// What was wrong, where the rule is about what a message says: `missing`, `wrong_type` and the
-    /// other names of [`Fault`](crate::message::Fault).
+    /// other names of [`Fault`](crate::layers::Fault).
     pub fault: Option<&'static str>,
     /// The field it was about, by the names of the endpoint's own type; at most 128 bytes.
     pub field: Option<Arc<str>>,

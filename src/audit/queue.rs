@@ -14,7 +14,7 @@ use super::{
     bucket::Bucket,
     share::{Class, PerClass},
 };
-use crate::{clock, message::Quota, quota::AddressRate};
+use crate::{clock, layers::Quota, quota::AddressRate};
 
 /// What a sink and its worker share.
 pub(super) struct Queue {

@@ -17,7 +17,8 @@ use crate::{
     close::CloseReason,
     foreign,
     handle::Connection,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
 };
 
 /// What a call ends in.

@@ -50,7 +50,8 @@ use crate::{
     },
     foreign,
     handle::Connection,
-    message::{Anonymous, Failure, Inbound, Message, Reply, Utf8Bytes},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::{Message, Utf8Bytes},
     outbound::{Dropped, SendError},
 };
 

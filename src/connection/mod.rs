@@ -24,7 +24,8 @@ use crate::{
         transport::Transport,
         wire::Wire,
     },
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
 };
 
 pub use self::{config::ConnectionConfig, config_error::ConnectionConfigError};

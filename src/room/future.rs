@@ -9,7 +9,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::message::{Failure, Reply, on_demand::OnDemandFuture};
+use crate::layers::{Failure, Reply, on_demand::OnDemandFuture};
 
 type Answer<R> = Result<Reply<R>, Failure<R>>;
 type BoxAnswer<R> = Pin<Box<dyn Future<Output = Answer<R>> + Send>>;

@@ -31,7 +31,7 @@ use crate::{
     close::CloseReason,
     foreign::Caught,
     handle::Connection,
-    message::{
+    layers::{
         Authenticated, Failure, Inbound, Principal, Quota, RateKeyValue, Reply,
         binding::{Binding, Own},
         on_demand::OnDemand,

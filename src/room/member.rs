@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref};
 
 use crate::{
     close::CloseReason,
-    message::{Authenticated, Principal},
+    layers::{Authenticated, Principal},
     room::{Room, memberships::RoleOf},
 };
 

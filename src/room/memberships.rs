@@ -9,7 +9,8 @@ use std::{
 use crate::{
     capacity,
     foreign::Caught,
-    message::{Message, rate_meter::MeterTable},
+    layers::rate_meter::MeterTable,
+    message::Message,
     room::{
         Room, RoomName,
         join_refused::JoinRefused,

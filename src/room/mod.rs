@@ -34,7 +34,7 @@
 //! use tower::{ServiceBuilder, service_fn};
 //! use tower_websocket::{
 //!     CloseReason, Inbound, Member, OpenRooms, Principal, Reply, RoomName, RoomNotice, RoomScoped,
-//!     Rooms, RoomsLayer, Scope, message::Failure,
+//!     Rooms, RoomsLayer, Scope, layers::Failure,
 //! };
 //!
 //! # struct User { id: String }

@@ -8,7 +8,7 @@ use std::{borrow::Borrow, error::Error, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::message::{Constraint, Muted};
+use crate::layers::{Constraint, Muted};
 
 /// A room's name as peers write it: `[A-Za-z0-9:_-]{1,64}`. Cheap to clone.
 ///

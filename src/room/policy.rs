@@ -33,7 +33,7 @@
 use std::{error::Error, fmt};
 
 use crate::{
-    message::Principal,
+    layers::Principal,
     room::{RoomKey, RoomName},
 };
 

@@ -23,7 +23,8 @@ use serde::{
 
 use crate::{
     handle::{Connection, ConnectionId},
-    message::{Constraint, Decode, Json, Message, Muted, Principal},
+    layers::{Constraint, Decode, Json, Muted, Principal},
+    message::Message,
     room::{
         RoomName, RoomNotice, RoomScoped, Scope,
         text::{ChatText, MessageId, RequestId, RequestIdField},

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use crate::{
     audit::{self, AuditEvent},
     close::CloseReason,
-    message::{EncodeError, Failure, Message},
+    layers::{EncodeError, Failure},
+    message::Message,
     room::{RoomKey, RoomName, seat::Seat},
 };
 

@@ -6,10 +6,8 @@ use std::{
 };
 
 use crate::{
-    message::{
-        Message,
-        rate_meter::{Measured, Meter},
-    },
+    layers::rate_meter::{Measured, Meter},
+    message::Message,
     room::{Published, publish::Undelivered, shares::Holder},
 };
 

@@ -22,7 +22,8 @@ use crate::{
     audit::{self, AuditRecord, AuditSink, TracingSink},
     capacity,
     handle::Connection,
-    message::{Encode, EncodeError, Json, Message},
+    layers::{Encode, EncodeError, Json},
+    message::Message,
     room::{
         RoomKey, RoomRef,
         join_refused::JoinRefused,

@@ -32,7 +32,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     close::CloseReason,
-    message::{Failure, Inbound, Principal, Reply},
+    layers::{Failure, Inbound, Principal, Reply},
     room::{Member, PublishError},
 };
 

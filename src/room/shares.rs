@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     capacity,
-    message::RateKeyValue,
+    layers::RateKeyValue,
     quota::{Counts, Limits},
     room::{join_refused::JoinRefused, pace::UsersPace},
 };

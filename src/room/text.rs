@@ -5,7 +5,7 @@ use std::{error::Error, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::{Uuid, fmt::Hyphenated};
 
-use crate::message::Constraint;
+use crate::layers::Constraint;
 
 /// A chat text: 1 to 1,000 UTF-16 code units, which is what a browser counts. `Debug` shows its
 /// length only.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     close::CloseReason,
-    message::{Failure, Reply},
+    layers::{Failure, Reply},
 };
 
 /// The messages that a handler answered with, an error reply included.

@@ -18,7 +18,8 @@ use crate::{
     close::CloseReason,
     connection::ConnectionConfig,
     handle::Connection,
-    message::{Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply},
+    layers::{Anonymous, Authenticated, Failure, Inbound, Principal, Reply},
+    message::Message,
     outbound::{Encoded, Taken},
     room::{
         JoinDenied, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,

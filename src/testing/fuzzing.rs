@@ -2,7 +2,10 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::message::{Decode, Json, Message};
+use crate::{
+    layers::{Decode, Json},
+    message::Message,
+};
 
 /// Decodes `bytes` as a text message, as [`DecodeLayer::json`](crate::DecodeLayer::json) does, and
 /// returns what came of it; for a fuzz target, a property or a table of hostile inputs.
@@ -66,7 +69,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::message::{DecodeError, DecodeErrorKind, JsonLimits};
+    use crate::layers::{DecodeError, DecodeErrorKind, JsonLimits};
 
     type Ages = HashMap<String, u8>;
 

@@ -33,7 +33,7 @@
 //! use serde_json::json;
 //! use tower_websocket::{
 //!     Json, Message, Principal, Rooms,
-//!     message::Decode,
+//!     layers::Decode,
 //!     room::service::{self, ClientMessage, ServerMessage},
 //!     testing::{TestConnection, assert_broadcast, assert_reply, replies},
 //! };

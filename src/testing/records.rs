@@ -13,7 +13,7 @@ use crate::{
         AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Closed, Connected, Joined,
         Left, LeftAll, Offered, Published, Refused, UpgradeRefused,
     },
-    message::Fault,
+    layers::Fault,
 };
 
 /// An [`AuditSink`] that keeps what it gets. Clones share it.

@@ -4,7 +4,7 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use crate::message::Quota;
+use crate::layers::Quota;
 
 /// How many connections there may be, and how fast they may come.
 ///

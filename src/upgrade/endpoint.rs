@@ -23,7 +23,8 @@ use crate::{
     foreign,
     handle::Connection,
     hooks::Hooks,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
 };
 
 /// Makes a stack for each connection: `F` is given the connection, the layers `L` go around what it

@@ -42,7 +42,8 @@ use crate::{
     connection::ConnectionConfig,
     handle::Connection,
     hooks::Hooks,
-    message::{Anonymous, Failure, Handler, HandlerService, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Handler, HandlerService, Inbound, Reply},
+    message::Message,
 };
 
 /// Layer that applies [`WebSocket`]: a WebSocket endpoint beside an HTTP service.

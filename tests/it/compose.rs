@@ -298,7 +298,7 @@ impl Drop for Counter {
 fn counting<L>(layers: L, dropped: &Arc<AtomicUsize>, go_on: &Arc<Notify>) -> WebSocketLayer
 where
     L: tower_layer::Layer<
-            tower_websocket::message::HandlerService<Counter, Message, Anonymous>,
+            tower_websocket::layers::HandlerService<Counter, Message, Anonymous>,
             Service: tower::Service<
                 Inbound<Message, Anonymous>,
                 Response = Reply<Message>,

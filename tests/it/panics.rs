@@ -10,7 +10,7 @@ use tower_websocket::{
     AuditEvent, AuditRecord, AuditSink, AuthFailure, Authenticate, Authenticated, Connection,
     DecodeLayer, Failure, Inbound, Json, Member, Message, Reply, RequireAuthLayer, RoomKey,
     RoomPolicy, Rooms, RoomsLayer, Session, WebSocketLayer,
-    message::{Decode, DecodeError, Encode, EncodeError},
+    layers::{Decode, DecodeError, Encode, EncodeError},
     room::{
         JoinDenied,
         service::{self, ClientMessage, ServerMessage},

@@ -14,7 +14,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     Anonymous, CloseReason, DecodeLayer, Inbound, Json, Message, OpenRooms, PayloadBytes, Quota,
     RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
-    message::{Decode, DecodeError, Encode, EncodeError, OnExcess},
+    layers::{Decode, DecodeError, Encode, EncodeError, OnExcess},
     room::service::{self, ClientMessage},
 };
 
@@ -29,8 +29,8 @@ async fn echo(inbound: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Cl
 
 fn echoing<E>(
     limit: RateLimitLayer<
-        tower_websocket::message::PerConnection,
-        tower_websocket::message::OneEach,
+        tower_websocket::layers::PerConnection,
+        tower_websocket::layers::OneEach,
         E,
     >,
 ) -> Server

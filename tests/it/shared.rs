@@ -16,7 +16,7 @@ use tower_websocket::{
     DecodeLayer, Failure, Handler, Inbound, Message, OpenRooms, PayloadBytes, Quota,
     RateLimitLayer, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, Session,
     WebSocketLayer,
-    message::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, HandlerService},
+    layers::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, HandlerService},
     room::{
         JoinDenied,
         service::{self, ClientMessage, ServerMessage},

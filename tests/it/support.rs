@@ -23,7 +23,7 @@ use tower_websocket::{
     Quota, RateLimitLayer, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer,
     Session, WebSocketLayer,
     audit::Closed,
-    message::Encode as _,
+    layers::Encode as _,
     room::{
         JoinDenied, MemberInfo,
         service::{self, ClientMessage, ServerMessage, credentials},

@@ -10,7 +10,7 @@ use tower_websocket::{
     CloseReason, ConnectionConfig, DecodeLayer, Inbound, Member, OpenRooms, Principal as _, Quota,
     RateLimitLayer, Reply, RequireAuthLayer, RoomName, RoomNotice, RoomScoped, Rooms, RoomsLayer,
     Scope, WebSocketLayer,
-    message::Failure,
+    layers::Failure,
     room::service::{self, ClientMessage, ServerMessage},
     testing::{self, TestConnection, TestPeer, TestServer},
 };

@@ -3,7 +3,7 @@
 use subtle::ConstantTimeEq;
 use tower_websocket::{
     AuthFailure, Authenticate, Connection, Json, Message, Principal, Session,
-    message::Encode as _,
+    layers::Encode as _,
     room::service::{ServerMessage, credentials},
 };
 

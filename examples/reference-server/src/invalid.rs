@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use serde::Serialize;
-use tower_websocket::message::DecodeError;
+use tower_websocket::layers::DecodeError;
 
 /// What is said of such a message: `{"type":"error","code":"invalid_message","field":"text","reason":"empty"}`.
 /// There is nothing in it that the peer sent.

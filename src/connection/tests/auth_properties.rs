@@ -21,10 +21,11 @@ use crate::{
     close::CloseReason,
     connection::ConnectionConfig,
     handle::Connection,
-    message::{
-        AuthFailure, Authenticate, Authenticated, Failure, Inbound, Message, Principal, Reply,
+    layers::{
+        AuthFailure, Authenticate, Authenticated, Failure, Inbound, Principal, Reply,
         RequireAuthLayer, Session,
     },
+    message::Message,
     testing::{
         Invariant,
         driven::operation::{SECRET, Sent},

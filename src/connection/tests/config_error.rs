@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::{super::config::ENVELOPE, *};
-use crate::message::Decode as _;
+use crate::layers::Decode as _;
 
 type Change = fn(ConnectionConfig) -> ConnectionConfig;
 
@@ -91,7 +91,7 @@ fn what_is_not_set_follows_from_the_largest_message() {
 fn what_json_makes_longer_when_it_is_written_again_fits_the_envelope() {
     for number in ["1e15", "1e-5", "0.1", "1e300", "-1e15"] {
         let list = format!("[{}]", vec![number; 1022].join(","));
-        let value: Vec<f64> = crate::message::Json::default()
+        let value: Vec<f64> = crate::layers::Json::default()
             .decode(&crate::Message::text(&*format!(r#"{{"a":{list}}}"#)))
             .map(|it: std::collections::BTreeMap<String, Vec<f64>>| it["a"].clone())
             .expect("as many values as are let through");

@@ -6,7 +6,8 @@ use super::{
 use crate::{
     close::CloseReason,
     connection::ConnectionConfig,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
 };
 use std::{
     future::{pending, ready},

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     close::CloseReason,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
     testing::Records,
 };
 

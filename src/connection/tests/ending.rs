@@ -17,7 +17,8 @@ use super::support::{Served, echo, frame, ping, quiet, text};
 use crate::{
     close::CloseReason,
     connection::ConnectionConfig,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
     outbound::SendError,
 };
 

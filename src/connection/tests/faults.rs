@@ -16,7 +16,8 @@ use crate::{
     close::CloseReason,
     connection::{self, calls::Calls, flight::Flight, transport::Opaque},
     handle::Connection,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
 };
 
 type Answer = Result<Reply<Message>, Failure<Message>>;

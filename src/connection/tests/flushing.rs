@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     close::{CloseReason, Retry},
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
 };
 
 type Answer = Result<Reply<Message>, Failure<Message>>;

@@ -10,7 +10,8 @@ pub(super) use crate::testing::{
 };
 use crate::{
     connection::ConnectionConfig,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
 };
 
 /// A connection that answers every message with itself, at once.

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::{
     close::CloseReason,
-    message::{Failure, Inbound, Reply},
+    layers::{Failure, Inbound, Reply},
     outbound::{Encoded, OutboundLimits},
     room::{Member, OpenRooms, PublishError, Room, Rooms, RoomsLayer},
 };

@@ -14,7 +14,8 @@ use tower::{ServiceBuilder, service_fn, util::BoxService};
 
 use crate::{
     close::CloseReason,
-    message::{Encode, EncodeError, Failure, Inbound, Message, Reply},
+    layers::{Encode, EncodeError, Failure, Inbound, Reply},
+    message::Message,
     outbound::OutboundLimits,
     room::{JoinDenied, Member, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
 };

@@ -16,7 +16,7 @@ use crate::{
     audit::{AuditEvent, AuditRecord, AuditSink},
     close::CloseReason,
     handle::Connection,
-    message::{Authenticated, Failure, Inbound, Principal, Reply},
+    layers::{Authenticated, Failure, Inbound, Principal, Reply},
     outbound::OutboundLimits,
     room::{
         Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, RoomsLayer, Scope,

@@ -10,7 +10,8 @@ use tokio::time::{Instant, advance};
 
 use crate::{
     close::CloseReason,
-    message::{Failure, Message, Reply},
+    layers::{Failure, Reply},
+    message::Message,
     outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits},
     room::{OpenRooms, PublishError, Rooms},
 };

@@ -6,7 +6,8 @@ use tower_service::Service;
 use crate::{
     close::CloseReason,
     handle::Connection,
-    message::{Authenticated, Decode, Encode, Failure, Inbound, Json, Message, Reply},
+    layers::{Authenticated, Decode, Encode, Failure, Inbound, Json, Reply},
+    message::Message,
     room::{
         InRooms, OpenRooms, RoomNotice, Rooms, RoomsLayer,
         service::{self, ChatText, ClientMessage, ServerMessage, credentials},
@@ -221,7 +222,7 @@ fn nothing_of_a_refused_message_is_in_the_error() {
 // covers: LG-15
 #[test]
 fn a_refusal_says_which_field_broke_which_rule() {
-    use crate::message::Fault::{
+    use crate::layers::Fault::{
         InvalidValue, Missing, NotAnObject, Surrogate, UnknownField, UnknownVariant, WrongType,
     };
     let long = "x".repeat(1_001);

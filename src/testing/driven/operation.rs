@@ -15,7 +15,8 @@ use super::served::Served;
 use crate::{
     close::CloseReason,
     connection::ConnectionConfig,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
     testing::wire::frame,
 };
 

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use crate::{
     connection::ConnectionConfig,
-    message::{Anonymous, DecodeLayer, Failure, Inbound, Reply},
+    layers::{Anonymous, DecodeLayer, Failure, Inbound, Reply},
     testing::wire,
 };
 

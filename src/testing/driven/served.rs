@@ -19,7 +19,8 @@ use crate::{
     budget::MemoryBudget,
     connection::{self, ConnectionConfig, Permit, calls::Calls, flight::Flight},
     handle::Connection,
-    message::{Anonymous, Failure, Inbound, Message, Reply},
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
     testing::{records::Records, socket::Peer},
 };
 

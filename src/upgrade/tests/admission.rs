@@ -8,7 +8,7 @@ use std::{
 use super::handshake;
 use crate::{
     connection::ConnectionConfig,
-    message::Quota,
+    layers::Quota,
     upgrade::{
         Admission, OriginPolicy,
         UpgradeRejectionKind::{self, *},

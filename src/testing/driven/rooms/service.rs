@@ -16,10 +16,11 @@ use tower_service::Service;
 use crate::{
     connection::ConnectionConfig,
     handle::Connection,
-    message::{
-        AuthFailure, Authenticate, DecodeLayer, Failure, Inbound, Message, Principal, Reply,
+    layers::{
+        AuthFailure, Authenticate, DecodeLayer, Failure, Inbound, Principal, Reply,
         RequireAuthLayer, Session,
     },
+    message::Message,
     room::{
         JoinDenied, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
         RoomsLayer, Scope,

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, fmt};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{JsonError, JsonErrorKind, JsonLimits, quiet::is_about_surrogates};
-use crate::message::Fault;
+use crate::layers::Fault;
 
 /// A text that passed the walk.
 pub(super) struct Bounded<'a>(&'a str);

@@ -29,7 +29,7 @@ use tokio::{
 use crate::{
     clock,
     handle::Connection,
-    message::{Authenticated, Principal},
+    layers::{Authenticated, Principal},
     quota::Network,
 };
 

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::message::{
-    Constraint, Decode, DecodeError, Fault,
-    Fault::{
-        DuplicateKey, InvalidValue, Missing, NotAnObject, Surrogate, Syntax, TooDeep, TooManyKeys,
-        UnknownField, UnknownVariant, WrongType,
+use crate::{
+    layers::{
+        Constraint, Decode, DecodeError,
+        Fault::{
+            self, DuplicateKey, InvalidValue, Missing, NotAnObject, Surrogate, Syntax, TooDeep,
+            TooManyKeys, UnknownField, UnknownVariant, WrongType,
+        },
+        Json,
     },
-    Json, Message,
+    message::Message,
 };
 
 /// A whole number from 1 to 6.

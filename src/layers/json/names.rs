@@ -12,7 +12,7 @@ use serde::de::{
 };
 
 use super::quiet::{Refused, unquiet};
-use crate::message::fault::Step;
+use crate::layers::fault::Step;
 
 /// What the keys of an object mean to the type.
 pub(super) trait Names: Copy {

@@ -14,7 +14,7 @@ use serde::de::{
 };
 
 use super::names::{AsKey, Fields, Key, Keys, Nameless, Names, Noting, Position};
-use crate::message::fault::{Blame, Fault, Step};
+use crate::layers::fault::{Blame, Fault, Step};
 
 /// A deserializer, or anything it hands out or is handed, whose errors quote nothing.
 pub(super) struct Quiet<X, N = Nameless>(X, N);

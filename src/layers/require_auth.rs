@@ -20,11 +20,12 @@ use crate::{
     close::CloseReason,
     handle::Connection,
     hooks::Hooks,
-    message::{
-        Anonymous, Authenticated, Failure, Inbound, Message, Principal, Reply,
+    layers::{
+        Anonymous, Authenticated, Failure, Inbound, Principal, Reply,
         binding::{Binding, Own},
         on_demand::{OnDemand, OnDemandFuture},
     },
+    message::Message,
 };
 
 /// Verifies credentials.

@@ -18,12 +18,12 @@ use crate::{
     audit::Refused,
     close::CloseReason,
     handle::Connection,
-    message::{
-        Anonymous, Authenticated, Decode, DecodeError, Encode, Failure, Inbound, Json, Message,
-        Reply,
+    layers::{
+        Anonymous, Authenticated, Decode, DecodeError, Encode, Failure, Inbound, Json, Reply,
         binding::Binding,
         on_demand::{OnDemand, OnDemandFuture},
     },
+    message::Message,
 };
 
 /// Layer that applies [`DecodeMessage`].

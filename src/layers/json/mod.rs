@@ -49,7 +49,7 @@ use self::{
     quiet::{Quiet, Refused},
     walk::Bounded,
 };
-use crate::message::fault::{Blame, Fault, Place};
+use crate::layers::fault::{Blame, Fault, Place};
 
 mod walk;
 mod quiet;

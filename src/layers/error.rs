@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::message::{Failure, Reply};
+use crate::layers::{Failure, Reply};
 
 /// Layer that applies [`HandleError`].
 ///

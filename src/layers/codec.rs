@@ -8,7 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     close::CloseReason,
-    message::{Fault, JsonError, JsonErrorKind, JsonLimits, Message, fault::Place, json},
+    layers::{Fault, JsonError, JsonErrorKind, JsonLimits, fault::Place, json},
+    message::Message,
 };
 
 /// Reads an application's type `T` from a message.

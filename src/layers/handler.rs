@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::{
     close::CloseReason,
-    message::{Failure, Inbound, Reply, binding::Binding},
+    layers::{Failure, Inbound, Reply, binding::Binding},
 };
 
 /// Handles messages `M` from senders with proof `P`, one at a time.

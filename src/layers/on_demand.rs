@@ -32,7 +32,7 @@ use tower_service::Service;
 use crate::{
     close::CloseReason,
     handle::Connection,
-    message::{Failure, Inbound, Reply},
+    layers::{Failure, Inbound, Reply},
 };
 
 /// An inner service that is made ready in the call.

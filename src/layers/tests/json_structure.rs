@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::json::{Envelope, Lenient, Request, kind, limit, read, structure};
-use crate::message::json::{
+use crate::layers::json::{
     JsonErrorKind::{
         DuplicateKey, NotAnObject, Schema, Syntax, TooDeep, TooManyKeys, TooManyValues,
     },

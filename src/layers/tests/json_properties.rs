@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
 
 use super::json::{limit, read, read_value};
-use crate::message::json::{
+use crate::layers::json::{
     JsonErrorKind::{DuplicateKey, TooDeep, TooManyKeys},
     JsonLimits, from_str,
 };

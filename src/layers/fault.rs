@@ -44,7 +44,7 @@ pub enum Fault {
 /// What a value has to be, in the words of the application's own type.
 ///
 /// A `Deserialize` that refuses a value with `serde::de::Error::custom(constraint)` has its words in the
-/// [`DecodeError`](crate::message::DecodeError), for the audit record and the answer to the peer; of
+/// [`DecodeError`](crate::layers::DecodeError), for the audit record and the answer to the peer; of
 /// any other error text nothing is kept, because nobody can tell what it quotes. An error of the
 /// application's own may show the constraint within its text, as long as no more than 256 bytes of it
 /// come before.
@@ -53,7 +53,7 @@ pub enum Fault {
 ///
 /// ```
 /// use serde::{Deserialize, Deserializer, de};
-/// use tower_websocket::{Json, Message, message::{Constraint, Decode, DecodeError, Fault}};
+/// use tower_websocket::{Json, Message, layers::{Constraint, Decode, DecodeError, Fault}};
 ///
 /// /// A whole number from 1 to 6.
 /// struct Pips(u8);
@@ -87,7 +87,7 @@ pub struct Constraint {
     field: Option<&'static str>,
 }
 
-/// An error whose text is replaced by a constant: other parsers than [`Json`](crate::message::Json) quote
+/// An error whose text is replaced by a constant: other parsers than [`Json`](crate::layers::Json) quote
 /// what they read. What the types here have to say passes.
 #[derive(Debug)]
 pub(crate) struct Muted<E>(pub(crate) E, pub(crate) &'static str);

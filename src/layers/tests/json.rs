@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, de};
 use serde_json::{Value, value::RawValue};
 
-use crate::message::json::{
+use crate::layers::json::{
     JsonError,
     JsonErrorKind::{self, NotAnObject, Schema, Syntax},
     JsonLimits, from_str,

@@ -2,4 +2,3 @@ mod fault;
 mod json;
 mod json_properties;
 mod json_structure;
-mod payload;

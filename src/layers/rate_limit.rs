@@ -15,12 +15,13 @@ use tower_service::Service;
 
 use crate::{
     close::CloseReason,
-    message::{
-        Failure, Inbound, Message, PerAddress, PerConnection, PerUser, Quota, RateKey, Reply,
+    layers::{
+        Failure, Inbound, PerAddress, PerConnection, PerUser, Quota, RateKey, Reply,
         binding::Binding,
         on_demand::{Gate, OnDemand, OnDemandFuture},
         rate_meter::{Measured, Meter, MeterTable},
     },
+    message::Message,
 };
 
 /// Layer that applies [`RateLimit`].

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::message::{Encode as _, Json, Message};
+use crate::{
+    layers::{Encode as _, Json},
+    message::Message,
+};
 
 /// Bytes that are set aside for the payload of `message`, which nobody else has.
 fn set_aside(message: Message) -> usize {

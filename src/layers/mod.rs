@@ -152,19 +152,13 @@
 //! }
 //! ```
 
-use std::{fmt, ops::Deref};
-
-use bytes::Bytes;
-use tokio_tungstenite::tungstenite;
-
-use crate::handle::Connection;
-
 pub use self::{
     codec::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, Json},
     decode::{DecodeFuture, DecodeLayer, DecodeMessage, Everybody, OnlyAuthenticated},
     error::{HandleError, HandleErrorFuture, HandleErrorLayer},
     fault::{Constraint, Fault},
     handler::{Handler, HandlerFuture, HandlerService},
+    inbound::Inbound,
     json::{JsonError, JsonErrorKind, JsonLimits},
     proof::{Anonymous, Authenticated, Principal},
     rate_limit::{
@@ -181,6 +175,7 @@ pub use self::{
 
 pub(crate) use self::fault::Muted;
 
+mod inbound;
 mod reply;
 mod proof;
 pub(crate) mod binding;
@@ -197,189 +192,3 @@ pub(crate) mod on_demand;
 
 #[cfg(test)]
 mod tests;
-
-/// One whole data message, as the peer sent it or as it will be sent.
-///
-/// Pings, pongs, close frames and fragments never get this far.
-#[expect(clippy::exhaustive_enums, reason = "RFC 6455 §5.6 has two kinds of data frame")]
-#[derive(Clone, Eq, PartialEq)]
-pub enum Message {
-    /// UTF-8 text.
-    Text(Utf8Bytes),
-    /// Bytes.
-    Binary(Bytes),
-}
-
-/// Bytes that are known to be UTF-8, cheap to clone.
-#[derive(Clone, Default, Eq, PartialEq)]
-pub struct Utf8Bytes(tungstenite::Utf8Bytes);
-
-/// A message `M` from a peer, with the proof `P` of what that peer has shown so far.
-///
-/// Only the driver and the layers make one: there is no public constructor, so a handler that takes
-/// `Inbound<T, Authenticated<U>>` cannot be called with a message whose sender was not authenticated.
-pub struct Inbound<M, P> {
-    /// The message.
-    pub message: M,
-    proof: P,
-    connection: Connection,
-}
-
-impl Message {
-    /// A text message.
-    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
-        Self::Text(text.into())
-    }
-
-    /// A binary message. A `Vec` should have no more capacity than it needs: what is queued is charged
-    /// by its length.
-    pub fn binary(bytes: impl Into<Bytes>) -> Self {
-        Self::Binary(bytes.into())
-    }
-
-    /// The payload's length in bytes.
-    pub fn len(&self) -> usize {
-        self.as_bytes().len()
-    }
-
-    /// Whether the payload is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The payload.
-    pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Binary(bytes) => bytes,
-        }
-    }
-
-    /// The text, if it is a text message.
-    pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Binary(_) => None,
-        }
-    }
-
-    /// A message whose payload holds little more than itself.
-    ///
-    /// A payload from the wire is a slice of the connection's read buffer: kept in a queue or a
-    /// history, a byte of it would hold the whole buffer. That nobody else holds the buffer any more
-    /// does not make it smaller, so a small payload is copied in any case.
-    pub(crate) fn detached(self) -> Self {
-        match self {
-            Self::Text(text) => Self::Text(text.detached()),
-            Self::Binary(bytes) if is_alone(&bytes) => Self::Binary(bytes),
-            Self::Binary(bytes) => Self::Binary(Bytes::copy_from_slice(&bytes)),
-        }
-    }
-
-    pub(crate) fn into_frame(self) -> tungstenite::Message {
-        match self {
-            Self::Text(text) => tungstenite::Message::Text(text.0),
-            Self::Binary(bytes) => tungstenite::Message::Binary(bytes),
-        }
-    }
-}
-
-/// An empty binary message.
-impl Default for Message {
-    fn default() -> Self {
-        Self::Binary(Bytes::new())
-    }
-}
-
-impl fmt::Debug for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
-            Self::Binary(bytes) => write!(f, "Binary({} bytes)", bytes.len()),
-        }
-    }
-}
-
-impl Utf8Bytes {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-
-    pub(crate) fn from_frame(text: tungstenite::Utf8Bytes) -> Self {
-        Self(text)
-    }
-
-    fn detached(self) -> Self {
-        if is_alone(self.0.as_ref()) { self } else { Self(self.as_str().into()) }
-    }
-}
-
-impl Deref for Utf8Bytes {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl From<String> for Utf8Bytes {
-    fn from(mut text: String) -> Self {
-        // What is queued is charged by its length; what it holds must not be twice that.
-        text.shrink_to_fit();
-        Self(text.into())
-    }
-}
-
-impl From<&str> for Utf8Bytes {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for Utf8Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Utf8Bytes({} bytes)", self.len())
-    }
-}
-
-/// Whether a payload holds no buffer that is much larger than itself: the engine's read buffers have
-/// 1 KiB, or what one frame needs.
-fn is_alone(bytes: &Bytes) -> bool {
-    bytes.is_unique() && bytes.len() >= 1024
-}
-
-impl<M, P> Inbound<M, P> {
-    pub(crate) fn new(message: M, proof: P, connection: Connection) -> Self {
-        Self { message, proof, connection }
-    }
-
-    /// What the sender has shown.
-    pub fn proof(&self) -> &P {
-        &self.proof
-    }
-
-    /// The connection the message came on.
-    pub fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    /// The message, the proof and the connection.
-    pub fn into_parts(self) -> (M, P, Connection) {
-        (self.message, self.proof, self.connection)
-    }
-
-    /// The same proof and connection with another message: what a decoding layer does.
-    pub fn map<N>(self, map: impl FnOnce(M) -> N) -> Inbound<N, P> {
-        Inbound { message: map(self.message), proof: self.proof, connection: self.connection }
-    }
-}
-
-impl<M, P: fmt::Debug> fmt::Debug for Inbound<M, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbound")
-            .field("proof", &self.proof)
-            .field("connection", &self.connection)
-            .finish_non_exhaustive()
-    }
-}
