@@ -8,15 +8,15 @@ use tower_service::Service;
 
 use crate::{
     audit::{AuditSink, Connected},
-    connection::{self, ConnectionConfig, calls::Calls, flight::Flight, transport::Opaque},
-    handle::Connection,
+    connection::Connection,
+    driver::{self, ConnectionConfig, calls::Calls, stats::ConnectionStats, transport::Opaque},
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
     upgrade::{self, OriginPolicy, UpgradeRejectionKind},
 };
 pub use crate::{
     close::FIXED_CLOSE_REASONS,
-    connection::scanner::{FrameScanner, Partial, ProtocolViolation, ScannerLimits, Violation},
+    driver::scanner::{FrameScanner, Partial, ProtocolViolation, ScannerLimits, Violation},
     layers::json::from_str,
 };
 
@@ -37,9 +37,9 @@ pub async fn serve<Io, S>(
     S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
     S::Error: Into<Failure<Message>>,
 {
-    let flight = Flight::new(connection, Connected::default());
+    let stats = ConnectionStats::new(connection, Connected::default());
     let (io, config, calls) = (Opaque(io), Arc::new(config), Calls::new(stack));
-    connection::serve(io, Box::default(), flight, config, anonymous, calls, ()).await;
+    driver::serve(io, Box::default(), stats, config, anonymous, calls, ()).await;
 }
 
 /// What `policy` and the rules of the handshake say to `request`: the `Sec-WebSocket-Accept` to answer

@@ -179,8 +179,9 @@ pub use self::{
     audit::{AuditEvent, AuditRecord, AuditSink, TracingSink},
     budget::MemoryBudget,
     close::{ApplicationClose, CloseCode, CloseReason, InvalidClose, Retry},
-    connection::ConnectionConfig,
-    handle::{Connection, ConnectionId},
+    connection::Connection,
+    connection_id::ConnectionId,
+    driver::{ConnectionConfig, ConnectionConfigError},
     layers::{
         Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
         HandleErrorLayer, Handler, Inbound, Json, JsonLimits, PayloadBytes, Principal, Quota,
@@ -198,7 +199,6 @@ pub use self::{
 };
 
 pub mod audit;
-pub mod connection;
 pub mod layers;
 pub mod room;
 pub mod upgrade;
@@ -208,7 +208,9 @@ mod capacity;
 mod clock;
 mod foreign;
 mod close;
-mod handle;
+mod connection;
+mod connection_id;
+mod driver;
 mod hooks;
 mod message;
 mod outbound;

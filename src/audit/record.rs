@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use super::AuditEvent;
-use crate::handle::ConnectionId;
+use crate::connection_id::ConnectionId;
 
 /// One thing that happened: when, to whom, and what.
 #[non_exhaustive]

@@ -7,10 +7,7 @@
 //! user's proof. No type tells a shared service from one that is not, as both take messages of the same
 //! type. So whatever keeps anything asks here first, and touches what it keeps only with an [`Own`].
 
-use crate::{
-    close::CloseReason,
-    handle::{Connection, ConnectionId},
-};
+use crate::{close::CloseReason, connection::Connection, connection_id::ConnectionId};
 
 /// The connection that a service belongs to: that of its first message, for good.
 ///
@@ -65,7 +62,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{audit::TracingSink, connection::ConnectionConfig};
+    use crate::{audit::TracingSink, driver::ConnectionConfig};
 
     fn connection() -> Connection {
         let limits = ConnectionConfig::default().outbound_limits();

@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::{
     audit::Refused,
     close::CloseReason,
-    handle::Connection,
+    connection::Connection,
     layers::{
         Anonymous, Authenticated, Decode, DecodeError, Encode, Failure, Inbound, Json, Reply,
         binding::Binding,

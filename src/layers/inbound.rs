@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::handle::Connection;
+use crate::connection::Connection;
 
 /// A message `M` from a peer, with the proof `P` of what that peer has shown so far.
 ///

@@ -31,7 +31,7 @@ use tower_service::Service;
 
 use crate::{
     close::CloseReason,
-    handle::Connection,
+    connection::Connection,
     layers::{Failure, Inbound, Reply},
 };
 

@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     clock,
-    handle::Connection,
+    connection::Connection,
     layers::{Authenticated, Principal},
     quota::Network,
 };

@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::{
     audit::{AuditEvent, AuthFailed},
     close::CloseReason,
-    handle::Connection,
+    connection::Connection,
     hooks::Hooks,
     layers::{
         Anonymous, Authenticated, Failure, Inbound, Principal, Reply,

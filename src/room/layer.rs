@@ -29,8 +29,8 @@ use tower_service::Service;
 
 use crate::{
     close::CloseReason,
+    connection::Connection,
     foreign::Caught,
-    handle::Connection,
     layers::{
         Authenticated, Failure, Inbound, Principal, Quota, RateKeyValue, Reply,
         binding::{Binding, Own},

@@ -22,7 +22,8 @@ use serde::{
 };
 
 use crate::{
-    handle::{Connection, ConnectionId},
+    connection::Connection,
+    connection_id::ConnectionId,
     layers::{Constraint, Decode, Json, Muted, Principal},
     message::Message,
     room::{

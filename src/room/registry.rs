@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::{
     audit::{self, AuditRecord, AuditSink, TracingSink},
     capacity,
-    handle::Connection,
+    connection::Connection,
     layers::{Encode, EncodeError, Json},
     message::Message,
     room::{

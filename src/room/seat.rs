@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::{
     audit::{AuditEvent, Left, LeftAll},
     clock,
-    handle::Connection,
+    connection::Connection,
     message::Message,
     outbound::{Dropped, SendError},
     room::{

@@ -16,8 +16,8 @@ use tower_service::Service;
 use super::Records;
 use crate::{
     close::CloseReason,
-    connection::ConnectionConfig,
-    handle::Connection,
+    connection::Connection,
+    driver::ConnectionConfig,
     layers::{Anonymous, Authenticated, Failure, Inbound, Principal, Reply},
     message::Message,
     outbound::{Encoded, Taken},

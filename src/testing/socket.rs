@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire;
-use crate::connection::transport::Transport;
+use crate::driver::transport::Transport;
 
 /// What the test holds of a socket.
 #[derive(Clone, Debug, Default)]

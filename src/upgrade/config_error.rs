@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::connection::ConnectionConfigError;
+use crate::driver::ConnectionConfigError;
 
 /// A setting that could never match anything, or never work.
 ///

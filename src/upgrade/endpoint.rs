@@ -19,9 +19,9 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    connection::{self, Permit, calls::Calls, flight::Flight},
+    connection::Connection,
+    driver::{self, Permit, calls::Calls, stats::ConnectionStats},
     foreign,
-    handle::Connection,
     hooks::Hooks,
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
@@ -54,7 +54,7 @@ where
             permit.verdict();
         }
         // From here on it has a record of its end, however it ends.
-        let flight = Flight::new(connection.clone(), offers);
+        let stats = ConnectionStats::new(connection.clone(), offers);
         let told = Arc::clone(&settings.told);
         // Code of the application, on the server's task: if it panics, there is no answer and no
         // connection.
@@ -66,7 +66,7 @@ where
         // From here on its destructor may panic where it will: the hooks are called all the same.
         let calls = Calls::new(self.layers.layer((self.make)(&connection)));
         // Boxed while it waits: a task keeps the place of what was moved into it for as long as it lives.
-        let mut waiting = Box::new((flight, calls, permit));
+        let mut waiting = Box::new((stats, calls, permit));
         tokio::spawn(async move {
             let _end = end;
             // The answer is in hyper's hands; a peer that does not take it is not waited for longer
@@ -80,8 +80,8 @@ where
                     return;
                 }
             };
-            let (flight, calls, permit) = *waiting;
-            connection::serve(socket, ahead, flight, config, anonymous, calls, permit).await;
+            let (stats, calls, permit) = *waiting;
+            driver::serve(socket, ahead, stats, config, anonymous, calls, permit).await;
         });
     }
 }

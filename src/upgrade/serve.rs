@@ -17,8 +17,8 @@ use super::gate::{AdmittedRequest, ConnectionPermit};
 use crate::{
     audit::{AuditSink, Connected},
     budget::MemoryBudget,
-    connection::ConnectionConfig,
-    handle::Connection,
+    connection::Connection,
+    driver::ConnectionConfig,
     hooks::Hooks,
 };
 

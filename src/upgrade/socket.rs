@@ -29,7 +29,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::connection::transport::Transport;
+use crate::driver::transport::Transport;
 
 /// What an upgraded connection reads and writes.
 #[derive(Debug)]

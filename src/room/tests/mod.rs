@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::{
     audit::{AuditEvent, AuditRecord, AuditSink},
     close::CloseReason,
-    handle::Connection,
+    connection::Connection,
     layers::{Authenticated, Failure, Inbound, Principal, Reply},
     outbound::OutboundLimits,
     room::{

@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use crate::{
     close::CloseReason,
-    handle::Connection,
+    connection::Connection,
     layers::{Authenticated, Decode, Encode, Failure, Inbound, Json, Reply},
     message::Message,
     room::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     close::{CloseReason, FIXED_CLOSE_REASONS},
-    connection::ConnectionConfig,
+    driver::ConnectionConfig,
     testing::invariant::Invariant,
 };
 

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 
-use crate::connection::scanner::ScannerLimits;
+use crate::driver::scanner::ScannerLimits;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

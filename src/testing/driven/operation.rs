@@ -14,7 +14,7 @@ use tower_service::Service;
 use super::served::Served;
 use crate::{
     close::CloseReason,
-    connection::ConnectionConfig,
+    driver::ConnectionConfig,
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
     testing::wire::frame,

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    connection::ConnectionConfig,
+    driver::ConnectionConfig,
     layers::{Anonymous, DecodeLayer, Failure, Inbound, Reply},
     testing::wire,
 };

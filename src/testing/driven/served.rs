@@ -17,8 +17,8 @@ use tower_service::Service;
 use crate::{
     audit::Connected,
     budget::MemoryBudget,
-    connection::{self, ConnectionConfig, Permit, calls::Calls, flight::Flight},
-    handle::Connection,
+    connection::Connection,
+    driver::{self, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats},
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
     testing::{records::Records, socket::Peer},
@@ -86,8 +86,8 @@ impl Served {
         let stack = Calls::new(stack);
         let future = Box::pin(async move {
             let _end = end;
-            let flight = Flight::new(handle, Connected::default());
-            connection::serve(io, Box::default(), flight, settings, anonymous, stack, held).await;
+            let stats = ConnectionStats::new(handle, Connected::default());
+            driver::serve(io, Box::default(), stats, settings, anonymous, stack, held).await;
         });
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         Self { future, woken, peer, connection, records, config, budget, permit, done: false }

@@ -7,7 +7,7 @@ use std::{
 
 use super::handshake;
 use crate::{
-    connection::ConnectionConfig,
+    driver::ConnectionConfig,
     layers::Quota,
     upgrade::{
         Admission, OriginPolicy,

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
     close::CloseReason,
-    connection::ConnectionConfig,
+    driver::ConnectionConfig,
     room::{RoomKey, RoomName},
     testing::invariant::Invariant,
 };

@@ -14,8 +14,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    connection::ConnectionConfig,
-    handle::Connection,
+    connection::Connection,
+    driver::ConnectionConfig,
     layers::{
         AuthFailure, Authenticate, DecodeLayer, Failure, Inbound, Principal, Reply,
         RequireAuthLayer, Session,

@@ -1,0 +1,269 @@
+//! Push to a connection, and end it, from anywhere in the application.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    audit::{self, AuditEvent, AuditRecord, AuditSink, Joined, Refused, thinner},
+    budget::{Charge, MemoryBudget},
+    close::{CloseReason, Outgoing},
+    connection_id::ConnectionId,
+    layers::Principal,
+    message::Message,
+    outbound::{OutboundLimits, OutboundQueue, OutboundSender, SendError},
+};
+
+/// A handle on one connection. Cheap to clone; a kept clone does not keep the connection open.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: ConnectionId,
+    peer: Option<SocketAddr>,
+    opened: Instant,
+    audit: Arc<dyn AuditSink>,
+    outbound: Arc<OutboundQueue>,
+    /// Set once, by the authentication layer; read by audit records and per-user limits.
+    user: OnceLock<Identity>,
+    /// Microseconds plus one; zero while no pong has come.
+    rtt: AtomicU64,
+    /// Whether there is anything in `signals`: spares the driver the lock in nearly every turn.
+    signalled: AtomicBool,
+    signals: Mutex<Signals>,
+    /// What was refused lately, so that a flood of refusals is not a flood of records.
+    refused: thinner::Refusals,
+    /// The same for joins.
+    joined: thinner::Joins,
+}
+
+/// Who the peer was verified to be.
+struct Identity {
+    /// `None` where users have no tenants.
+    tenant: Option<Arc<str>>,
+    user: Arc<str>,
+}
+
+/// What layers and the application ask of the driver. It looks after each turn.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// The first reason given by [`Connection::close`].
+    pub(crate) close: Option<CloseReason>,
+    /// A later reason leaves no time for the call in flight.
+    pub(crate) cut_short: bool,
+    /// The peer was authenticated; the inner value is when its session expires.
+    pub(crate) authenticated: Option<Option<Instant>>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        peer: Option<SocketAddr>,
+        limits: OutboundLimits,
+        budget: Option<&MemoryBudget>,
+        audit: Arc<dyn AuditSink>,
+    ) -> Self {
+        let outbound = Arc::new_cyclic(|queue| {
+            OutboundQueue::new(limits, budget.map(|it| it.open(queue.clone())))
+        });
+        Self {
+            shared: Arc::new(Shared {
+                id: ConnectionId::new(),
+                peer,
+                opened: Instant::now(),
+                audit,
+                outbound,
+                user: OnceLock::new(),
+                rtt: AtomicU64::new(0),
+                signalled: AtomicBool::new(false),
+                signals: Mutex::default(),
+                refused: thinner::Refusals::default(),
+                joined: thinner::Joins::default(),
+            }),
+        }
+    }
+
+    /// The connection's id.
+    pub fn id(&self) -> ConnectionId {
+        self.shared.id
+    }
+
+    /// The address the connection came from, where the server told it.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.shared.peer
+    }
+
+    /// The id of the user, once the peer is authenticated.
+    pub fn user_id(&self) -> Option<&Arc<str>> {
+        self.shared.user.get().map(|it| &it.user)
+    }
+
+    /// The tenant of the user, once the peer is authenticated; `None` for users without one. Ids are
+    /// unique within a tenant only.
+    pub fn tenant(&self) -> Option<&Arc<str>> {
+        self.shared.user.get().and_then(|it| it.tenant.as_ref())
+    }
+
+    /// The last round trip of a ping and its pong. One during which a message was being handled is
+    /// not counted: the pong may have been waiting.
+    pub fn rtt(&self) -> Option<Duration> {
+        let micros = self.shared.rtt.load(Ordering::Relaxed);
+        micros.checked_sub(1).map(Duration::from_micros)
+    }
+
+    /// Sends the peer a message that it did not ask for.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TooLarge`] if no message to the peer may be so large;
+    /// [`SendError::Full`] if the peer reads too slowly, whereupon the connection closes with 1013;
+    /// [`SendError::Closed`] if it is closed or closing.
+    pub fn push(&self, message: Message) -> Result<(), SendError> {
+        self.shared.outbound.push(message.detached()).map(|_held| ())
+    }
+
+    /// Closes the connection. The first reason given wins; the call does not wait.
+    ///
+    /// Whatever the reason, what was accepted for the peer before goes out first, if the peer takes it
+    /// within [`close_timeout`](crate::ConnectionConfig::close_timeout). With
+    /// [`CloseReason::Normal`] and [`CloseReason::GoingAway`] the message that is being handled is
+    /// still answered; with any other the handler is dropped at once.
+    ///
+    /// [`CloseReason::PeerClosed`] and [`CloseReason::Lost`] are what only the driver can find out:
+    /// given here, they count as [`CloseReason::Normal`].
+    pub fn close(&self, reason: CloseReason) {
+        let reason = reason.asked_for();
+        {
+            let mut signals = self.signals();
+            signals.cut_short |=
+                signals.close.is_some() && reason.outgoing() != Outgoing::Everything;
+            signals.close.get_or_insert(reason);
+            self.shared.signalled.store(true, Ordering::Release);
+        }
+        self.shared.outbound.notify();
+    }
+
+    /// A sender for the connection's queue, which outlives the connection without keeping it open.
+    pub fn sender(&self) -> OutboundSender {
+        OutboundSender::new(Arc::clone(&self.shared.outbound))
+    }
+
+    pub(crate) fn outbound(&self) -> &OutboundQueue {
+        &self.shared.outbound
+    }
+
+    /// Where what the connection's input holds is charged, if the process has a budget.
+    pub(crate) fn input_charge(&self) -> Option<Charge> {
+        self.shared.outbound.account().map(|it| Charge::new(Arc::clone(it)))
+    }
+
+    pub(crate) fn opened(&self) -> Instant {
+        self.shared.opened
+    }
+
+    /// Ends the authentication deadline. Called by the one layer that verified the peer.
+    pub(crate) fn authenticated(&self, user: &impl Principal, expires: Option<Instant>) {
+        self.shared.user.get_or_init(|| Identity {
+            tenant: Some(user.tenant()).filter(|it| !it.is_empty()).map(Arc::from),
+            user: user.id().into(),
+        });
+        {
+            let mut signals = self.signals();
+            signals.authenticated = Some(expires);
+            self.shared.signalled.store(true, Ordering::Release);
+        }
+        self.record(AuditEvent::Authenticated(audit::Authenticated {}));
+    }
+
+    pub(crate) fn set_rtt(&self, rtt: Duration) {
+        let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX - 1);
+        self.shared.rtt.store(micros.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// What was asked for since the last call, if anything.
+    pub(crate) fn take_signals(&self) -> Option<Signals> {
+        if !self.shared.signalled.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut signals = self.signals();
+        // Before they are taken: a signal that comes after is found by the next look.
+        self.shared.signalled.store(false, Ordering::Release);
+        Some(std::mem::take(&mut *signals))
+    }
+
+    /// Hands an event to the audit sink, with the time and with whose it is. If the sink panics, the
+    /// connection ends.
+    pub(crate) fn record(&self, event: AuditEvent) {
+        let record = AuditRecord {
+            connection: Some(self.id()),
+            peer: self.peer_addr(),
+            tenant: self.tenant().cloned(),
+            user: self.user_id().cloned(),
+            ..AuditRecord::of(event)
+        };
+        if !audit::tell(&*self.shared.audit, &record) {
+            self.close(CloseReason::HandlerFailed);
+        }
+    }
+
+    /// Records that the peer joined `room`, on a connection that may be in `most`; says whether it did,
+    /// and so whether its leaving is recorded, too.
+    pub(crate) fn record_joined(&self, room: Arc<str>, most: NonZeroUsize) -> bool {
+        let Some(suppressed) = self.shared.joined.pass(most) else {
+            return false;
+        };
+        self.record(AuditEvent::Joined(Joined { room, suppressed }));
+        true
+    }
+
+    /// How many of its records were left out and not told of; forgets them.
+    pub(crate) fn take_suppressed(&self) -> u64 {
+        self.shared.refused.take_suppressed().saturating_add(self.shared.joined.take_suppressed())
+    }
+
+    /// Records that `layer` refused something by `rule`, unless that is thinned.
+    pub(crate) fn refuse(
+        &self,
+        layer: &'static str,
+        rule: &'static str,
+        observed: Option<u64>,
+        limit: Option<u64>,
+    ) {
+        self.refuse_as(rule, || Refused { observed, limit, ..Refused::by(layer, rule) });
+    }
+
+    /// The same, with what `describe` has to say of it, which is asked only if there is a record.
+    pub(crate) fn refuse_as(&self, rule: &'static str, describe: impl FnOnce() -> Refused) {
+        if let Some(suppressed) = self.shared.refused.pass(rule) {
+            self.record(AuditEvent::Refused(Refused { suppressed, ..describe() }));
+        }
+    }
+
+    /// Held to read or write two small options, never across an await or another lock.
+    fn signals(&self) -> MutexGuard<'_, Signals> {
+        self.shared.signals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.id())
+            .field("peer", &self.peer_addr())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/connection.rs"]
+mod tests;

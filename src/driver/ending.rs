@@ -1,0 +1,159 @@
+//! End a connection: close frame, shutdown of the write half, and *lingering*.
+//!
+//! While it lingers, what the peer still sends is read and thrown away beneath scanner and engine,
+//! because a socket dropped with unread bytes is reset, and a reset destroys the close frame on its
+//! way.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use tokio::{io::AsyncWrite, task::coop::has_budget_remaining};
+use tokio_tungstenite::tungstenite::{Message, protocol::frame::CloseFrame};
+
+use crate::{
+    close::CloseReason,
+    driver::{
+        engine::{CLOSE_FRAME, Engine},
+        state::{Phase, State},
+        stats::ConnectionStats,
+        task::TURN,
+        transport::Transport,
+    },
+};
+
+/// How far the end of a connection is.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    close_sent: bool,
+    shut_down: bool,
+    /// Bytes thrown away.
+    lingered: usize,
+}
+
+impl Ending {
+    /// Whether the close frame was made.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.close_sent
+    }
+
+    /// Goes on with the end, once everything that could act for the peer is gone.
+    pub(crate) fn poll<Io>(
+        &mut self,
+        engine: &mut Engine<Io>,
+        state: &mut State,
+        stats: &mut ConnectionStats,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) where
+        Io: Transport,
+    {
+        if !std::mem::replace(&mut self.close_sent, true) {
+            engine.stop_reading();
+            send_close(engine, state.reason(), cx);
+        }
+        if state.phase() == Phase::Closing {
+            let before = engine.wire().bytes_out();
+            let flushed = engine.poll_flush(cx);
+            if engine.wire().bytes_out() > before {
+                state.handle_close_progress(now);
+            }
+            match flushed {
+                Poll::Ready(Ok(())) => {
+                    stats.flushed = true;
+                    state.handle_close_flushed();
+                }
+                Poll::Ready(Err(_)) => return state.handle_transport_end(now),
+                Poll::Pending => {}
+            }
+        }
+        if state.phase() == Phase::Lingering && !self.shut_down {
+            match Pin::new(engine.wire_mut()).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => self.shut_down = true,
+                Poll::Ready(Err(_)) => return state.handle_transport_end(now),
+                Poll::Pending => {}
+            }
+        }
+        self.listen(engine, state, cx, now);
+    }
+
+    /// Tries to say `reason` when nobody will poll any more; says whether the socket has the close frame.
+    ///
+    /// It can only be what comes next: half a frame that is in the way stays half.
+    pub(crate) fn say_at_once<Io: Transport>(
+        &self,
+        engine: &mut Engine<Io>,
+        reason: &CloseReason,
+    ) -> bool {
+        let Some(frame) = close_frame(Some(reason)).filter(|_| engine.is_flushed()) else {
+            return false;
+        };
+        let payload = frame.map_or_else(Vec::new, |frame| {
+            [&u16::from(frame.code).to_be_bytes(), frame.reason.as_bytes()].concat()
+        });
+        let length = u8::try_from(payload.len()).unwrap_or(0);
+        engine.wire_mut().write_last(&[&[CLOSE_FRAME, length], &payload[..]].concat())
+    }
+
+    /// Reads and throws away. Also before the close frame is out: a peer that is itself blocked on
+    /// writing reads nothing.
+    pub(crate) fn listen<Io: Transport>(
+        &mut self,
+        engine: &mut Engine<Io>,
+        state: &mut State,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) {
+        let by_peer = matches!(state.reason(), Some(CloseReason::PeerClosed(_)));
+        for _ in 0..TURN {
+            match engine.wire_mut().poll_discard(cx) {
+                Poll::Ready(Ok(0)) => {
+                    // The peer is done. What is not flushed yet may still be: TCP half-closes.
+                    if state.phase() == Phase::Lingering {
+                        state.handle_transport_end(now);
+                    }
+                    return;
+                }
+                Poll::Ready(Ok(read)) => {
+                    self.lingered += read;
+                    if self.lingered > LINGER_BYTES {
+                        return state.handle_transport_end(now);
+                    }
+                }
+                Poll::Ready(Err(_)) => return state.handle_transport_end(now),
+                Poll::Pending => {
+                    // A peer that has closed sends nothing more: but for what has come already, there
+                    // is nobody to hear out. Without budget left, tokio says nothing has come.
+                    if by_peer && self.shut_down && has_budget_remaining() {
+                        state.handle_transport_end(now);
+                    }
+                    return;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+}
+
+/// Puts the close frame for `reason` into the engine's buffer, if there is anybody to tell.
+fn send_close<Io>(engine: &mut Engine<Io>, reason: Option<&CloseReason>, cx: &mut Context<'_>)
+where
+    Io: Transport,
+{
+    let Some(frame) = close_frame(reason) else { return };
+    let size = 2 + frame.as_ref().map_or(0, |frame| 2 + frame.reason.len());
+    // Buffered even if the socket is full: output keeps room for it.
+    let _ = engine.send(Message::Close(frame), size, cx);
+}
+
+/// What a close frame says for `reason`, if anything; none if there is nobody to tell.
+fn close_frame(reason: Option<&CloseReason>) -> Option<Option<CloseFrame>> {
+    let reason = reason.filter(|it| **it != CloseReason::Lost)?;
+    let code = reason.code();
+    Some(code.map(|code| CloseFrame { code: u16::from(code).into(), reason: reason.text().into() }))
+}
+
+/// What is read and thrown away while lingering: as much as a kernel may hold for a fast peer.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;

@@ -1,0 +1,124 @@
+//! One connection: its bounds, its deadlines, and the loop that owns its socket.
+//!
+//! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
+//! each message, and a [`ConnectionConfig`]. Reading order: `config`, `state` (when), `scanner`,
+//! `transport`, `ping` and `wire` (bytes), `engine` (frames), `output`, `calls`, `task` (the loop),
+//! `ending`.
+
+use std::sync::Arc;
+
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tower_service::Service;
+use uuid::Uuid;
+
+use crate::{
+    driver::{
+        calls::Calls,
+        engine::Engine,
+        output::Output,
+        ping::Challenge,
+        scanner::{FrameScanner, ScannerLimits},
+        state::State,
+        stats::ConnectionStats,
+        task::Driver,
+        transport::Transport,
+        wire::Wire,
+    },
+    layers::{Anonymous, Failure, Inbound, Reply},
+    message::Message,
+};
+
+pub use self::{config::ConnectionConfig, config_error::ConnectionConfigError};
+
+mod config;
+mod config_error;
+mod state;
+mod timers;
+mod control;
+pub(crate) mod scanner;
+mod wire;
+pub(crate) mod transport;
+mod ping;
+mod unread;
+mod engine;
+mod output;
+pub(crate) mod calls;
+mod task;
+mod ending;
+mod refusal;
+pub(crate) mod stats;
+
+#[cfg(test)]
+mod tests;
+
+/// What a connection holds while it lives: a place under the caps on connections.
+pub(crate) trait Permit: Send + 'static {
+    /// It is known whether the peer may stay: it was authenticated, or the connection is closing.
+    fn verdict(&mut self);
+}
+
+impl Permit for () {
+    fn verdict(&mut self) {}
+}
+
+/// Serves one connection on `io` until it ends; `ahead` is what was read of it before, and `stats` has
+/// been recorded since its handshake.
+pub(crate) fn serve<Io, S, P>(
+    io: Io,
+    ahead: Box<[u8]>,
+    stats: ConnectionStats,
+    config: Arc<ConnectionConfig>,
+    anonymous: bool,
+    calls: Calls<S>,
+    permit: P,
+) -> Driver<Io, S, P>
+where
+    Io: Transport,
+    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
+    S::Error: Into<Failure<Message>>,
+    P: Permit,
+{
+    let connection = stats.connection().clone();
+    let scanner = FrameScanner::new(ScannerLimits {
+        max_message: config.max_message_size,
+        max_first_message: if anonymous {
+            config.max_message_size
+        } else {
+            config.max_first_message_size.min(config.max_message_size)
+        },
+        max_fragments: config.max_fragments,
+        control_burst: config.control_frames_burst,
+    });
+    let protocol = WebSocketConfig::default()
+        .read_buffer_size(ENGINE_READ_SIZE)
+        // Larger than anything output puts in before it flushes: the engine never writes by itself.
+        .write_buffer_size(Output::write_buffer_bound(config.outbound_message_size()) - 1)
+        .max_write_buffer_size(Output::write_buffer_bound(config.outbound_message_size()))
+        .max_message_size(Some(config.max_message_size))
+        // A ping may be longer than a message may be.
+        .max_frame_size(Some(config.max_message_size.max(MAX_CONTROL)))
+        .accept_unmasked_frames(false);
+    let mut wire = Wire::new(io, config.unsent_bytes, scanner, connection.input_charge());
+    wire.limit_unsent();
+    wire.take_ahead(ahead);
+    let engine = Engine::new(wire, protocol);
+    let output = Output::new(config.outbound_message_size());
+    // Half of what may be held for the peer: the other half is for what it did not ask for.
+    let read_below = config.outbound_bytes() / 2;
+    let opened = connection.opened().into_std();
+    let state = State::new(config, anonymous, fastrand::f64(), opened);
+    Driver::new(engine, state, output, stats, calls, read_below, permit)
+}
+
+/// What nobody can guess: 62 bits of a generator for cryptography, which is also where connection ids
+/// come from.
+fn challenge() -> Challenge {
+    let (_, random) = Uuid::new_v4().as_u64_pair();
+    random.to_be_bytes()
+}
+
+/// What the engine reads at a time, and keeps for good. It zero-fills it at every read.
+const ENGINE_READ_SIZE: usize = 1024;
+
+/// The most payload of a control frame (RFC 6455 §5.5).
+const MAX_CONTROL: usize = 125;
