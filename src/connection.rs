@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     num::NonZeroUsize,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,12 +15,14 @@ use tokio::time::Instant;
 
 use crate::{
     audit::{self, AuditEvent, AuditRecord, AuditSink, Joined, Refused, thinner},
-    budget::{Charge, MemoryBudget},
     close::{CloseReason, Outgoing},
     connection_id::ConnectionId,
-    layers::Principal,
     message::Message,
-    outbound::{OutboundLimits, OutboundQueue, OutboundSender, SendError},
+    outbound::{
+        OutboundLimits, OutboundQueue, OutboundSender, SendError,
+        budget::{Charge, MemoryBudget},
+    },
+    principal::Principal,
 };
 
 /// A handle on one connection. Cheap to clone; a kept clone does not keep the connection open.
@@ -73,7 +75,7 @@ impl Connection {
         budget: Option<&MemoryBudget>,
         audit: Arc<dyn AuditSink>,
     ) -> Self {
-        let outbound = Arc::new_cyclic(|queue| {
+        let outbound = Arc::new_cyclic(|queue: &Weak<OutboundQueue>| {
             OutboundQueue::new(limits, budget.map(|it| it.open(queue.clone())))
         });
         Self {

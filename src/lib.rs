@@ -177,18 +177,21 @@
 
 pub use self::{
     audit::{AuditEvent, AuditRecord, AuditSink, TracingSink},
-    budget::MemoryBudget,
     close::{ApplicationClose, CloseCode, CloseReason, InvalidClose, Retry},
     connection::Connection,
     connection_id::ConnectionId,
     driver::{ConnectionConfig, ConnectionConfigError},
     layers::{
         Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
-        HandleErrorLayer, Handler, Inbound, Json, JsonLimits, PayloadBytes, Principal, Quota,
-        RateLimitLayer, Reply, RequireAuthLayer, Session,
+        HandleErrorLayer, Handler, Inbound, Json, JsonLimits, PayloadBytes, Quota, RateLimitLayer,
+        Reply, RequireAuthLayer, Session,
     },
     message::{Message, Utf8Bytes},
-    outbound::{OutboundSender, SendError},
+    outbound::{
+        OutboundSender, SendError,
+        budget::{self, MemoryBudget},
+    },
+    principal::Principal,
     room::{
         Member, OpenRooms, Room, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
         RoomsLayer, Scope,
@@ -203,7 +206,6 @@ pub mod layers;
 pub mod room;
 pub mod upgrade;
 
-pub mod budget;
 mod capacity;
 mod clock;
 mod foreign;
@@ -214,10 +216,8 @@ mod driver;
 mod hooks;
 mod message;
 mod outbound;
-mod outbound_dropped;
-mod outbound_limits;
+mod principal;
 mod quota;
-mod send_error;
 
 #[doc(hidden)]
 pub mod internal;

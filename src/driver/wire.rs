@@ -19,8 +19,8 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    budget::Charge,
     driver::{ping::PingAhead, scanner::FrameScanner, transport::Transport},
+    outbound::budget::Charge,
 };
 
 /// A socket under the protocol engine.

@@ -160,7 +160,7 @@ pub use self::{
     handler::{Handler, HandlerFuture, HandlerService},
     inbound::Inbound,
     json::{JsonError, JsonErrorKind, JsonLimits},
-    proof::{Anonymous, Authenticated, Principal},
+    proof::{Anonymous, Authenticated},
     rate_limit::{
         CloseOnExcess, Cost, OnExcess, OneEach, PayloadBytes, RateLimit, RateLimitFuture,
         RateLimitLayer, WaitOnExcess,

@@ -6,6 +6,8 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
+use crate::principal::Principal;
+
 /// Nothing has been shown yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Anonymous(());
@@ -13,17 +15,6 @@ pub struct Anonymous(());
 /// The peer is the user `U`: its credentials were verified on this connection.
 pub struct Authenticated<U> {
     user: Arc<U>,
-}
-
-/// Who an authenticated peer is, as rooms, limits and audit records need to know it.
-pub trait Principal: Send + Sync + 'static {
-    /// The user's id, unique within its tenant. It appears in audit records: no secrets.
-    fn id(&self) -> &str;
-
-    /// The tenant the user belongs to. Users of different tenants never share a room or a quota.
-    fn tenant(&self) -> &str {
-        ""
-    }
 }
 
 impl Anonymous {

@@ -27,10 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    clock,
-    connection::Connection,
-    layers::{Authenticated, Principal},
-    quota::Network,
+    clock, connection::Connection, layers::Authenticated, principal::Principal, quota::Network,
 };
 
 /// So much in a time, and so much at once.

@@ -21,11 +21,12 @@ use crate::{
     connection::Connection,
     hooks::Hooks,
     layers::{
-        Anonymous, Authenticated, Failure, Inbound, Principal, Reply,
+        Anonymous, Authenticated, Failure, Inbound, Reply,
         binding::{Binding, Own},
         on_demand::{OnDemand, OnDemandFuture},
     },
     message::Message,
+    principal::Principal,
 };
 
 /// Verifies credentials.

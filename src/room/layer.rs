@@ -32,11 +32,12 @@ use crate::{
     connection::Connection,
     foreign::Caught,
     layers::{
-        Authenticated, Failure, Inbound, Principal, Quota, RateKeyValue, Reply,
+        Authenticated, Failure, Inbound, Quota, RateKeyValue, Reply,
         binding::{Binding, Own},
         on_demand::OnDemand,
         rate_meter::MeterTable,
     },
+    principal::Principal,
     room::{
         Member, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, Scope,
         future::ResponseFuture,

@@ -4,7 +4,8 @@ use std::{fmt, ops::Deref};
 
 use crate::{
     close::CloseReason,
-    layers::{Authenticated, Principal},
+    layers::Authenticated,
+    principal::Principal,
     room::{Room, memberships::RoleOf},
 };
 

@@ -33,7 +33,7 @@
 use std::{error::Error, fmt};
 
 use crate::{
-    layers::Principal,
+    principal::Principal,
     room::{RoomKey, RoomName},
 };
 

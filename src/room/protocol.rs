@@ -24,8 +24,9 @@ use serde::{
 use crate::{
     connection::Connection,
     connection_id::ConnectionId,
-    layers::{Constraint, Decode, Json, Muted, Principal},
+    layers::{Constraint, Decode, Json, Muted},
     message::Message,
+    principal::Principal,
     room::{
         RoomName, RoomNotice, RoomScoped, Scope,
         text::{ChatText, MessageId, RequestId, RequestIdField},

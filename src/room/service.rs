@@ -32,7 +32,8 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     close::CloseReason,
-    layers::{Failure, Inbound, Principal, Reply},
+    layers::{Failure, Inbound, Reply},
+    principal::Principal,
     room::{Member, PublishError},
 };
 

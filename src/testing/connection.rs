@@ -18,9 +18,10 @@ use crate::{
     close::CloseReason,
     connection::Connection,
     driver::ConnectionConfig,
-    layers::{Anonymous, Authenticated, Failure, Inbound, Principal, Reply},
+    layers::{Anonymous, Authenticated, Failure, Inbound, Reply},
     message::Message,
     outbound::{Encoded, Taken},
+    principal::Principal,
     room::{
         JoinDenied, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
         RoomsLayer, Scope,

@@ -38,12 +38,12 @@ use crate::{
         self, AuditEvent, AuditRecord, AuditSink, Connected, TracingSink, UpgradeRefused,
         thinner::RefusedHandshakes,
     },
-    budget::MemoryBudget,
     connection::Connection,
     driver::ConnectionConfig,
     hooks::Hooks,
     layers::{Anonymous, Failure, Handler, HandlerService, Inbound, Reply},
     message::Message,
+    outbound::budget::MemoryBudget,
 };
 
 /// Layer that applies [`WebSocket`]: a WebSocket endpoint beside an HTTP service.

@@ -16,10 +16,10 @@ use hyper::upgrade::OnUpgrade;
 use super::gate::{AdmittedRequest, ConnectionPermit};
 use crate::{
     audit::{AuditSink, Connected},
-    budget::MemoryBudget,
     connection::Connection,
     driver::ConnectionConfig,
     hooks::Hooks,
+    outbound::budget::MemoryBudget,
 };
 
 /// What the upgrade hands to the connection stage.

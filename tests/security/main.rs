@@ -99,12 +99,12 @@ fn whatever_is_not_there_is_found() {
         ("check.py::who left hears nothing", "check.py::CASES", "no test: "),
         ("::dependencies: advisories", "::dependencies: advice", "no test: "),
         ("| AU-01, AU-02 |", "| AU-01, AU-99 |", "no row: "),
-        ("(src/budget.rs)", "(src/budgets.rs)", "no target: "),
+        ("(src/outbound/budget.rs)", "(src/outbound/budgets.rs)", "no target: "),
         ("(#seven-questions)", "(#eight-questions)", "no target: "),
         ("`scripts/release`", "`scripts/releases`", "no file: "),
         ("\n### 5. ", "\n#### 5. ", "6 questions"),
         ("| CVE-2014-0193", "| CVE-0000-0000 | nothing | none |\n| CVE-2014-0193", "no evidence: "),
-        ("[budget.rs](src/budget.rs)", "a budget", "no mitigation: "),
+        ("[budget.rs](src/outbound/budget.rs)", "a budget", "no mitigation: "),
     ];
     let document = document();
     for (from, to, problem) in changes {

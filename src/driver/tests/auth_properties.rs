@@ -22,10 +22,11 @@ use crate::{
     connection::Connection,
     driver::ConnectionConfig,
     layers::{
-        AuthFailure, Authenticate, Authenticated, Failure, Inbound, Principal, Reply,
-        RequireAuthLayer, Session,
+        AuthFailure, Authenticate, Authenticated, Failure, Inbound, Reply, RequireAuthLayer,
+        Session,
     },
     message::Message,
+    principal::Principal,
     testing::{
         Invariant,
         driven::operation::{SECRET, Sent},

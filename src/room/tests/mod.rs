@@ -16,8 +16,9 @@ use crate::{
     audit::{AuditEvent, AuditRecord, AuditSink},
     close::CloseReason,
     connection::Connection,
-    layers::{Authenticated, Failure, Inbound, Principal, Reply},
+    layers::{Authenticated, Failure, Inbound, Reply},
     outbound::OutboundLimits,
+    principal::Principal,
     room::{
         Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, RoomsLayer, Scope,
     },

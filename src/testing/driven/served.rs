@@ -16,11 +16,11 @@ use tower_service::Service;
 
 use crate::{
     audit::Connected,
-    budget::MemoryBudget,
     connection::Connection,
     driver::{self, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats},
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
+    outbound::budget::MemoryBudget,
     testing::{records::Records, socket::Peer},
 };
 

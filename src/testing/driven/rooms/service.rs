@@ -17,10 +17,10 @@ use crate::{
     connection::Connection,
     driver::ConnectionConfig,
     layers::{
-        AuthFailure, Authenticate, DecodeLayer, Failure, Inbound, Principal, Reply,
-        RequireAuthLayer, Session,
+        AuthFailure, Authenticate, DecodeLayer, Failure, Inbound, Reply, RequireAuthLayer, Session,
     },
     message::Message,
+    principal::Principal,
     room::{
         JoinDenied, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
         RoomsLayer, Scope,

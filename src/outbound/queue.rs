@@ -22,25 +22,21 @@ use std::{
 
 use tokio::time::Instant;
 
-pub use crate::send_error::SendError;
-use crate::{budget::Account, clock, message::Message};
-pub(crate) use crate::{
-    outbound_dropped::Dropped,
-    outbound_limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits, PUBLISH_WAIT, STALLED},
+use crate::{
+    clock,
+    message::Message,
+    outbound::{
+        budget::{Account, Evict},
+        dropped::{Dropped, Queued},
+        limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits, STALLED},
+        send_error::SendError,
+    },
 };
 
 /// Puts messages into a connection's queue, from any task. Cheap to clone.
 #[derive(Clone)]
 pub struct OutboundSender {
     queue: Arc<OutboundQueue>,
-}
-
-/// A message in a queue.
-#[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) message: Message,
-    /// The payload may be a slice of the connection's read buffer.
-    pub(crate) borrowed: bool,
 }
 
 /// The queue. Only the driver takes from it.
@@ -226,14 +222,6 @@ impl OutboundQueue {
         self.lock().held(self.share)
     }
 
-    /// Gives the queue up because its holder must go: the process needs the memory.
-    pub(crate) fn evict(&self, dropped: &mut Dropped) {
-        let inner = self.lock();
-        if inner.phase == Phase::Open {
-            dropped.add(self.drop_queue(inner, Phase::Evicted));
-        }
-    }
-
     /// Wakes the driver without queueing anything.
     pub(crate) fn notify(&self) {
         let inner = self.lock();
@@ -373,6 +361,15 @@ impl OutboundQueue {
     }
 }
 
+impl Evict for OutboundQueue {
+    fn evict(&self, dropped: &mut Dropped) {
+        let inner = self.lock();
+        if inner.phase == Phase::Open {
+            dropped.add(self.drop_queue(inner, Phase::Evicted));
+        }
+    }
+}
+
 impl fmt::Debug for OutboundQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutboundQueue").field("limits", &self.limits).finish_non_exhaustive()
@@ -390,5 +387,5 @@ impl Inner {
 pub(crate) const KEPT_ENTRIES: usize = 16;
 
 #[cfg(test)]
-#[path = "tests/outbound.rs"]
+#[path = "tests/queue.rs"]
 mod tests;

@@ -1,8 +1,16 @@
-//! Hold what is not to be sent any more until it can be dropped.
+//! Drop what is not to be sent any more where nobody waits for it.
 
 use std::collections::VecDeque;
 
-use crate::{foreign, outbound::Queued};
+use crate::{foreign, message::Message};
+
+/// A message in a queue.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) message: Message,
+    /// The payload may be a slice of the connection's read buffer.
+    pub(crate) borrowed: bool,
+}
 
 /// Messages that are not to be sent any more, until nobody waits for whoever found that out: there may be
 /// thousands, and the destructor of a payload of the application's may do anything, as to ask for the
@@ -11,7 +19,7 @@ use crate::{foreign, outbound::Queued};
 pub(crate) struct Dropped(Vec<VecDeque<Queued>>);
 
 impl Dropped {
-    pub(crate) fn add(&mut self, entries: VecDeque<Queued>) {
+    pub(super) fn add(&mut self, entries: VecDeque<Queued>) {
         if !entries.is_empty() {
             self.0.push(entries);
         }

@@ -40,7 +40,7 @@ use std::{
     },
 };
 
-use crate::outbound::{Dropped, OutboundQueue};
+use crate::outbound::dropped::Dropped;
 
 /// A bound on what all connections of one or several endpoints hold. Clones share it.
 ///
@@ -69,7 +69,7 @@ struct Accounts {
 
 struct Entry {
     balance: Arc<Balance>,
-    queue: Weak<OutboundQueue>,
+    queue: Weak<dyn Evict>,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +77,12 @@ struct Balance {
     held: AtomicUsize,
     /// The connection is closing: that it still holds something is a matter of time.
     leaving: AtomicBool,
+}
+
+/// What is given up when its holder is the largest.
+pub(crate) trait Evict: Send + Sync {
+    /// Gives it up because the process needs the memory. What was held goes to `dropped`.
+    fn evict(&self, dropped: &mut Dropped);
 }
 
 /// What one connection holds of the budget: its queue and its input charge the same account, so that
@@ -123,7 +129,7 @@ impl MemoryBudget {
     }
 
     /// An account for the connection with this queue.
-    pub(crate) fn open(&self, queue: Weak<OutboundQueue>) -> Account {
+    pub(crate) fn open(&self, queue: Weak<dyn Evict>) -> Account {
         let balance = Arc::<Balance>::default();
         let entry = Entry { balance: Arc::clone(&balance), queue };
         let key = Mutex::new(Some(self.shared.accounts().insert(entry)));
@@ -249,7 +255,7 @@ impl Shared {
 
     /// The connection to close, which counts as leaving from here on; none if what is held by those
     /// that are leaving will do.
-    fn largest(&self) -> Option<Weak<OutboundQueue>> {
+    fn largest(&self) -> Option<Weak<dyn Evict>> {
         let accounts = self.accounts();
         let mut leaving = 0;
         let mut largest = None;

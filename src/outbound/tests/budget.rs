@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     message::Message,
-    outbound::{Dropped, ENTRY_OVERHEAD, Encoded, OutboundLimits, Queued, SendError, Taken},
+    outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits, OutboundQueue, Queued, SendError, Taken},
 };
 
 const ROOMY: OutboundLimits = OutboundLimits::of(4096, 8);
@@ -17,7 +17,9 @@ fn budget(bytes: usize) -> MemoryBudget {
 }
 
 fn queue(budget: &MemoryBudget, limits: OutboundLimits) -> Arc<OutboundQueue> {
-    Arc::new_cyclic(|queue| OutboundQueue::new(limits, Some(budget.open(Weak::clone(queue)))))
+    Arc::new_cyclic(|queue: &Weak<OutboundQueue>| {
+        OutboundQueue::new(limits, Some(budget.open(queue.clone())))
+    })
 }
 
 fn unbounded(budget: &MemoryBudget) -> Arc<OutboundQueue> {
@@ -341,7 +343,9 @@ proptest! {
 #[test]
 fn accounts_of_a_peak_give_their_room_back() {
     let budget = MemoryBudget::new(NonZeroUsize::new(1000).unwrap());
-    let open = |count: usize| -> Vec<_> { (0..count).map(|_| budget.open(Weak::new())).collect() };
+    let nothing = Weak::<OutboundQueue>::new();
+    let open =
+        |count: usize| -> Vec<_> { (0..count).map(|_| budget.open(nothing.clone())).collect() };
     let few = open(10);
     let many = open(10_000);
     let room = || budget.shared.accounts().entries.capacity();
