@@ -183,8 +183,8 @@ pub use self::{
     driver::{ConnectionConfig, ConnectionConfigError},
     layers::{
         Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
-        HandleErrorLayer, Handler, Inbound, Json, JsonLimits, PayloadBytes, Quota, RateLimitLayer,
-        Reply, RequireAuthLayer, Session,
+        HandleErrorLayer, Handler, Inbound, Json, JsonLimits, PayloadBytes, RateLimitLayer, Reply,
+        RequireAuthLayer, Session,
     },
     message::{Message, Utf8Bytes},
     outbound::{
@@ -192,6 +192,7 @@ pub use self::{
         budget::{self, MemoryBudget},
     },
     principal::Principal,
+    quota::Quota,
     room::{
         Member, OpenRooms, Room, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
         RoomsLayer, Scope,
@@ -207,7 +208,6 @@ pub mod room;
 pub mod upgrade;
 
 mod capacity;
-mod clock;
 mod foreign;
 mod close;
 mod connection;

@@ -14,7 +14,7 @@ use super::{
     bucket::Bucket,
     share::{Class, PerClass},
 };
-use crate::{clock, layers::Quota, quota::AddressRate};
+use crate::quota::{AddressRate, Quota, clock};
 
 /// What a sink and its worker share.
 pub(super) struct Queue {

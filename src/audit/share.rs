@@ -16,7 +16,7 @@ use std::{net::IpAddr, time::Duration};
 use tokio::time::Instant;
 
 use super::{AuditEvent, bucket::Bucket};
-use crate::{layers::Quota, quota::AddressRate};
+use crate::quota::{AddressRate, Quota};
 
 /// What has room of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

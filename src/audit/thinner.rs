@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::bucket::Bucket;
-use crate::{clock, quota::AddressRate};
+use crate::quota::{AddressRate, clock};
 
 /// Lets some records of each rule pass, and not more of all of them than a bucket has.
 pub(crate) struct Thinner {

@@ -12,7 +12,7 @@ use super::{
     LeftAll, Offered, Published, UpgradeRefused,
     queue::{Batch, Queue, Unsaid},
 };
-use crate::{foreign, layers::Quota};
+use crate::{foreign, quota::Quota};
 
 /// Writes each record as one `tracing` event at INFO with target `tower_websocket::audit`.
 ///

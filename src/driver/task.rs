@@ -34,7 +34,6 @@ use tokio_tungstenite::tungstenite;
 use tower_service::Service;
 
 use crate::{
-    clock,
     close::CloseReason,
     connection::Connection,
     driver::{
@@ -53,6 +52,7 @@ use crate::{
     layers::{Anonymous, Failure, Inbound, Reply},
     message::{Message, Utf8Bytes},
     outbound::{Dropped, SendError},
+    quota::clock,
 };
 
 pin_project! {

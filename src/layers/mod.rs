@@ -161,11 +161,11 @@ pub use self::{
     inbound::Inbound,
     json::{JsonError, JsonErrorKind, JsonLimits},
     proof::{Anonymous, Authenticated},
+    rate_key::{PerAddress, PerConnection, PerUser, RateKey},
     rate_limit::{
         CloseOnExcess, Cost, OnExcess, OneEach, PayloadBytes, RateLimit, RateLimitFuture,
         RateLimitLayer, WaitOnExcess,
     },
-    rate_meter::{PerAddress, PerConnection, PerUser, Quota, RateKey, RateKeyValue},
     reply::{Failure, Reply},
     require_auth::{
         AuthFailure, Authenticate, OnOpen, RequireAuth, RequireAuthFuture, RequireAuthLayer,
@@ -174,13 +174,14 @@ pub use self::{
 };
 
 pub(crate) use self::fault::Muted;
+pub use crate::quota::RateKeyValue;
 
 mod inbound;
 mod reply;
 mod proof;
 pub(crate) mod binding;
+mod rate_key;
 mod rate_limit;
-pub(crate) mod rate_meter;
 mod require_auth;
 mod decode;
 mod codec;

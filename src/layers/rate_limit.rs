@@ -16,12 +16,12 @@ use tower_service::Service;
 use crate::{
     close::CloseReason,
     layers::{
-        Failure, Inbound, PerAddress, PerConnection, PerUser, Quota, RateKey, Reply,
+        Failure, Inbound, PerAddress, PerConnection, PerUser, RateKey, Reply,
         binding::Binding,
         on_demand::{Gate, OnDemand, OnDemandFuture},
-        rate_meter::{Measured, Meter, MeterTable},
     },
     message::Message,
+    quota::{Measured, Meter, MeterTable, Quota},
 };
 
 /// Layer that applies [`RateLimit`].

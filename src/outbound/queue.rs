@@ -23,7 +23,6 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    clock,
     message::Message,
     outbound::{
         budget::{Account, Evict},
@@ -31,6 +30,7 @@ use crate::{
         limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits, STALLED},
         send_error::SendError,
     },
+    quota::clock,
 };
 
 /// Puts messages into a connection's queue, from any task. Cheap to clone.

@@ -1,17 +1,30 @@
-//! Give each address a share of what all addresses use.
+//! Say how much of what there may be in a time, and whose share it is.
+//!
+//! `amount` says how much; `meter` counts against it, `table` for those who share a bucket; `clock` is the
+//! one clock of all that.
 //!
 //! A cap that everybody shares is a tool for whoever reaches it first. So each pool has two limits: how
 //! much there is, and how much of it one address may have. What an address is stands in `network`: an
 //! IPv6 subscriber has millions of them. `slots` counts what is open, `rate` what comes in a time; who
 //! opens and hangs up at once is seen by the second only.
 
-pub use self::slots::{PeerSlot, PeerSlots};
+pub use self::{
+    amount::Quota,
+    slots::{PeerSlot, PeerSlots},
+    table::RateKeyValue,
+};
 pub(crate) use self::{
+    meter::{Measured, Meter},
     network::Network,
     rate::{AddressRate, TooFast},
     slots::{Counts, Full, Limits},
+    table::MeterTable,
 };
 
+mod amount;
+pub(crate) mod clock;
+mod meter;
+mod table;
 mod network;
 mod slots;
 mod rate;

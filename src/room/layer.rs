@@ -32,12 +32,12 @@ use crate::{
     connection::Connection,
     foreign::Caught,
     layers::{
-        Authenticated, Failure, Inbound, Quota, RateKeyValue, Reply,
+        Authenticated, Failure, Inbound, Reply,
         binding::{Binding, Own},
         on_demand::OnDemand,
-        rate_meter::MeterTable,
     },
     principal::Principal,
+    quota::{MeterTable, Quota, RateKeyValue},
     room::{
         Member, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, Scope,
         future::ResponseFuture,

@@ -9,8 +9,8 @@ use std::{
 use crate::{
     capacity,
     foreign::Caught,
-    layers::rate_meter::MeterTable,
     message::Message,
+    quota::MeterTable,
     room::{
         Room, RoomName,
         join_refused::JoinRefused,

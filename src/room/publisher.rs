@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    layers::rate_meter::{Measured, Meter},
     message::Message,
+    quota::{Measured, Meter},
     room::{Published, publish::Undelivered, shares::Holder},
 };
 

@@ -19,10 +19,10 @@ use tokio::time::Instant;
 
 use crate::{
     audit::{AuditEvent, Left, LeftAll},
-    clock,
     connection::Connection,
     message::Message,
     outbound::{Dropped, SendError},
+    quota::clock,
     room::{
         MemberInfo, RoomKey,
         join_refused::JoinRefused,

@@ -14,8 +14,7 @@ use std::{
 
 use crate::{
     capacity,
-    layers::RateKeyValue,
-    quota::{Counts, Limits},
+    quota::{Counts, Limits, RateKeyValue},
     room::{join_refused::JoinRefused, pace::UsersPace},
 };
 

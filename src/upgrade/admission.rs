@@ -4,7 +4,7 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use crate::layers::Quota;
+use crate::quota::Quota;
 
 /// How many connections there may be, and how fast they may come.
 ///

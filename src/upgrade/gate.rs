@@ -7,19 +7,17 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
 };
 
-use governor::{Quota, RateLimiter, clock::Clock, middleware::NoOpMiddleware, state};
 use http::HeaderValue;
 
 use super::{admission::Admission, origin::TrustedRequest, rejection::UpgradeRejectionKind};
-use crate::quota::{AddressRate, Counts, Full, Limits, TooFast};
+use crate::quota::{AddressRate, Counts, Full, Limits, Measured, Meter, Quota, TooFast, clock};
 
 /// A handshake for which there is room. The permit is the room.
 #[derive(Debug)]
@@ -43,7 +41,7 @@ pub(super) struct Gate {
     unauthenticated: Limits,
     /// Addresses have no shares: the operator has said that they tell nothing.
     shared: bool,
-    rate: Rate,
+    rate: Meter,
     rate_of_each: Option<AddressRate>,
     /// One lock for all counts, so that they are checked and taken together. Held for a few
     /// instructions, twice or three times in a connection's life.
@@ -59,8 +57,8 @@ struct Open {
 
 impl Gate {
     pub(super) fn new(limits: &Admission) -> Self {
-        let quota =
-            Quota::per_second(limits.handshakes_per_second).allow_burst(limits.handshake_burst);
+        let quota = Quota::per_second(limits.handshakes_per_second.get())
+            .burst(limits.handshake_burst.get());
         let pool = |all: NonZeroUsize, each: Option<NonZeroUsize>| Limits {
             all,
             each: each.unwrap_or(NonZeroUsize::MAX),
@@ -72,7 +70,7 @@ impl Gate {
             connections: pool(limits.max_connections, limits.each_of_connections()),
             unauthenticated: pool(limits.max_unauthenticated, limits.each_of_unauthenticated()),
             shared: limits.each_of_connections().is_none() && rate_of_each.is_none(),
-            rate: Rate::direct_with_clock(quota, TokioClock),
+            rate: Meter::of(quota),
             rate_of_each,
             open: Mutex::default(),
             told: AtomicBool::new(false),
@@ -93,10 +91,12 @@ impl Gate {
         // after it drops the permit again.
         let permit = self.take(address)?;
         if let Some((rate, address)) = self.rate_of_each.as_ref().zip(address) {
-            rate.take(address, tokio::time::Instant::now())
+            rate.take(address, clock::now())
                 .map_err(|TooFast| UpgradeRejectionKind::TooFastFromPeer)?;
         }
-        self.rate.check().map_err(|_| UpgradeRejectionKind::TooFast)?;
+        if self.rate.take(NonZeroU32::MIN) != Measured::Within {
+            return Err(UpgradeRejectionKind::TooFast);
+        }
         Ok(AdmittedRequest { accept: request.accept, permit })
     }
 
@@ -187,20 +187,6 @@ impl fmt::Debug for Gate {
             .field("connections", &self.connections)
             .field("unauthenticated", &self.unauthenticated)
             .finish_non_exhaustive()
-    }
-}
-
-type Rate = RateLimiter<state::NotKeyed, state::InMemoryState, TokioClock, NoOpMiddleware<Instant>>;
-
-/// The clock of the runtime, which tests can pause.
-#[derive(Clone, Copy, Debug)]
-struct TokioClock;
-
-impl Clock for TokioClock {
-    type Instant = Instant;
-
-    fn now(&self) -> Instant {
-        tokio::time::Instant::now().into_std()
     }
 }
 

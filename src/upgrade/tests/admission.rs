@@ -8,7 +8,7 @@ use std::{
 use super::handshake;
 use crate::{
     driver::ConnectionConfig,
-    layers::Quota,
+    quota::Quota,
     upgrade::{
         Admission, OriginPolicy,
         UpgradeRejectionKind::{self, *},

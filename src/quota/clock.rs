@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 
+use governor::clock::Clock;
 use tokio::time::Instant;
 
 /// A turn: while it lives, [`now`] answers with its time.
@@ -13,6 +14,10 @@ use tokio::time::Instant;
 pub(crate) struct Turn {
     outer: Option<Instant>,
 }
+
+/// What [`now`] says, for governor: the clock is tokio's, which tests can pause.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TurnClock;
 
 impl Turn {
     pub(crate) fn begin() -> (Self, Instant) {
@@ -31,6 +36,14 @@ impl Drop for Turn {
 /// The time of the turn, or of tokio's clock outside of one.
 pub(crate) fn now() -> Instant {
     TURN.get().unwrap_or_else(Instant::now)
+}
+
+impl Clock for TurnClock {
+    type Instant = std::time::Instant;
+
+    fn now(&self) -> std::time::Instant {
+        now().into_std()
+    }
 }
 
 thread_local! {

@@ -1,8 +1,9 @@
 //! Buckets and their table.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU32};
 
 use super::*;
+use crate::quota::{Measured, meter::Bucket};
 
 fn entries(table: &MeterTable) -> usize {
     table.inner.lock().unwrap().meters.len()
@@ -30,7 +31,7 @@ async fn a_million_keys_take_no_more_entries_than_the_cap() {
 #[tokio::test(start_paused = true)]
 async fn the_largest_quotas_are_quotas_too() {
     for quota in [Quota::per_minute(1), Quota::per_second(1), Quota::per_second(u32::MAX)] {
-        let meter = quota.burst(u32::MAX).meter();
+        let meter = Meter::of(quota.burst(u32::MAX));
         // A clock that has counted some years has room for as many more.
         for _ in 0..1_000 {
             assert_eq!(meter.take(NonZeroU32::MIN), Measured::Within, "{quota:?}");
@@ -46,7 +47,7 @@ async fn a_quota_of_zero_is_nothing() {
         Quota::per_second(0).burst(5),
         Quota::per_second(5).burst(0),
     ] {
-        let meter = quota.meter();
+        let meter = Meter::of(quota);
         assert_eq!(meter.limit(), 0, "{quota:?}");
         for cost in [1, 5, u32::MAX].map(|it| NonZeroU32::new(it).unwrap()) {
             assert_eq!(meter.take(cost), Measured::Exceeded(None), "{quota:?}");
@@ -131,7 +132,7 @@ async fn those_who_wait_are_served_in_order_and_who_gives_up_is_passed_over() {
 // covers: MS-24
 #[tokio::test(start_paused = true)]
 async fn two_who_ask_at_the_same_moment_do_not_wait_for_each_other() {
-    let meter = Quota::per_second(1).burst(u32::MAX).meter();
+    let meter = Meter::of(Quota::per_second(1).burst(u32::MAX));
     // Somebody had to wait once, so that there is a line, in which nobody stands.
     meter.clone().wait_for(NonZeroU32::MIN).await;
     let asking = || {
