@@ -4,7 +4,8 @@
 //! `cargo run --example client -- --name ada --room lobby`. Each line on stdin is said to the room;
 //! what the room says is printed. A line that the server would close the connection over is not sent,
 //! and told why; lines that come faster than a person types wait. A lost connection is made again,
-//! when and if the close code allows it. The end of stdin says goodbye.
+//! when and if the close code allows it. The end of stdin says goodbye, and without a connection ends the
+//! client as soon as nothing waits to be said.
 
 use std::{io, process::ExitCode, str::FromStr as _, time::Duration};
 
@@ -101,11 +102,21 @@ fn check_text(text: &str) -> Result<(), String> {
     })
 }
 
+/// Why there is nothing at `url` that this client could reach, however often it tries.
+fn check_url(url: &str) -> Result<(), String> {
+    let reachable = |it: &http::Uri| it.scheme_str() == Some("ws") && it.host().is_some();
+    if url.parse().is_ok_and(|it| reachable(&it)) {
+        return Ok(());
+    }
+    Err(format!("url: {url:?} is not of the form ws://host:port/path; this client has no TLS"))
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
     let name = options.name.as_deref().map_or(Ok(()), check_name);
-    if let Err(why) = name.and_then(|()| check_room(&options.room)) {
+    let room = name.and_then(|()| check_room(&options.room));
+    if let Err(why) = room.and_then(|()| check_url(&options.url)) {
         eprintln!("error: --{why}");
         return ExitCode::from(2);
     }
@@ -133,6 +144,10 @@ async fn main() -> ExitCode {
         let wait = backoff(failures);
         println!("* next attempt in {:.1} s", wait.as_secs_f64());
         sleep(wait).await;
+        // Nothing is left to be said, and nobody listens.
+        if lines.is_closed() && lines.is_empty() {
+            return ExitCode::FAILURE;
+        }
     }
 }
 

@@ -119,6 +119,17 @@ async fn the_terminal_client_stops_where_the_token_is_refused() {
     assert!(!client.exit().await.success());
 }
 
+#[tokio::test]
+async fn the_terminal_client_ends_with_stdin_also_where_nobody_answers() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let nobody = listener.local_addr().unwrap();
+    drop(listener);
+    let mut client = client(nobody, &[]);
+    client.line_with("* next attempt in").await;
+    client.close_stdin();
+    assert!(!client.exit().await.success());
+}
+
 // covers: XX-03
 #[tokio::test]
 async fn who_takes_all_files_of_a_process_does_not_end_it() {
@@ -176,6 +187,12 @@ async fn the_terminal_client_says_what_cannot_be_sent_and_stays() {
         (&["--room", "my room"][..], "error: --room: 1 to 64 of A-Z a-z 0-9 : _ and -"),
         (&["--name", "ada:admin"], "error: --name: 1 to 32 of A-Z a-z 0-9 _ and -"),
         (&["--name", ""], "error: --name: 1 to 32"),
+        (&["--url", "nonsense"], "error: --url: \"nonsense\" is not of the form ws://"),
+        (
+            &["--url", "wss://127.0.0.1/ws"],
+            "error: --url: \"wss://127.0.0.1/ws\" is not of the form",
+        ),
+        (&["--url", "ws://"], "error: --url: \"ws://\" is not"),
     ] {
         let (code, said) = refusal(built("examples/client"), args, &[]).await;
         assert_eq!(code, Some(2), "{args:?}");
