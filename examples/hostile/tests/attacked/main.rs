@@ -269,7 +269,7 @@ async fn every_row_of_the_catalogue_is_tried_or_left_out_for_a_reason() {
     let left_out = left_out.filter_map(|it| it.split_once(": ")).flat_map(|(_, it)| it.split(' '));
     let mut rows: Vec<_> = tried.iter().map(|(row, ..)| row.as_str()).chain(left_out).collect();
     rows.sort_unstable();
-    let catalogue = read("tests/attacks/catalogue.txt");
+    let catalogue = read("tests/assurance/catalogue.txt");
     let mut all: Vec<_> = catalogue.lines().filter_map(|it| it.split(' ').next()).collect();
     all.sort_unstable();
     assert_eq!(rows, all);

@@ -5,29 +5,29 @@ use std::fs;
 use crate::evidence::in_repository;
 
 /// What is between backticks.
-pub(crate) fn code_spans(text: &str) -> impl Iterator<Item = &str> {
+pub fn code_spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
 /// The tests that `text` names: file and name.
-pub(crate) fn named_tests(text: &str) -> impl Iterator<Item = (&str, &str)> {
+pub fn named_tests(text: &str) -> impl Iterator<Item = (&str, &str)> {
     // `Type::method` is code, too.
     code_spans(text).filter_map(|it| it.split_once("::")).filter(|it| it.0.contains(['/', '.']))
 }
 
 /// The targets of the links in `text`.
-pub(crate) fn links(text: &str) -> impl Iterator<Item = &str> {
+pub fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|it| it.split_once(')')).map(|it| it.0)
 }
 
 /// The part of `text` under the heading `title`, up to the next of its level.
-pub(crate) fn section<'a>(text: &'a str, title: &str) -> &'a str {
+pub fn section<'a>(text: &'a str, title: &str) -> &'a str {
     let (_, rest) = text.split_once(&format!("\n## {title}\n")).unwrap_or_default();
     rest.split_once("\n## ").map_or(rest, |it| it.0)
 }
 
 /// The rows of the tables in `text`, without heads and rules.
-pub(crate) fn rows(text: &str) -> impl Iterator<Item = &str> {
+pub fn rows(text: &str) -> impl Iterator<Item = &str> {
     let lines: Vec<_> = text.lines().collect();
     let rule = |n: usize| lines.get(n).is_some_and(|it| it.starts_with("|---"));
     let keep: Vec<_> = (0..lines.len()).filter(|n| !rule(*n) && !rule(n + 1)).collect();
@@ -35,13 +35,13 @@ pub(crate) fn rows(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// How the heading `line` is called in a link.
-pub(crate) fn anchor(line: &str) -> String {
+pub fn anchor(line: &str) -> String {
     let text = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
     text.chars().filter(|it| it.is_alphanumeric() || "-_".contains(*it)).collect()
 }
 
 /// The tests that run when `file` does, by their names.
-pub(crate) fn tests_in(file: &str) -> Vec<String> {
+pub fn tests_in(file: &str) -> Vec<String> {
     let source = fs::read_to_string(in_repository(file)).unwrap_or_default();
     match file.rsplit_once('.').map(|it| it.1) {
         Some("rs") => functions(&source),
@@ -89,12 +89,12 @@ fn checks(source: &str) -> Vec<String> {
 }
 
 /// The cells of a row of a table.
-pub(crate) fn cells(row: &str) -> Vec<&str> {
+pub fn cells(row: &str) -> Vec<&str> {
     row.trim_matches('|').split('|').map(str::trim).collect()
 }
 
 /// The words in `text` that have the form of a row of the catalogue: `AU-01`, `P2-10`.
-pub(crate) fn row_ids(text: &str) -> impl Iterator<Item = &str> {
+pub fn row_ids(text: &str) -> impl Iterator<Item = &str> {
     let is_id = |it: &&str| {
         let (layer, number) = it.split_once('-').unwrap_or_default();
         let digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());

@@ -1,6 +1,6 @@
 //! The checklists of SECURITY.md: each line has tests of the attacks it is about, or somebody whose it is.
 
-use crate::{
+use assurance::{
     document::{cells, named_tests, row_ids, rows, section},
     evidence::{Tagged, all_tagged, read},
 };

@@ -2,7 +2,7 @@
 
 use tower_websocket::testing::Invariant;
 
-use crate::{
+use assurance::{
     document::{cells, named_tests, rows, section},
     evidence::{Tagged, all_tagged, read},
 };

@@ -1,7 +1,6 @@
 //! What the tests say that they prove, in the comments directly above them, and the attacks there are.
 //!
 //! `// covers: AU-01, AU-02` names rows of the catalogue of attacks, `// holds: I1` what always holds.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     collections::BTreeSet,
@@ -10,22 +9,22 @@ use std::{
 };
 
 /// A row of the catalogue.
-pub(crate) struct Row {
-    pub(crate) id: String,
-    pub(crate) severity: String,
-    pub(crate) title: String,
+pub struct Row {
+    pub id: String,
+    pub severity: String,
+    pub title: String,
 }
 
 /// A test, and the ids of what it says it proves.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tagged {
-    pub(crate) file: String,
-    pub(crate) name: String,
-    pub(crate) ids: Vec<String>,
+pub struct Tagged {
+    pub file: String,
+    pub name: String,
+    pub ids: Vec<String>,
 }
 
 /// All tests with a tag of this `word`, or what is wrong with the tags.
-pub(crate) fn all_tagged(word: &str) -> Result<Vec<Tagged>, Vec<String>> {
+pub fn all_tagged(word: &str) -> Result<Vec<Tagged>, Vec<String>> {
     let mut tests = Vec::new();
     let mut problems = Vec::new();
     for folder in ["src", "tests", "examples", "scripts"] {
@@ -41,19 +40,19 @@ pub(crate) fn all_tagged(word: &str) -> Result<Vec<Tagged>, Vec<String>> {
     if problems.is_empty() { Ok(tests) } else { Err(problems) }
 }
 
-pub(crate) fn catalogue() -> Vec<Row> {
+pub fn catalogue() -> Vec<Row> {
     let row = |line: &str| {
         let (id, rest) = line.split_once(' ')?;
         let (severity, title) = rest.split_once(' ')?;
         let known = matches!(severity, "P0" | "P1" | "P2");
         known.then(|| Row { id: id.into(), severity: severity.into(), title: title.into() })
     };
-    let text = read("tests/attacks/catalogue.txt");
+    let text = read("tests/assurance/catalogue.txt");
     text.lines().map(|line| row(line).unwrap_or_else(|| panic!("no row: {line}"))).collect()
 }
 
 /// The tests of `file` that say with this `word` what they prove.
-pub(crate) fn tagged(file: &str, source: &str, word: &str) -> Result<Vec<Tagged>, String> {
+pub fn tagged(file: &str, source: &str, word: &str) -> Result<Vec<Tagged>, String> {
     let rust = file.ends_with(".rs");
     let comment = if rust || file.ends_with(".mjs") { "//" } else { "#" };
     let mut lines = source.lines().map(str::trim);
@@ -136,13 +135,13 @@ fn is_compiled(file: &str) -> bool {
 
 /// The files below `folder` in which a tag may stand, in one order everywhere. Those that judge the
 /// tags have examples of them.
-pub(crate) fn files(folder: &str) -> BTreeSet<String> {
+pub fn files(folder: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(in_repository(folder)).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         let path = format!("{folder}/{name}");
-        let others = ["node_modules", ".venv", "__pycache__", "attacks", "attacks.rs", "security"];
+        let others = ["node_modules", ".venv", "__pycache__", "assurance"];
         if others.contains(&name.as_str()) {
             continue;
         }
@@ -155,10 +154,10 @@ pub(crate) fn files(folder: &str) -> BTreeSet<String> {
     found
 }
 
-pub(crate) fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     fs::read_to_string(in_repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-pub(crate) fn in_repository(path: impl AsRef<Path>) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+pub fn in_repository(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }

@@ -1,12 +1,10 @@
 //! Every row of the attack catalogue has a test, or a feature to come that owns it.
 //!
-//! The rows are in `attacks/catalogue.txt`: id, severity, what is attacked. A test names those that it
-//! proves in the comment directly above it, `// covers: ` and their ids. `attacks/later.txt` names the
+//! The rows are in `catalogue.txt`: id, severity, what is attacked. A test names those that it
+//! proves in the comment directly above it, `// covers: ` and their ids. `later.txt` names the
 //! rows that a later feature proves, wholly or in part. `attacks.md` is made from all three;
-//! `BLESS=1 cargo test --test attacks` writes it anew.
+//! `BLESS=1 cargo test -p assurance --test attacks` writes it anew.
 #![cfg(test)]
-
-mod evidence;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +13,7 @@ use std::{
     fs,
 };
 
-use evidence::{Row, Tagged, all_tagged, catalogue, in_repository, read, tagged};
+use assurance::evidence::{Row, Tagged, all_tagged, catalogue, in_repository, read, tagged};
 
 #[test]
 fn every_row_has_a_test_or_an_owner_and_the_table_says_which() {
@@ -30,7 +28,7 @@ fn every_row_has_a_test_or_an_owner_and_the_table_says_which() {
         fs::write(in_repository("docs/assurance/attacks.md"), table).unwrap();
     } else if read("docs/assurance/attacks.md") != table {
         panic!(
-            "docs/assurance/attacks.md is out of date: BLESS=1 cargo test --test attacks writes it anew"
+            "docs/assurance/attacks.md is out of date: BLESS=1 cargo test -p assurance --test attacks writes it anew"
         );
     }
 }
@@ -78,7 +76,7 @@ fn table(rows: &[Row], later: &BTreeMap<String, String>, tests: &[Tagged]) -> St
 }
 
 fn later() -> BTreeMap<String, String> {
-    let text = read("tests/attacks/later.txt");
+    let text = read("tests/assurance/later.txt");
     let entries = text.lines().map(|line| line.split_once(' ').unwrap());
     entries.map(|(id, feature)| (id.to_owned(), feature.to_owned())).collect()
 }
@@ -152,7 +150,7 @@ const HEADER: &str = "\
 
 Each row is an attack, and the tests that prove what the crate does about it. P0 breaks authentication,
 isolation or secrecy, or lets one peer exhaust or stop the server; P1 is bounded abuse, or a deviation
-that others would rely on; P2 is hygiene. Made by `tests/attacks.rs` from the tests themselves; do not
+that others would rely on; P2 is hygiene. Made by `tests/assurance` from the tests themselves; do not
 edit.
 
 | row | severity | attack | tests | state |

@@ -1,18 +1,17 @@
 //! SECURITY.md promises that what it names is there; a promise in prose breaks with the next rename.
 //!
-//! That every row of the catalogue of attacks has a test is `tests/attacks.rs`' to see.
+//! That every row of the catalogue of attacks has a test is `attacks.rs`' to see.
 #![cfg(test)]
 
 mod checklists;
-mod document;
-#[path = "../evidence/mod.rs"]
-mod evidence;
 mod invariants;
 
 use std::collections::BTreeSet;
 
-use document::{anchor, code_spans, links, named_tests, row_ids, rows, section, tests_in};
-use evidence::{catalogue, in_repository, read};
+use assurance::document::{
+    anchor, code_spans, links, named_tests, row_ids, rows, section, tests_in,
+};
+use assurance::evidence::{catalogue, in_repository, read};
 
 fn document() -> String {
     read("SECURITY.md")
