@@ -17,7 +17,7 @@ use tower_layer::Layer as _;
 use tower_websocket::{
     Anonymous, AuditRecord, AuditSink, AuthFailure, Authenticate, CloseReason, Connection,
     ConnectionConfig, DecodeLayer, Inbound, Message, OpenRooms, Principal, Quota, RateLimitLayer,
-    Reply, RequireAuthLayer, Rooms, RoomsLayer, Session, internal, room::service,
+    Reply, RequireAuthLayer, Rooms, RoomsLayer, Session, internal, service,
 };
 
 /// Gives the same frames in each read, one read at a time, and takes whatever is written.

@@ -1,7 +1,7 @@
 //! Add a WebSocket endpoint to an axum application that is there already.
 //!
 //! Run with `cargo run --example axum_service`. `/` and `/health` answer as before; `/ws` is a room
-//! service (the protocol is in `tower_websocket::room::service`). Authentication is by a list of
+//! service (the protocol is in `tower_websocket::service`). Authentication is by a list of
 //! tickets: `{"type":"auth","token":"ticket-of-ada"}`.
 
 use std::{collections::HashMap, net::SocketAddr};
@@ -17,7 +17,7 @@ use tower_websocket::{
     AuthFailure, Authenticate, Connection, DecodeLayer, Json, Message, OpenRooms, PeerAddr,
     Principal, Quota, RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
     layers::Encode as _,
-    room::service::{self, ClientMessage, ServerMessage, credentials},
+    service::{self, ClientMessage, ServerMessage, credentials},
 };
 
 /// Who an authenticated peer is. A tenant could stand here too.
@@ -81,7 +81,7 @@ fn endpoint() -> WebSocketLayer {
 }
 
 fn unless_join(message: &ClientMessage) -> u32 {
-    u32::from(!matches!(message, ClientMessage::Join { .. }))
+    u32::from(!matches!(message, ClientMessage::Join(_)))
 }
 
 /// Without the peer's address, the limits that go by it do not apply.

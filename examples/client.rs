@@ -22,7 +22,7 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
     tungstenite::{Message, Utf8Bytes, protocol::CloseFrame},
 };
-use tower_websocket::{RoomName, room::service::ChatText};
+use tower_websocket::{RoomName, service::ChatText};
 
 /// A participant for the reference server.
 #[derive(Debug, Parser)]

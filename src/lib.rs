@@ -152,7 +152,7 @@
 //! | decode messages, or bring another codec | [`DecodeLayer`], [`JsonLimits`], [`layers::Decode`] |
 //! | keep state for each connection | [`Handler`], [`WebSocketLayer::with_handler`] |
 //! | answer instead of closing when a layer fails | [`HandleErrorLayer`], [`Failure`] |
-//! | put peers into rooms | [`room`], [`RoomPolicy`], and [`room::service`] for a small protocol of its own |
+//! | put peers into rooms | [`room`], [`RoomPolicy`], and [`service`] for a small protocol of its own |
 //! | send without being asked, or close | [`Connection`], [`Rooms::at`] |
 //! | know why connections end | [`CloseReason`], with the table of close codes |
 //! | keep a record | [`AuditSink`] |
@@ -205,6 +205,7 @@ pub use self::{
 pub mod audit;
 pub mod layers;
 pub mod room;
+pub mod service;
 pub mod upgrade;
 
 mod capacity;

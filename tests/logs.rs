@@ -18,7 +18,7 @@ use tower_websocket::{
     Anonymous, AuthFailure, Authenticate, CloseReason, Connection, DecodeLayer, Failure, Inbound,
     Member, Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer,
     Session, TracingSink, WebSocketLayer,
-    room::service::{self, ClientMessage, ServerMessage, credentials},
+    service::{self, ClientMessage, ServerMessage, credentials},
 };
 use tracing::Metadata;
 use tracing_subscriber::{

@@ -22,7 +22,7 @@ use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
     Anonymous, CloseReason, Connection, ConnectionConfig, Inbound, Message, Reply, RoomKey, Rooms,
-    WebSocketLayer, room::service::ServerMessage,
+    WebSocketLayer, service::ServerMessage,
 };
 
 use test_support::{
@@ -169,7 +169,7 @@ fn what_a_delivery_allocates_does_not_depend_on_the_members() {
     alone(async {
         let rooms = Rooms::<ServerMessage>::new();
         let server = Server::start(chat(&rooms));
-        let message = ServerMessage::Error { code: "tick", request_id: None, room_id: None };
+        let message = ServerMessage::error("tick");
         let mut costs = Vec::new();
         let mut members: Vec<Peer> = Vec::new();
         for count in [10, 100, 1_000] {

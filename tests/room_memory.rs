@@ -9,7 +9,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     AuditRecord, AuditSink, AuthFailure, Authenticate, Connection, ConnectionConfig, DecodeLayer,
     Message, OpenRooms, Principal, RequireAuthLayer, Rooms, RoomsLayer, Session, internal,
-    room::service::{self, ClientMessage, ServerMessage},
+    service::{self, ClientMessage, ServerMessage},
     testing::wire,
 };
 

@@ -8,7 +8,7 @@ use peak_alloc::PeakAlloc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tower_websocket::{
-    Json, JsonLimits, Message, internal, layers::Decode, room::service::ClientMessage,
+    Json, JsonLimits, Message, internal, layers::Decode, service::ClientMessage,
     testing::driven::pieces,
 };
 
@@ -63,9 +63,9 @@ fuzz_target!(|text: &str| {
         let Ok(Value::Object(fields)) = value else { panic!("one walk for all types") };
         let named = |names: &[&str]| fields.keys().all(|it| names.contains(&it.as_str()));
         let (kind, allowed): (_, &[&str]) = match message {
-            ClientMessage::Join { .. } => ("join", &["type", "roomId"]),
-            ClientMessage::Leave { .. } => ("leave", &["type", "roomId"]),
-            ClientMessage::Chat { .. } => ("chat", &["type", "roomId", "requestId", "text"]),
+            ClientMessage::Join(_) => ("join", &["type", "roomId"]),
+            ClientMessage::Leave(_) => ("leave", &["type", "roomId"]),
+            ClientMessage::Chat(_) => ("chat", &["type", "roomId", "requestId", "text"]),
             ClientMessage::Ping => ("ping", &["type"]),
             _ => panic!("a message that this target does not know"),
         };

@@ -111,7 +111,7 @@
 //! [`RoomName`](crate::RoomName); what can publish is the [`Room`](crate::Room) in the proof:
 //!
 //! ```
-//! # use tower_websocket::{room::service::*, *};
+//! # use tower_websocket::{service::*, *};
 //! async fn tell<U>(
 //!     member: &Member<U, (), ServerMessage>,
 //!     named: &RoomName,
@@ -124,7 +124,7 @@
 //! ```
 //!
 //! ```compile_fail,E0599
-//! # use tower_websocket::{room::service::*, *};
+//! # use tower_websocket::{service::*, *};
 //! async fn tell<U>(
 //!     member: &Member<U, (), ServerMessage>,
 //!     named: &RoomName,

@@ -62,10 +62,10 @@ use crate::{
 /// # Example: what comes back after a reconnect has a quota of its own
 ///
 /// ```
-/// use tower_websocket::{Quota, RateLimitLayer, room::service::ClientMessage};
+/// use tower_websocket::{Quota, RateLimitLayer, service::ClientMessage};
 ///
 /// fn if_join(message: &ClientMessage) -> u32 {
-///     matches!(message, ClientMessage::Join { .. }).into()
+///     matches!(message, ClientMessage::Join(_)).into()
 /// }
 ///
 /// // Behind the decoder, one after the other. What is free for all of them has no bound: a join that is

@@ -110,7 +110,6 @@ pub use self::{
 mod future;
 mod layer;
 mod member;
-pub mod service;
 
 mod bounds;
 mod join_refused;
@@ -119,7 +118,6 @@ mod memberships;
 mod name;
 mod pace;
 mod policy;
-mod protocol;
 mod publish;
 mod publisher;
 mod registry;
@@ -127,7 +125,6 @@ mod room_ref;
 mod scope;
 mod seat;
 mod shares;
-mod text;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -34,7 +34,7 @@
 //! use tower_websocket::{
 //!     Json, Message, Principal, Rooms,
 //!     layers::Decode,
-//!     room::service::{self, ClientMessage, ServerMessage},
+//!     service::{self, ClientMessage, ServerMessage},
 //!     testing::{TestConnection, assert_broadcast, assert_reply, replies},
 //! };
 //!

@@ -28,7 +28,7 @@ use crate::message::Message;
 /// use tower_websocket::testing::{Properties, TestServer};
 ///
 /// # use tower::{ServiceBuilder, service_fn};
-/// # use tower_websocket::{*, room::service::{self, ClientMessage}};
+/// # use tower_websocket::{*, service::{self, ClientMessage}};
 /// # struct User(String);
 /// # impl Principal for User { fn id(&self) -> &str { &self.0 } }
 /// # struct Tokens;

@@ -6,7 +6,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     Anonymous, AuditEvent, CloseReason, DecodeLayer, Inbound, OpenRooms, Reply, RequireAuthLayer,
     Rooms, RoomsLayer, WebSocketLayer,
-    room::service::{self, ClientMessage, ServerMessage},
+    service::{self, ClientMessage, ServerMessage},
 };
 
 use test_support::slow::{FrozenClock, Server, Tokens, chat, frame, quiet};
@@ -15,7 +15,7 @@ use test_support::slow::{FrozenClock, Server, Tokens, chat, frame, quiet};
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_refusals_is_one_record_a_second() {
     let clock = FrozenClock::new();
-    let error = |_: &_| ServerMessage::Error { code: "invalid", request_id: None, room_id: None };
+    let error = |_: &_| ServerMessage::error("invalid");
     let messages = ServiceBuilder::new()
         .layer(RequireAuthLayer::new(Tokens))
         .layer(DecodeLayer::<ClientMessage>::json().reply_invalid(error, NonZeroU32::MAX))

@@ -15,7 +15,8 @@ use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
     Anonymous, AuditEvent, CloseReason, Connection, ConnectionConfig, Inbound, Message, Reply,
-    Retry, RoomKey, Rooms, WebSocketLayer, room::service::ServerMessage,
+    Retry, RoomKey, Rooms, WebSocketLayer,
+    service::{Refusal, ServerMessage},
 };
 
 use test_support::metered::Meter;
@@ -243,11 +244,9 @@ async fn a_publication_that_is_dropped_half_way_has_happened_once() {
     let lobby = rooms.at(&room("r"));
     let mut dropped = 0;
     for n in 0..MESSAGES {
-        let message = ServerMessage::Error {
-            code: "numbered",
-            request_id: None,
-            room_id: Some(format!("n{n}").parse().unwrap()),
-        };
+        let mut refusal = Refusal::new("numbered");
+        refusal.room_id = Some(format!("n{n}").parse().unwrap());
+        let message = ServerMessage::Error(refusal);
         // Polled once, and dropped if it waits for its turn.
         dropped += usize::from(lobby.broadcast(&message).now_or_never().is_none());
     }

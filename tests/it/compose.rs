@@ -24,7 +24,7 @@ use tower_websocket::{
     Anonymous, CloseReason, Connection, DecodeLayer, Failure, HandleErrorLayer, Handler, Inbound,
     Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer,
     WebSocketLayer,
-    room::service::{self, ClientMessage, ServerMessage},
+    service::{self, ClientMessage, ServerMessage},
 };
 
 use test_support::slow::{Frame, FrozenClock, Server, Tokens, quiet, say};
@@ -142,7 +142,7 @@ async fn load_that_is_shed_closes_with_1013() {
 
 /// Ten permits for the handlers of all connections.
 fn limited(rooms: &Rooms<ServerMessage>) -> WebSocketLayer {
-    let invalid = |_: &_| ServerMessage::Error { code: "invalid", request_id: None, room_id: None };
+    let invalid = |_: &_| ServerMessage::error("invalid");
     let messages = ServiceBuilder::new()
         .layer(
             RateLimitLayer::per_connection(Quota::per_second(1).burst(3))

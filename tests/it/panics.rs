@@ -11,10 +11,8 @@ use tower_websocket::{
     DecodeLayer, Failure, Inbound, Json, Member, Message, Reply, RequireAuthLayer, RoomKey,
     RoomPolicy, Rooms, RoomsLayer, Session, WebSocketLayer,
     layers::{Decode, DecodeError, Encode, EncodeError},
-    room::{
-        JoinDenied,
-        service::{self, ClientMessage, ServerMessage},
-    },
+    room::JoinDenied,
+    service::{self, ClientMessage, ServerMessage},
 };
 
 use test_support::slow::{Peer, Server, Tokens, User, quiet, say};
@@ -69,7 +67,7 @@ impl Decode<ClientMessage> for Fuse {
 
 impl Encode<ServerMessage> for Fuse {
     fn encode(&self, message: &ServerMessage) -> Result<Message, EncodeError> {
-        if let ServerMessage::Chat { .. } = message {
+        if let ServerMessage::Chat(_) = message {
             self.here("encode");
         }
         Json::default().encode(message)

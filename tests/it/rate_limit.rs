@@ -15,7 +15,7 @@ use tower_websocket::{
     Anonymous, CloseReason, DecodeLayer, Inbound, Json, Message, OpenRooms, PayloadBytes, Quota,
     RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
     layers::{Decode, DecodeError, Encode, EncodeError, OnExcess},
-    room::service::{self, ClientMessage},
+    service::{self, ClientMessage},
 };
 
 use test_support::slow::{Frame, FrozenClock, Peer, Server, Tokens, frame, quiet, say};

@@ -17,10 +17,8 @@ use tower_websocket::{
     RateLimitLayer, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, Session,
     WebSocketLayer,
     layers::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, HandlerService},
-    room::{
-        JoinDenied,
-        service::{self, ClientMessage, ServerMessage},
-    },
+    room::JoinDenied,
+    service::{self, ClientMessage, ServerMessage},
 };
 
 use test_support::slow::{Frame, Peer, Server, Tokens, User, quiet, say};

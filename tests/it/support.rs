@@ -24,10 +24,8 @@ use tower_websocket::{
     Session, WebSocketLayer,
     audit::Closed,
     layers::Encode as _,
-    room::{
-        JoinDenied, MemberInfo,
-        service::{self, ClientMessage, ServerMessage, credentials},
-    },
+    room::{JoinDenied, MemberInfo},
+    service::{self, ClientMessage, ServerMessage, credentials},
 };
 
 use test_support::http::{Recorder, serve, serve_one};
@@ -310,8 +308,8 @@ async fn chat(
     inbound: Inbound<ClientMessage, Member<User, (), ServerMessage>>,
 ) -> Result<Reply<ServerMessage>, Failure<ServerMessage>> {
     probe.count_call();
-    if let ClientMessage::Chat { text, .. } = &inbound.message
-        && let Some(seconds) = text.as_str().strip_prefix("sleep ")
+    if let ClientMessage::Chat(chat) = &inbound.message
+        && let Some(seconds) = chat.text.as_str().strip_prefix("sleep ")
     {
         sleep(Duration::from_secs(seconds.parse().unwrap())).await;
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tower_websocket::{
     AuthFailure, Authenticate, CloseReason, ConnectionConfig, Failure, Member, Message, Principal,
     Rooms,
-    room::service::{self, ClientMessage, ServerMessage},
+    service::{self, ClientMessage, ServerMessage},
     testing::{
         TestConnection, assert_broadcast, assert_closed, assert_push, assert_reply, replies,
     },
@@ -78,7 +78,7 @@ async fn what_a_handler_answers_is_told_from_what_closes() {
     let outside: Member<User, (), ServerMessage> = ada.in_no_room(&user);
     let answer = service::handle(ada.inbound(ClientMessage::Ping, outside.clone())).await;
     assert_reply(answer, json!({ "type": "pong" }));
-    let join = ClientMessage::Join { room_id: "r".parse().unwrap() };
+    let join = ClientMessage::join("r".parse().unwrap());
     assert_closed(service::handle(ada.inbound(join, outside)).await, CloseReason::InvalidMessage);
     let failed = Err::<_, Failure<&str>>(Failure::Reply("no"));
     assert_eq!(replies(failed), Ok(vec!["no"]));

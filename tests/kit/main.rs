@@ -15,7 +15,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     AuthFailure, Authenticate, Connection, DecodeLayer, Message, OpenRooms, Principal,
     RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
-    room::service::{self, ClientMessage},
+    service::{self, ClientMessage},
 };
 
 mod connections;

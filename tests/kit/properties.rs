@@ -16,10 +16,8 @@ use tower::{ServiceBuilder, layer::util::Identity, service_fn};
 use tower_websocket::{
     Anonymous, CloseReason, Connection, DecodeLayer, Inbound, Message, OriginPolicy, Reply,
     RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, WebSocketLayer,
-    room::{
-        JoinDenied,
-        service::{self, ClientMessage},
-    },
+    room::JoinDenied,
+    service::{self, ClientMessage},
     testing::{Properties, TestServer, handshake},
 };
 

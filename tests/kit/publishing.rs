@@ -11,7 +11,7 @@ use tower_websocket::{
     RateLimitLayer, Reply, RequireAuthLayer, RoomName, RoomNotice, RoomScoped, Rooms, RoomsLayer,
     Scope, WebSocketLayer,
     layers::Failure,
-    room::service::{self, ClientMessage, ServerMessage},
+    service::{self, ClientMessage, ServerMessage},
     testing::{self, TestConnection, TestPeer, TestServer},
 };
 

@@ -4,7 +4,7 @@ use subtle::ConstantTimeEq;
 use tower_websocket::{
     AuthFailure, Authenticate, Connection, Json, Message, Principal, Session,
     layers::Encode as _,
-    room::service::{ServerMessage, credentials},
+    service::{ServerMessage, credentials},
 };
 
 /// Somebody who knew the token.

@@ -6,7 +6,7 @@ use tower::ServiceBuilder;
 use tower_websocket::{
     DecodeLayer, MemoryBudget, OpenRooms, Quota, RateLimitLayer, RequireAuthLayer, Rooms,
     RoomsLayer, WebSocketLayer,
-    room::service::{self, ClientMessage, ServerMessage},
+    service::{self, ClientMessage, ServerMessage},
 };
 
 use crate::{
@@ -62,7 +62,7 @@ pub(crate) fn endpoint(
 }
 
 fn if_join(message: &ClientMessage) -> u32 {
-    matches!(message, ClientMessage::Join { .. }).into()
+    matches!(message, ClientMessage::Join(_)).into()
 }
 
 fn unless_join(message: &ClientMessage) -> u32 {

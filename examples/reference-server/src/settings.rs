@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::json;
 use tower_websocket::{
-    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, Rooms,
-    room::service::ServerMessage, upgrade::ConfigError,
+    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, Rooms, service::ServerMessage,
+    upgrade::ConfigError,
 };
 
 use crate::{

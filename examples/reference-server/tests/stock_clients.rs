@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use test_support::program::{Peer, Program, in_repository, page, run, send_bytes, trickle};
-use tower_websocket::{RoomName, room::service::ChatText};
+use tower_websocket::{RoomName, service::ChatText};
 
 /// The server with the times that the checks expect, so that they need not wait long.
 async fn server() -> (Program, SocketAddr) {

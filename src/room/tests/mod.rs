@@ -32,16 +32,15 @@ mod members;
 mod model;
 mod name;
 mod pace;
-mod protocol;
 mod race;
 mod shares;
 mod sizes;
 
 /// A user; the part before the first `/` is the tenant.
 #[derive(Debug)]
-struct User {
-    tenant: String,
-    id: String,
+pub(crate) struct User {
+    pub(crate) tenant: String,
+    pub(crate) id: String,
 }
 
 impl Principal for User {
@@ -90,7 +89,7 @@ impl From<RoomNotice> for Line {
 
 /// Keeps events as text: what happened, to whom, where.
 #[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Events(Arc<Mutex<Vec<String>>>);
 
 impl AuditSink for Events {
     fn record(&self, record: &AuditRecord) {
@@ -212,7 +211,7 @@ fn lines(answer: Result<Reply<Line>, Failure<Line>>) -> Result<Vec<String>, Clos
     pushed.map(|()| lines)
 }
 
-fn connect(sink: impl AuditSink) -> Connection {
+pub(crate) fn connect(sink: impl AuditSink) -> Connection {
     connect_within(limits(), sink)
 }
 
@@ -231,7 +230,7 @@ fn connect_within(limits: OutboundLimits, sink: impl AuditSink) -> Connection {
 }
 
 /// What a driver would write, with JSON's quotes taken off.
-fn drain(connection: &Connection) -> Vec<String> {
+pub(crate) fn drain(connection: &Connection) -> Vec<String> {
     let mut taken = VecDeque::new();
     connection.outbound().take(&Context::from_waker(Waker::noop()), &mut taken);
     let text = |it: crate::Message| it.as_text().unwrap_or_default().trim_matches('"').to_owned();

@@ -24,7 +24,7 @@ use tower_websocket::{
     ConnectionConfig, ConnectionId, DecodeLayer, Message, OpenRooms, PeerAddr, Principal,
     RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
     audit::{Closed, Refused},
-    room::service::{self, ClientMessage, ServerMessage, credentials},
+    service::{self, ClientMessage, ServerMessage, credentials},
 };
 
 pub use super::slow_peer::{Frame, Peer, frame};

@@ -1,22 +1,14 @@
-use futures_util::FutureExt;
 use serde_json::{Value, json};
-use tower::{ServiceBuilder, service_fn};
-use tower_service::Service;
 
+use super::*;
 use crate::{
-    close::CloseReason,
-    connection::Connection,
-    layers::{Authenticated, Decode, Encode, Failure, Inbound, Json, Reply},
+    layers::{Decode, Encode, Json},
     message::Message,
-    room::{
-        InRooms, OpenRooms, RoomNotice, Rooms, RoomsLayer,
-        service::{self, ChatText, ClientMessage, ServerMessage, credentials},
-    },
+    room::tests::{Events, User, connect},
+    service::credentials,
 };
 
-use super::{Events, User, connect, drain};
-
-fn decode(text: &str) -> Option<ClientMessage> {
+pub(crate) fn decode(text: &str) -> Option<ClientMessage> {
     let ours: Option<ClientMessage> = Json::default().decode(&Message::text(text)).ok();
     // Whatever bounds the structure first, the types themselves must be as strict.
     let alone = serde_json::from_str::<ClientMessage>(text);
@@ -24,7 +16,7 @@ fn decode(text: &str) -> Option<ClientMessage> {
     ours
 }
 
-fn encode(message: &ServerMessage) -> Value {
+pub(crate) fn encode(message: &ServerMessage) -> Value {
     let message = Json::default().encode(message).unwrap();
     serde_json::from_str(message.as_text().unwrap()).unwrap()
 }
@@ -32,12 +24,12 @@ fn encode(message: &ServerMessage) -> Value {
 #[test]
 fn each_message_of_the_table_is_read() {
     let join = decode(r#"{"type":"join","roomId":"r1"}"#);
-    assert!(matches!(join, Some(ClientMessage::Join { room_id }) if room_id.as_str() == "r1"));
+    assert!(matches!(join, Some(ClientMessage::Join(it)) if it.room_id.as_str() == "r1"));
     let leave = decode(r#" {"roomId":"r1","type":"leave"} "#);
-    assert!(matches!(leave, Some(ClientMessage::Leave { room_id }) if room_id.as_str() == "r1"));
+    assert!(matches!(leave, Some(ClientMessage::Leave(it)) if it.room_id.as_str() == "r1"));
     assert_eq!(decode(r#"{"type":"p\u0069ng"}"#), Some(ClientMessage::Ping));
     let chat = decode(r#"{"type":"chat","roomId":"r1","requestId":"q","text":"hi \"you\""}"#);
-    let Some(ClientMessage::Chat { room_id, request_id, text }) = chat else { panic!() };
+    let Some(ClientMessage::Chat(Chat { room_id, request_id, text })) = chat else { panic!() };
     assert_eq!(
         (room_id.as_str(), &*request_id.to_string(), text.as_str()),
         ("r1", "q", "hi \"you\"")
@@ -181,7 +173,7 @@ fn a_request_id_is_cut_or_made() {
     let id = |request_id: Value| {
         let chat = json!({"type": "chat", "roomId": "r1", "requestId": request_id, "text": "x"});
         match decode(&chat.to_string()) {
-            Some(ClientMessage::Chat { request_id, .. }) => request_id.to_string(),
+            Some(ClientMessage::Chat(Chat { request_id, .. })) => request_id.to_string(),
             other => panic!("{other:?}"),
         }
     };
@@ -195,7 +187,7 @@ fn a_request_id_is_cut_or_made() {
     {
         assert!(uuid::Uuid::parse_str(&id(other)).is_ok());
     }
-    let Some(ClientMessage::Chat { request_id, .. }) =
+    let Some(ClientMessage::Chat(Chat { request_id, .. })) =
         decode(r#"{"type":"chat","roomId":"r1","text":"x"}"#)
     else {
         panic!()
@@ -303,7 +295,7 @@ fn credentials_are_one_message_and_no_other() {
 
 #[test]
 fn what_the_service_says_is_in_the_table() {
-    let room = super::room("r1");
+    let room: RoomName = "r1".parse().unwrap();
     let notice = |notice: RoomNotice| encode(&notice.into());
     assert_eq!(notice(RoomNotice::Joined(room.clone())), json!({"type":"joined","roomId":"r1"}));
     assert_eq!(notice(RoomNotice::Left(room.clone())), json!({"type":"left","roomId":"r1"}));
@@ -317,96 +309,25 @@ fn what_the_service_says_is_in_the_table() {
         encode(&ServerMessage::auth_ok(&connection, &user)),
         json!({"type":"auth_ok","connectionId":connection.id().to_string(),"userId":"alice"})
     );
-    let epoch = ServerMessage::Pong { sent_at: std::time::SystemTime::UNIX_EPOCH };
+    let epoch = ServerMessage::Pong(Pong { sent_at: std::time::SystemTime::UNIX_EPOCH });
     assert_eq!(encode(&epoch), json!({"type":"pong","sentAt":"1970-01-01T00:00:00.000Z"}));
 }
 
-#[derive(Debug)]
-struct Client<S> {
-    connection: Connection,
-    user: Authenticated<User>,
-    stack: S,
-}
-
-impl<S> Client<S>
-where
-    S: Service<
-            Inbound<ClientMessage, Authenticated<User>>,
-            Response = Reply<ServerMessage>,
-            Error = Failure<ServerMessage>,
-        >,
-{
-    fn say(&mut self, text: &str) -> Result<Vec<Value>, CloseReason> {
-        let message = decode(text).ok_or(CloseReason::InvalidMessage)?;
-        let inbound = Inbound::new(message, self.user.clone(), self.connection.clone());
-        match self.stack.call(inbound).now_or_never().expect("nothing to wait for") {
-            Ok(reply) => {
-                let mut said = Vec::new();
-                reply.try_for_each(|it| {
-                    said.push(encode(&it));
-                    Ok::<_, CloseReason>(())
-                })?;
-                Ok(said)
-            }
-            Err(Failure::Close(reason)) => Err(reason),
-            Err(Failure::Reply(_)) => panic!("the service has no error replies"),
-        }
-    }
-
-    fn heard(&self) -> Vec<Value> {
-        drain(&self.connection).iter().map(|it| serde_json::from_str(it).unwrap()).collect()
-    }
-}
-
-// covers: RM-01, RM-03
 #[test]
-fn a_chat_reaches_the_room_with_its_verified_sender() {
-    let rooms = Rooms::new();
-    let layer = RoomsLayer::new(rooms, OpenRooms);
-    let client = |id: &str| Client {
-        connection: connect(Events::default()),
-        user: Authenticated::claim(User { tenant: String::new(), id: id.into() }),
-        // That the layer's users are inferred here, from what the stack is called with, is a part
-        // of the test.
-        stack: ServiceBuilder::new().layer(layer.clone()).service(service_fn(service::handle)),
+fn what_is_made_here_is_what_is_read() {
+    let room: RoomName = "r1".parse().unwrap();
+    let join = decode(r#"{"type":"join","roomId":"r1"}"#);
+    assert_eq!(join, Some(ClientMessage::join(room.clone())));
+    let leave = decode(r#"{"type":"leave","roomId":"r1"}"#);
+    assert_eq!(leave, Some(ClientMessage::leave(room.clone())));
+    let made = ClientMessage::chat(room, ChatText::new("hi").unwrap());
+    let Some(ClientMessage::Chat(mut read)) =
+        decode(r#"{"type":"chat","roomId":"r1","text":"hi"}"#)
+    else {
+        panic!()
     };
-    let (mut alice, mut bob) = (client("alice"), client("bob"));
-    assert_eq!(alice.say(r#"{"type":"join","roomId":"r1"}"#).unwrap(), [json!(null); 0]);
-    bob.say(r#"{"type":"join","roomId":"r1"}"#).unwrap();
-    let chat = r#"{"type":"chat","roomId":"r1","requestId":"q1","text":"hi"}"#;
-    assert_eq!(alice.say(chat).unwrap(), [json!(null); 0]);
-
-    let heard = bob.heard();
-    assert_eq!(heard[0], json!({"type":"joined","roomId":"r1"}));
-    let chat = heard[1].as_object().unwrap();
-    let keys: Vec<_> = chat.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["id", "requestId", "roomId", "sentAt", "text", "type", "userId"]);
-    assert_eq!((&chat["userId"], &chat["requestId"]), (&json!("alice"), &json!("q1")));
-    assert_eq!(uuid::Uuid::parse_str(chat["id"].as_str().unwrap()).unwrap().get_version_num(), 4);
-    let sent_at = chat["sentAt"].as_str().unwrap();
-    assert_eq!((sent_at.len(), &sent_at[19..20], &sent_at[23..]), (24, ".", "Z"));
-    assert_eq!(alice.heard(), heard);
-
-    let pong = bob.say(r#"{"type":"ping"}"#).unwrap();
-    assert_eq!(pong[0]["type"], "pong");
-    let elsewhere = r#"{"type":"chat","roomId":"r2","text":"hi"}"#;
-    assert_eq!(bob.say(elsewhere), Err(CloseReason::NotAMember));
-    assert_eq!(bob.say(r#"{"type":"leave","roomId":"r1"}"#).unwrap()[0]["type"], "left");
-}
-
-/// A driver's task holds the stack and its future.
-#[test]
-fn the_stack_and_its_future_can_be_sent() {
-    fn is_sent<T: Send + 'static>(_: &T) {}
-    fn service_is_sent<S, U, P, M, R>(stack: &InRooms<S, U, P, R>, _: fn(M))
-    where
-        U: crate::Principal,
-        P: crate::RoomPolicy<U>,
-        InRooms<S, U, P, R>: Service<M, Future: Send + 'static> + Send + 'static,
-    {
-        is_sent(stack);
-    }
-    let layer = RoomsLayer::new(Rooms::new(), OpenRooms);
-    let stack = ServiceBuilder::new().layer(layer).service(service_fn(service::handle));
-    service_is_sent(&stack, |_: Inbound<ClientMessage, Authenticated<User>>| {});
+    let ClientMessage::Chat(it) = &made else { panic!() };
+    assert_ne!(it.request_id, read.request_id, "each is made for its message");
+    read.request_id = it.request_id.clone();
+    assert_eq!(ClientMessage::Chat(read), made);
 }

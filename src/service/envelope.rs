@@ -1,124 +1,25 @@
-//! What the small room service and its clients say to each other.
+//! Read what peers say.
 //!
-//! | in | out |
-//! |---|---|
-//! | `{"type":"auth","token":S}` | `{"type":"auth_ok","connectionId":S,"userId":S}` |
-//! | `{"type":"join","roomId":R}` | `{"type":"joined","roomId":R}` |
-//! | `{"type":"leave","roomId":R}` | `{"type":"left","roomId":R}` |
-//! | `{"type":"chat","roomId":R,"requestId"?:S,"text":S}` | to the room: `{"type":"chat","id","requestId","roomId","userId","text","sentAt"}` |
-//! | `{"type":"ping"}` | `{"type":"pong","sentAt"}` |
-//! | – | `{"type":"error","code":S,"requestId"?,"roomId"?}` |
-//!
-//! A message is read in two steps. The envelope takes the fields of all types at once, each as the
-//! strict type that it has, and refuses what is unknown or doubled; then the type says which of them
+//! There are two steps. The envelope takes the fields of all types at once, each as the strict type that it has, and refuses what is unknown or doubled; then the type says which of them
 //! must be there, and that no other is. A derived tagged enum would buffer many times its input,
 //! would let extra fields pass where a type has none, and could not say which field was wrong.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
 };
 
 use crate::{
-    connection::Connection,
-    connection_id::ConnectionId,
     layers::{Constraint, Decode, Json, Muted},
     message::Message,
-    principal::Principal,
-    room::{
-        RoomName, RoomNotice, RoomScoped, Scope,
-        text::{ChatText, MessageId, RequestId, RequestIdField},
+    room::RoomName,
+    service::{
+        fields::{ChatText, RequestId, RequestIdField},
+        protocol::{Chat, ClientMessage, Join, Leave},
     },
 };
-
-/// What a peer says once it is authenticated.
-#[non_exhaustive]
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ClientMessage {
-    /// Let me into this room.
-    Join {
-        /// The room.
-        room_id: RoomName,
-    },
-    /// Let me out of this room.
-    Leave {
-        /// The room.
-        room_id: RoomName,
-    },
-    /// Tell this room.
-    Chat {
-        /// The room.
-        room_id: RoomName,
-        /// What the peer will know its message by.
-        request_id: RequestId,
-        /// What to tell it.
-        text: ChatText,
-    },
-    /// Are you there?
-    Ping,
-}
-
-/// What the service says.
-#[non_exhaustive]
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
-pub enum ServerMessage {
-    /// The peer is authenticated.
-    AuthOk {
-        /// The connection's id, to be quoted when something is to be looked up.
-        #[serde(serialize_with = "display")]
-        connection_id: ConnectionId,
-        /// Who the peer is.
-        #[serde(serialize_with = "as_str")]
-        user_id: Arc<str>,
-    },
-    /// The peer is in the room.
-    Joined {
-        /// The room.
-        room_id: RoomName,
-    },
-    /// The peer is not in the room.
-    Left {
-        /// The room.
-        room_id: RoomName,
-    },
-    /// A member told the room.
-    Chat {
-        /// The message's own id.
-        id: MessageId,
-        /// What the sender knows it by.
-        request_id: RequestId,
-        /// The room.
-        room_id: RoomName,
-        /// The sender: always the authenticated user.
-        #[serde(serialize_with = "as_str")]
-        user_id: Arc<str>,
-        /// What was told.
-        text: ChatText,
-        /// The server's time.
-        #[serde(serialize_with = "rfc3339")]
-        sent_at: SystemTime,
-    },
-    /// The service is there.
-    Pong {
-        /// The server's time.
-        #[serde(serialize_with = "rfc3339")]
-        sent_at: SystemTime,
-    },
-    /// Something was refused.
-    Error {
-        /// What, as a constant.
-        code: &'static str,
-        /// The peer's message it is about.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        request_id: Option<RequestId>,
-        /// The room it is about.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        room_id: Option<RoomName>,
-    },
-}
 
 /// What a peer shows to be let in. `Debug` does not show it.
 #[derive(Clone, Eq, PartialEq)]
@@ -130,7 +31,7 @@ pub struct Token(Box<str>);
 /// # Example
 ///
 /// ```
-/// use tower_websocket::{Message, room::service::credentials};
+/// use tower_websocket::{Message, service::credentials};
 ///
 /// let token = credentials(&Message::text(r#"{"type":"auth","token":"s3cret"}"#));
 /// assert_eq!(token.as_ref().map(|it| it.as_str()), Some("s3cret"));
@@ -151,45 +52,6 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
-    }
-}
-
-impl ServerMessage {
-    /// The code for a message that was not published because the members of its room were too far
-    /// behind. It may be sent again.
-    pub const ROOM_BUSY: &str = "room_busy";
-
-    /// The answer to credentials that were accepted.
-    pub fn auth_ok(connection: &Connection, user: &impl Principal) -> Self {
-        Self::AuthOk { connection_id: connection.id(), user_id: user.id().into() }
-    }
-
-    /// The answer to a ping.
-    pub fn pong() -> Self {
-        Self::Pong { sent_at: SystemTime::now() }
-    }
-}
-
-impl From<RoomNotice> for ServerMessage {
-    fn from(notice: RoomNotice) -> Self {
-        match notice {
-            RoomNotice::Joined(room_id) => Self::Joined { room_id },
-            RoomNotice::Left(room_id) => Self::Left { room_id },
-            RoomNotice::Refused { room, code } => {
-                Self::Error { code, request_id: None, room_id: Some(room) }
-            }
-        }
-    }
-}
-
-impl RoomScoped for ClientMessage {
-    fn scope(&self) -> Scope<'_> {
-        match self {
-            Self::Join { room_id } => Scope::Join(room_id),
-            Self::Leave { room_id } => Scope::Leave(room_id),
-            Self::Chat { room_id, .. } => Scope::Within(room_id),
-            Self::Ping => Scope::Connection,
-        }
     }
 }
 
@@ -238,10 +100,10 @@ impl Envelope {
             Type::Chat => {
                 let text = text.ok_or_else(|| E::missing_field("text"))?;
                 let request_id = request_id.map_or_else(RequestId::new, RequestIdField::or_new);
-                ClientMessage::Chat { room_id, request_id, text }
+                ClientMessage::Chat(Chat { room_id, request_id, text })
             }
-            Type::Join => ClientMessage::Join { room_id },
-            Type::Leave => ClientMessage::Leave { room_id },
+            Type::Join => ClientMessage::Join(Join { room_id }),
+            Type::Leave => ClientMessage::Leave(Leave { room_id }),
             Type::Ping => ClientMessage::Ping,
         })
     }
@@ -328,20 +190,6 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-fn display<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-fn as_str<S: Serializer>(value: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(value)
-}
-
-fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    // A clock set before 1970 cannot be written, and is no reason to fail.
-    let time = (*time).max(SystemTime::UNIX_EPOCH);
-    serializer.collect_str(&humantime::format_rfc3339_millis(time))
 }
 
 const INVALID: &str = "invalid message";

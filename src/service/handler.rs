@@ -1,0 +1,58 @@
+//! Answer what peers say.
+
+use std::{sync::Arc, time::SystemTime};
+
+use crate::{
+    close::CloseReason,
+    layers::{Failure, Inbound, Reply},
+    principal::Principal,
+    room::{Member, PublishError},
+    service::{
+        fields::MessageId,
+        protocol::{Chat, ClientMessage, Refusal, SentChat, ServerMessage},
+    },
+};
+
+/// Answers one message: publishes a chat message to its room, or answers a ping.
+///
+/// # Errors
+///
+/// [`Failure::Reply`] with [`ServerMessage::ROOM_BUSY`] if the members are too far behind to be told.
+/// [`Failure::Close`] with [`CloseReason::NotAMember`] if the sender was removed from the room
+/// meanwhile, and with [`CloseReason::InvalidMessage`] for a join or leave, which
+/// [`RoomsLayer`](crate::RoomsLayer) answers and does not hand on.
+pub async fn handle<U: Principal, Role>(
+    inbound: Inbound<ClientMessage, Member<U, Role, ServerMessage>>,
+) -> Result<Reply<ServerMessage>, Failure<ServerMessage>> {
+    let (message, member, _) = inbound.into_parts();
+    match message {
+        ClientMessage::Chat(Chat { request_id, text, .. }) => {
+            let room = member.room()?;
+            let chat = ServerMessage::Chat(SentChat {
+                id: MessageId::new(),
+                request_id: request_id.clone(),
+                room_id: room.name().clone(),
+                user_id: Arc::clone(room.user_id()),
+                text,
+                sent_at: SystemTime::now(),
+            });
+            match room.broadcast(&chat).await {
+                Ok(_) => Ok(Reply::none()),
+                Err(PublishError::Overloaded) => {
+                    Err(Failure::Reply(ServerMessage::Error(Refusal {
+                        code: ServerMessage::ROOM_BUSY,
+                        request_id: Some(request_id),
+                        room_id: Some(room.name().clone()),
+                    })))
+                }
+                Err(error) => Err(error.into()),
+            }
+        }
+        ClientMessage::Ping => Ok(Reply::one(ServerMessage::pong())),
+        ClientMessage::Join(_) | ClientMessage::Leave(_) => Err(CloseReason::InvalidMessage.into()),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/handler.rs"]
+mod tests;
