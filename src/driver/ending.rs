@@ -16,10 +16,9 @@ use tokio_tungstenite::tungstenite::{Message, protocol::frame::CloseFrame};
 use crate::{
     close::CloseReason,
     driver::{
-        engine::{CLOSE_FRAME, Engine},
+        engine::{CLOSE_FRAME, Engine, TURN},
         state::{Phase, State},
         stats::ConnectionStats,
-        task::TURN,
         transport::Transport,
     },
 };

@@ -297,6 +297,9 @@ fn would_block(error: &Error) -> bool {
     matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// Frames read in one turn, or pieces thrown away. tokio's own budget for a task is 128 operations.
+pub(super) const TURN: usize = 32;
+
 /// The first byte of every close frame.
 pub(super) const CLOSE_FRAME: u8 = 0x88;
 

@@ -9,14 +9,12 @@ use std::sync::Arc;
 
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tower_service::Service;
-use uuid::Uuid;
 
 use crate::{
     driver::{
         calls::Calls,
         engine::Engine,
         output::Output,
-        ping::Challenge,
         scanner::{FrameScanner, ScannerLimits},
         state::State,
         stats::ConnectionStats,
@@ -28,6 +26,7 @@ use crate::{
     message::Message,
 };
 
+pub(crate) use self::permit::Permit;
 pub use self::{config::ConnectionConfig, config_error::ConnectionConfigError};
 
 mod config;
@@ -43,6 +42,7 @@ mod unread;
 mod engine;
 mod output;
 pub(crate) mod calls;
+mod permit;
 mod task;
 mod ending;
 mod refusal;
@@ -50,16 +50,6 @@ pub(crate) mod stats;
 
 #[cfg(test)]
 mod tests;
-
-/// What a connection holds while it lives: a place under the caps on connections.
-pub(crate) trait Permit: Send + 'static {
-    /// It is known whether the peer may stay: it was authenticated, or the connection is closing.
-    fn verdict(&mut self);
-}
-
-impl Permit for () {
-    fn verdict(&mut self) {}
-}
 
 /// Serves one connection on `io` until it ends; `ahead` is what was read of it before, and `stats` has
 /// been recorded since its handshake.
@@ -108,13 +98,6 @@ where
     let opened = connection.opened().into_std();
     let state = State::new(config, anonymous, fastrand::f64(), opened);
     Driver::new(engine, state, output, stats, calls, read_below, permit)
-}
-
-/// What nobody can guess: 62 bits of a generator for cryptography, which is also where connection ids
-/// come from.
-fn challenge() -> Challenge {
-    let (_, random) = Uuid::new_v4().as_u64_pair();
-    random.to_be_bytes()
 }
 
 /// What the engine reads at a time, and keeps for good. It zero-fills it at every read.

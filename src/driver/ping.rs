@@ -14,6 +14,8 @@ use std::{
     time::Instant,
 };
 
+use uuid::Uuid;
+
 use crate::driver::transport::Transport;
 
 /// The heartbeat. A ping is measured from when it was flushed: behind a backlog on a slow link it
@@ -101,3 +103,10 @@ impl PingAhead {
 
 /// The least limit there is: the kernel takes a byte when it holds none.
 const NOTHING: u32 = 1;
+
+/// What nobody can guess: 62 bits of a generator for cryptography, which is also where connection ids
+/// come from.
+pub(super) fn challenge() -> Challenge {
+    let (_, random) = Uuid::new_v4().as_u64_pair();
+    random.to_be_bytes()
+}

@@ -37,12 +37,12 @@ use crate::{
     close::CloseReason,
     connection::Connection,
     driver::{
-        Permit,
         calls::Calls,
-        challenge,
         ending::Ending,
-        engine::Engine,
+        engine::{Engine, TURN},
         output::{Output, Written},
+        permit::Permit,
+        ping::challenge,
         refusal,
         state::{Phase, State},
         stats::ConnectionStats,
@@ -480,6 +480,3 @@ where
         Poll::Pending
     }
 }
-
-/// Frames read in one turn, or pieces thrown away. tokio's own budget for a task is 128 operations.
-pub(super) const TURN: usize = 32;
