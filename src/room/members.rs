@@ -17,8 +17,8 @@ use crate::{
     outbound::{Dropped, ENTRY_OVERHEAD, OutboundSender},
     room::{
         bounds::Bounds,
+        outcome::Undelivered,
         pace::{Pace, UsersPace},
-        publish::Undelivered,
         registry::Claim,
         seat::Seat,
     },

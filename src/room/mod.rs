@@ -100,8 +100,9 @@ pub use self::{
     layer::{InRooms, RoomsLayer},
     member::Member,
     name::{InvalidRoomName, RoomKey, RoomName},
+    outcome::{PublishError, Published},
     policy::{JoinDenied, OpenRooms, RoomPolicy},
-    publish::{PublishError, Published, Room},
+    publish::Room,
     registry::{MemberInfo, Rooms},
     room_ref::RoomRef,
     scope::{RoomNotice, RoomScoped, Scope},
@@ -118,6 +119,7 @@ mod memberships;
 mod name;
 mod pace;
 mod policy;
+mod outcome;
 mod publish;
 mod publisher;
 mod registry;

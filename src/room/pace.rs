@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::room::publish::Undelivered;
+use crate::room::outcome::Undelivered;
 
 /// When the next message may be published, as long as somebody is crowded.
 #[derive(Debug, Default)]

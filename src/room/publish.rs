@@ -1,15 +1,15 @@
 //! Publish to a room, as one of its members.
 
-use std::{error::Error, fmt, num::NonZeroU32, sync::Arc, time::Duration};
-
-use tokio::time::Instant;
+use std::{fmt, sync::Arc};
 
 use crate::{
     audit::{self, AuditEvent},
-    close::CloseReason,
-    layers::{EncodeError, Failure},
     message::Message,
-    room::{RoomKey, RoomName, seat::Seat},
+    room::{
+        RoomKey, RoomName,
+        outcome::{PublishError, Published, Undelivered},
+        seat::Seat,
+    },
 };
 
 /// A room, as one of its members sees it. Cheap to clone.
@@ -19,57 +19,6 @@ use crate::{
 /// make one from a message; a handler gets it from [`Member::room`](crate::Member::room).
 pub struct Room<R> {
     seat: Arc<Seat<R>>,
-}
-
-/// A message was published: queued for each member. That is not delivery.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Published {
-    /// Members whose queue took the message, the sender included.
-    pub members: usize,
-    /// Payload bytes of the message.
-    pub bytes: usize,
-}
-
-/// Why a message was not published.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PublishError {
-    /// The publisher is not a member, or not any more.
-    NotAMember,
-    /// The message could not be written.
-    Encode,
-    /// The message is larger than any to one of the members may be
-    /// ([`max_outbound_message_size`](crate::ConnectionConfig::max_outbound_message_size)).
-    TooLarge,
-    /// Members of the room that keep reading are too far behind for it to wait for them. It may be
-    /// tried again later.
-    Overloaded,
-    /// The publisher's user is over its quota
-    /// ([`publish_quota`](crate::RoomsLayer::publish_quota)).
-    RateLimited,
-}
-
-/// Why a message was delivered to nobody.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Undelivered {
-    NotAMember,
-    /// Somebody who keeps reading is behind, or others wait already: not before this time.
-    NotBefore(Instant),
-    /// The same, for so long that there is no point in waiting.
-    Overloaded {
-        waited: Duration,
-    },
-    /// A member can be sent so many bytes at most.
-    TooLarge {
-        size: usize,
-        limit: usize,
-    },
-    /// It would have cost this much.
-    OverQuota {
-        cost: NonZeroU32,
-        burst: NonZeroU32,
-    },
 }
 
 impl<R> Room<R> {
@@ -147,31 +96,6 @@ impl<R: 'static> Room<R> {
     }
 }
 
-impl Undelivered {
-    /// The rule, what was seen, and what is allowed: what an operator may have to know.
-    fn record(self) -> Option<(&'static str, u64, u64)> {
-        match self {
-            Self::NotAMember | Self::NotBefore(_) => None,
-            Self::Overloaded { waited } => {
-                let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-                Some(("room.busy", millis, millis))
-            }
-            Self::TooLarge { size, limit } => {
-                Some(("room.message_size", size as u64, limit as u64))
-            }
-            Self::OverQuota { cost, burst } => {
-                Some(("room.publish_rate", cost.get().into(), burst.get().into()))
-            }
-        }
-    }
-}
-
-impl Published {
-    pub(super) fn new(members: usize, bytes: usize) -> Self {
-        Self { members, bytes }
-    }
-}
-
 impl<R> Clone for Room<R> {
     fn clone(&self) -> Self {
         Self { seat: Arc::clone(&self.seat) }
@@ -183,51 +107,3 @@ impl<R> fmt::Debug for Room<R> {
         f.debug_struct("Room").field("key", self.key()).finish_non_exhaustive()
     }
 }
-
-impl From<Undelivered> for PublishError {
-    fn from(undelivered: Undelivered) -> Self {
-        match undelivered {
-            Undelivered::NotAMember => Self::NotAMember,
-            Undelivered::NotBefore(_) | Undelivered::Overloaded { .. } => Self::Overloaded,
-            Undelivered::TooLarge { .. } => Self::TooLarge,
-            Undelivered::OverQuota { .. } => Self::RateLimited,
-        }
-    }
-}
-
-impl From<EncodeError> for PublishError {
-    fn from(_: EncodeError) -> Self {
-        Self::Encode
-    }
-}
-
-impl From<PublishError> for CloseReason {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::NotAMember => Self::NotAMember,
-            PublishError::Encode | PublishError::TooLarge => Self::HandlerFailed,
-            PublishError::Overloaded => Self::Overloaded,
-            PublishError::RateLimited => Self::RateLimited,
-        }
-    }
-}
-
-impl<R> From<PublishError> for Failure<R> {
-    fn from(error: PublishError) -> Self {
-        Self::Close(error.into())
-    }
-}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotAMember => "not a member of the room",
-            Self::Encode => "the message could not be encoded",
-            Self::TooLarge => "the message is larger than any to one of the members may be",
-            Self::Overloaded => "the members of the room are too far behind",
-            Self::RateLimited => "the user publishes more than its quota",
-        })
-    }
-}
-
-impl Error for PublishError {}

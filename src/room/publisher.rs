@@ -8,7 +8,10 @@ use std::{
 use crate::{
     message::Message,
     quota::{Measured, Meter},
-    room::{Published, publish::Undelivered, shares::Holder},
+    room::{
+        outcome::{Published, Undelivered},
+        shares::Holder,
+    },
 };
 
 /// A connection that publishes in the rooms it is in.

@@ -6,8 +6,10 @@ use crate::{
     audit::{self, AuditEvent, AuditRecord},
     outbound::PUBLISH_WAIT,
     room::{
-        MemberInfo, PublishError, Published, RoomKey, Rooms, publish::Undelivered,
-        publisher::Deliveries, seat::RoomState,
+        MemberInfo, RoomKey, Rooms,
+        outcome::{PublishError, Published, Undelivered},
+        publisher::Deliveries,
+        seat::RoomState,
     },
 };
 

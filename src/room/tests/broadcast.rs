@@ -12,7 +12,7 @@ use crate::{
     close::CloseReason,
     layers::{Failure, Inbound, Reply},
     outbound::{Encoded, OutboundLimits},
-    room::{Member, OpenRooms, PublishError, Room, Rooms, RoomsLayer},
+    room::{Member, OpenRooms, Room, Rooms, RoomsLayer, outcome::PublishError},
 };
 
 use super::{Events, Line, Peer, User, key, tell};

@@ -13,7 +13,7 @@ use crate::{
     layers::{Failure, Reply},
     message::Message,
     outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits},
-    room::{OpenRooms, PublishError, Rooms},
+    room::{OpenRooms, Rooms, outcome::PublishError},
 };
 
 use super::{Line, Peer, Say, connect_within, key, lines, room};

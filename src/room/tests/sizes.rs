@@ -5,7 +5,10 @@ use futures_util::FutureExt;
 use crate::{
     close::CloseReason,
     outbound::OutboundLimits,
-    room::{OpenRooms, PublishError, Published, Rooms},
+    room::{
+        OpenRooms, Rooms,
+        outcome::{PublishError, Published},
+    },
 };
 
 use super::{Line, Peer, connect_within, key};

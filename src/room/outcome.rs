@@ -1,0 +1,134 @@
+//! Say what became of a message that was to be published.
+
+use std::{error::Error, fmt, num::NonZeroU32, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    close::CloseReason,
+    layers::{EncodeError, Failure},
+};
+
+/// A message was published: queued for each member. That is not delivery.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Published {
+    /// Members whose queue took the message, the sender included.
+    pub members: usize,
+    /// Payload bytes of the message.
+    pub bytes: usize,
+}
+
+/// Why a message was not published.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PublishError {
+    /// The publisher is not a member, or not any more.
+    NotAMember,
+    /// The message could not be written.
+    Encode,
+    /// The message is larger than any to one of the members may be
+    /// ([`max_outbound_message_size`](crate::ConnectionConfig::max_outbound_message_size)).
+    TooLarge,
+    /// Members of the room that keep reading are too far behind for it to wait for them. It may be
+    /// tried again later.
+    Overloaded,
+    /// The publisher's user is over its quota
+    /// ([`publish_quota`](crate::RoomsLayer::publish_quota)).
+    RateLimited,
+}
+
+/// Why a message was delivered to nobody.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Undelivered {
+    NotAMember,
+    /// Somebody who keeps reading is behind, or others wait already: not before this time.
+    NotBefore(Instant),
+    /// The same, for so long that there is no point in waiting.
+    Overloaded {
+        waited: Duration,
+    },
+    /// A member can be sent so many bytes at most.
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
+    /// It would have cost this much.
+    OverQuota {
+        cost: NonZeroU32,
+        burst: NonZeroU32,
+    },
+}
+
+impl Undelivered {
+    /// The rule, what was seen, and what is allowed: what an operator may have to know.
+    pub(super) fn record(self) -> Option<(&'static str, u64, u64)> {
+        match self {
+            Self::NotAMember | Self::NotBefore(_) => None,
+            Self::Overloaded { waited } => {
+                let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+                Some(("room.busy", millis, millis))
+            }
+            Self::TooLarge { size, limit } => {
+                Some(("room.message_size", size as u64, limit as u64))
+            }
+            Self::OverQuota { cost, burst } => {
+                Some(("room.publish_rate", cost.get().into(), burst.get().into()))
+            }
+        }
+    }
+}
+
+impl Published {
+    pub(super) fn new(members: usize, bytes: usize) -> Self {
+        Self { members, bytes }
+    }
+}
+
+impl From<Undelivered> for PublishError {
+    fn from(undelivered: Undelivered) -> Self {
+        match undelivered {
+            Undelivered::NotAMember => Self::NotAMember,
+            Undelivered::NotBefore(_) | Undelivered::Overloaded { .. } => Self::Overloaded,
+            Undelivered::TooLarge { .. } => Self::TooLarge,
+            Undelivered::OverQuota { .. } => Self::RateLimited,
+        }
+    }
+}
+
+impl From<EncodeError> for PublishError {
+    fn from(_: EncodeError) -> Self {
+        Self::Encode
+    }
+}
+
+impl From<PublishError> for CloseReason {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::NotAMember => Self::NotAMember,
+            PublishError::Encode | PublishError::TooLarge => Self::HandlerFailed,
+            PublishError::Overloaded => Self::Overloaded,
+            PublishError::RateLimited => Self::RateLimited,
+        }
+    }
+}
+
+impl<R> From<PublishError> for Failure<R> {
+    fn from(error: PublishError) -> Self {
+        Self::Close(error.into())
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAMember => "not a member of the room",
+            Self::Encode => "the message could not be encoded",
+            Self::TooLarge => "the message is larger than any to one of the members may be",
+            Self::Overloaded => "the members of the room are too far behind",
+            Self::RateLimited => "the user publishes more than its quota",
+        })
+    }
+}
+
+impl Error for PublishError {}
