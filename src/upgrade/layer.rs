@@ -132,7 +132,7 @@ impl WebSocketLayer {
     /// belongs into `messages`, never into `handler`: a service that was made once and can be cloned,
     /// by `buffer` or a lock, is the same for all connections, and would know the second peer by the
     /// name of the first. Such a service serves the connection that comes first, and closes every other
-    /// with 1011 ([module docs](crate::message#a-stack-belongs-to-one-connection)).
+    /// with 1011 ([module docs](crate::layers#a-stack-belongs-to-one-connection)).
     pub fn new<L, H>(messages: L, handler: H) -> Self
     where
         L: Layer<H> + Send + Sync + 'static,
