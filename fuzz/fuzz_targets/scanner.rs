@@ -1,7 +1,7 @@
 //! The header scanner against the decoder behind it, on any bytes.
 //!
 //! The first eight bytes of an input are the four limits and four sizes of chunks, the rest is what a
-//! peer sends. `src/connection/tests/scanner_oracle.rs` says more about the differences.
+//! peer sends. `src/driver/tests/scanner_oracle.rs` says more about the differences.
 
 #![no_main]
 
