@@ -202,23 +202,23 @@ pub use self::{
     },
 };
 
-pub mod audit;
+mod message;
+mod close;
+mod principal;
+mod connection_id;
+mod connection;
+pub mod upgrade;
+mod driver;
 pub mod layers;
 pub mod room;
 pub mod service;
-pub mod upgrade;
-
-mod capacity;
-mod foreign;
-mod close;
-mod connection;
-mod connection_id;
-mod driver;
-mod hooks;
-mod message;
 mod outbound;
-mod principal;
 mod quota;
+pub mod audit;
+
+mod hooks;
+mod foreign;
+mod capacity;
 
 #[doc(hidden)]
 pub mod internal;
