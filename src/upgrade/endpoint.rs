@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use hyper::upgrade::Upgraded;
 use tokio::time::{error::Elapsed, timeout};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     connection::Connection,
-    driver::{self, Permit, calls::Calls, stats::ConnectionStats},
+    driver::{self, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats},
     foreign,
     hooks::Hooks,
     layers::{Anonymous, Failure, Inbound, Reply},
@@ -65,24 +66,45 @@ where
         }
         // From here on its destructor may panic where it will: the hooks are called all the same.
         let calls = Calls::new(self.layers.layer((self.make)(&connection)));
-        // Boxed while it waits: a task keeps the place of what was moved into it for as long as it lives.
-        let mut waiting = Box::new((stats, calls, permit));
+        let mut waiting = Box::new(Waiting { stats, config, anonymous, calls, permit });
         tokio::spawn(async move {
             let _end = end;
             // The answer is in hyper's hands; a peer that does not take it is not waited for longer
             // than it would have had to authenticate.
-            let (socket, ahead) = match timeout(config.auth_timeout, upgrade).await {
-                Ok(Ok(io)) => Socket::open(io),
+            let io = match timeout(waiting.config.auth_timeout, upgrade).await {
+                Ok(Ok(io)) => io,
                 failed => {
-                    waiting.0.never_opened = Some(why_not_opened(failed, &told));
+                    waiting.stats.never_opened = Some(why_not_opened(failed, &told));
                     // Its record comes before the hook is called.
                     drop(waiting);
                     return;
                 }
             };
-            let (stats, calls, permit) = *waiting;
-            driver::serve(socket, ahead, stats, config, anonymous, calls, permit).await;
+            waiting.open(io).await;
         });
+    }
+}
+
+/// A connection that has no socket yet. Boxed, and opened by a function: a task keeps the place of whatever
+/// was moved within it for as long as it lives.
+struct Waiting<S: Service<Inbound<Message, Anonymous>>> {
+    stats: ConnectionStats,
+    config: Arc<ConnectionConfig>,
+    anonymous: bool,
+    calls: Calls<S>,
+    permit: ConnectionPermit,
+}
+
+impl<S> Waiting<S>
+where
+    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
+    S::Error: Into<Failure<Message>>,
+{
+    #[expect(clippy::boxed_local, reason = "the box goes here, and not when the connection ends")]
+    fn open(self: Box<Self>, io: Upgraded) -> impl Future<Output = ()> {
+        let Self { stats, config, anonymous, calls, permit } = *self;
+        let (socket, ahead) = Socket::open(io);
+        driver::serve(socket, ahead, stats, config, anonymous, calls, permit)
     }
 }
 
