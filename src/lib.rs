@@ -194,7 +194,7 @@ pub use self::{
     principal::Principal,
     quota::Quota,
     room::{
-        Member, OpenRooms, Room, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
+        Member, OpenRooms, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
         RoomsLayer, Scope,
     },
     upgrade::{

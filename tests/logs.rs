@@ -140,7 +140,7 @@ impl Authenticate for Ada {
 const ODD: &str = "ada\r\nINFO forged\u{1b}[31m\u{202e}";
 
 async fn handle(
-    inbound: Inbound<ClientMessage, Member<User, (), ServerMessage>>,
+    inbound: Inbound<ClientMessage, Member<User, ServerMessage>>,
 ) -> Result<Reply<ServerMessage>, Failure<ServerMessage>> {
     tracing::info!(?inbound, "handling");
     service::handle(inbound).await

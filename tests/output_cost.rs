@@ -176,7 +176,7 @@ fn what_a_delivery_allocates_does_not_depend_on_the_members() {
             while members.len() < count {
                 members.push(server.member(&format!("m{}", members.len()), "r").await);
             }
-            let room = rooms.at(&RoomKey::new("", "r".parse().unwrap()));
+            let room = rooms.at(&RoomKey::new("r".parse().unwrap()));
             // Queues get their first room.
             for _ in 0..4 {
                 room.broadcast(&message).await.unwrap();

@@ -77,7 +77,7 @@ impl From<RoomNotice> for Told {
 
 impl RoomScoped for Join {
     fn scope(&self) -> Scope<'_> {
-        Scope::Join(&self.0)
+        Scope::Join((&self.0).into())
     }
 }
 
@@ -90,7 +90,7 @@ async fn a_hundred_thousand_rooms_of_one_member_are_below_120_mb() {
         .map(|n| {
             let test = TestConnection::new();
             let user = test.authenticated(User(format!("user {n}")));
-            let handler = service_fn(async |_: Inbound<Join, Member<User, (), Told>>| {
+            let handler = service_fn(async |_: Inbound<Join, Member<User, Told>>| {
                 Ok::<_, CloseReason>(Reply::none())
             });
             (test, user, layer.layer(handler))

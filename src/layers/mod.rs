@@ -9,7 +9,7 @@
 //! | [`RateLimitLayer`] | anything | the same |
 //! | [`RequireAuthLayer`] | `Inbound<Message, Anonymous>` | `Inbound<Message, Authenticated<U>>` |
 //! | [`DecodeLayer`] | `Inbound<Message, Authenticated<U>>` | `Inbound<T, Authenticated<U>>` |
-//! | [`RoomsLayer`](crate::RoomsLayer) | `Inbound<T, Authenticated<U>>` | `Inbound<T, Member<U, Role, R>>` |
+//! | [`RoomsLayer`](crate::RoomsLayer) | `Inbound<T, Authenticated<U>>` | `Inbound<T, Member<U, R, Role>>` |
 //!
 //! The answer comes back the same way: a [`Reply`] with no message, one or several, or a
 //! [`Failure`]. An application's error is an error reply; only [`Failure::Close`] ends the
@@ -108,12 +108,12 @@
 //! ```
 //!
 //! Publishing to a room that the sender only names. What a message names is a
-//! [`RoomName`](crate::RoomName); what can publish is the [`Room`](crate::Room) in the proof:
+//! [`RoomName`](crate::RoomName); what can publish is the [`RoomHandle`](crate::room::RoomHandle) in the proof:
 //!
 //! ```
 //! # use tower_websocket::{service::*, *};
 //! async fn tell<U>(
-//!     member: &Member<U, (), ServerMessage>,
+//!     member: &Member<U, ServerMessage>,
 //!     named: &RoomName,
 //!     message: &ServerMessage,
 //! ) -> Result<(), CloseReason> {
@@ -126,7 +126,7 @@
 //! ```compile_fail,E0599
 //! # use tower_websocket::{service::*, *};
 //! async fn tell<U>(
-//!     member: &Member<U, (), ServerMessage>,
+//!     member: &Member<U, ServerMessage>,
 //!     named: &RoomName,
 //!     message: &ServerMessage,
 //! ) -> Result<(), CloseReason> {

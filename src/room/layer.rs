@@ -39,12 +39,13 @@ use crate::{
     principal::Principal,
     quota::{MeterTable, Quota, RateKeyValue},
     room::{
-        Member, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, Scope,
+        JoinRequest, Joined, Left, Member, Refused, RoomName, RoomNotice, RoomPolicy, RoomScoped,
+        Rooms, Scope,
         future::ResponseFuture,
         join_refused::JoinRefused,
         memberships::{Memberships, RoleOf},
         publisher::Publisher,
-        seat::Joining,
+        seat::PendingJoin,
         shares::Holder,
     },
 };
@@ -83,7 +84,7 @@ impl<U: Principal, P: RoomPolicy<U>, R> RoomsLayer<U, P, R> {
     }
 
     /// How much one user may publish, on all of its connections together: members × KiB. Over it
-    /// [`broadcast`](crate::Room::broadcast) fails with
+    /// [`broadcast`](crate::room::RoomHandle::broadcast) fails with
     /// [`RateLimited`](crate::room::PublishError::RateLimited), which closes with 1008.
     ///
     /// The default is 100,000 each second, which is about 100 MB leaving the server for one user, and
@@ -136,20 +137,20 @@ where
         _: &Own,
         name: &RoomName,
         user: Authenticated<U>,
-    ) -> Result<Member<U, P::Role, R>, CloseReason> {
+    ) -> Result<Member<U, R, P::Role>, CloseReason> {
         let place = self.memberships.current(name).ok_or(CloseReason::NotAMember)?;
         Ok(Member::claim(user, Some(place)))
     }
 
     fn leave(&self, _: &Own, name: &RoomName) -> Reply<R> {
         self.memberships.leave(name);
-        Reply::one(R::from(RoomNotice::Left(name.clone())))
+        Reply::one(R::from(RoomNotice::Left(Left::new(name.clone()))))
     }
 }
 
 impl<S, T, U, P, R> Service<Inbound<T, Authenticated<U>>> for InRooms<S, U, P, R>
 where
-    S: Service<Inbound<T, Member<U, P::Role, R>>, Response = Reply<R>>,
+    S: Service<Inbound<T, Member<U, R, P::Role>>, Response = Reply<R>>,
     S::Error: Into<Failure<R>>,
     T: RoomScoped,
     U: Principal,
@@ -158,7 +159,7 @@ where
 {
     type Response = Reply<R>;
     type Error = Failure<R>;
-    type Future = ResponseFuture<S, Inbound<T, Member<U, P::Role, R>>, R>;
+    type Future = ResponseFuture<S, Inbound<T, Member<U, R, P::Role>>, R>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -171,12 +172,12 @@ where
         };
         let (message, user, connection) = inbound.into_parts();
         let member = match message.scope() {
-            Scope::Join(name) => {
-                let join = Join {
+            Scope::Join(join) => {
+                let join = Joining {
                     rooms: self.rooms.clone(),
                     policy: Arc::clone(&self.policy),
                     memberships: Arc::clone(&self.memberships),
-                    name: name.clone(),
+                    name: join.room().clone(),
                     user,
                     connection,
                 };
@@ -200,7 +201,7 @@ where
 }
 
 /// One join under way.
-struct Join<U: Principal, P: RoomPolicy<U>, R> {
+struct Joining<U: Principal, P: RoomPolicy<U>, R> {
     rooms: Rooms<R>,
     policy: Arc<P>,
     memberships: Arc<Memberships<P::Role, R>>,
@@ -209,11 +210,11 @@ struct Join<U: Principal, P: RoomPolicy<U>, R> {
     connection: Connection,
 }
 
-impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R> {
+impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P, R> {
     async fn run(self) -> Result<Reply<R>, Failure<R>> {
         let refused = match self.decide().await {
             Ok((joining, role)) => {
-                let notice = R::from(RoomNotice::Joined(self.name.clone()));
+                let notice = R::from(RoomNotice::Joined(Joined::new(self.name.clone())));
                 let notice = self.rooms.encode(&notice).map_err(CloseReason::from)?;
                 match self.memberships.seat(&self.name, joining, role, notice) {
                     Ok(false) => return Ok(Reply::none()),
@@ -224,13 +225,13 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
             Err(refused) => refused,
         };
         let notice = match refused {
-            JoinRefused::Already => RoomNotice::Joined(self.name),
+            JoinRefused::Already => RoomNotice::Joined(Joined::new(self.name)),
             JoinRefused::Closed => return Ok(Reply::none()),
             // The application's words, and not the peer's doing.
             JoinRefused::NoticeTooLarge => return Err(CloseReason::HandlerFailed.into()),
             refused => {
                 self.connection.refuse("rooms", refused.rule(), None, None);
-                RoomNotice::Refused { room: self.name, code: refused.code() }
+                RoomNotice::Refused(Refused::new(self.name, refused.code()))
             }
         };
         Ok(Reply::one(R::from(notice)))
@@ -238,7 +239,7 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
 
     /// A place in the room's books and the role to take it in, or why there is none. A policy that
     /// panics has not said yes.
-    async fn decide(&self) -> Result<(Joining<R>, RoleOf<P::Role>), JoinRefused> {
+    async fn decide(&self) -> Result<(PendingJoin<R>, RoleOf<P::Role>), JoinRefused> {
         if self.memberships.find(&self.name)? {
             return Err(JoinRefused::Already);
         }
@@ -247,7 +248,8 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Join<U, P, R
             let (connection, each) = (self.connection.clone(), self.memberships.max_rooms);
             let joining =
                 self.rooms.enter(&key, connection, self.user_id(), self.publisher(), each)?;
-            match self.policy.join(&self.user, &key).await {
+            let request = JoinRequest::new(&*self.user, &key, &self.connection);
+            match self.policy.join(request).await {
                 Ok(role) => Ok((joining, Caught::new(Arc::new(role)))),
                 Err(_) => Err(JoinRefused::Denied),
             }

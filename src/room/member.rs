@@ -6,21 +6,24 @@ use crate::{
     close::CloseReason,
     layers::Authenticated,
     principal::Principal,
-    room::{Room, memberships::RoleOf},
+    room::{RoomHandle, memberships::RoleOf},
 };
 
 /// The sender of a message is the user `U`, and a member of the room the message is for.
 ///
 /// A message that is about no room ([`Scope::Connection`](crate::Scope::Connection)) has a sender
 /// too; then there is no [`room`](Self::room). Only [`RoomsLayer`](crate::RoomsLayer) makes one.
-pub struct Member<U, Role, R> {
+pub struct Member<U, R, Role = ()> {
     user: Authenticated<U>,
-    place: Option<(Room<R>, RoleOf<Role>)>,
+    place: Option<(RoomHandle<R>, RoleOf<Role>)>,
 }
 
-impl<U, Role, R> Member<U, Role, R> {
+impl<U, R, Role> Member<U, R, Role> {
     /// Claims that the connection's peer is in the room of `place`, as what stands there.
-    pub(crate) fn claim(user: Authenticated<U>, place: Option<(Room<R>, RoleOf<Role>)>) -> Self {
+    pub(crate) fn claim(
+        user: Authenticated<U>,
+        place: Option<(RoomHandle<R>, RoleOf<Role>)>,
+    ) -> Self {
         Self { user, place }
     }
 
@@ -35,7 +38,7 @@ impl<U, Role, R> Member<U, Role, R> {
     ///
     /// [`CloseReason::NotAMember`] if the message is about no room, so that a handler that needs one
     /// can say `?`.
-    pub fn room(&self) -> Result<&Room<R>, CloseReason> {
+    pub fn room(&self) -> Result<&RoomHandle<R>, CloseReason> {
         self.place.as_ref().map(|(room, _)| room).ok_or(CloseReason::NotAMember)
     }
 
@@ -45,13 +48,13 @@ impl<U, Role, R> Member<U, Role, R> {
     }
 }
 
-impl<U, Role, R> Clone for Member<U, Role, R> {
+impl<U, R, Role> Clone for Member<U, R, Role> {
     fn clone(&self) -> Self {
         Self { user: self.user.clone(), place: self.place.clone() }
     }
 }
 
-impl<U, Role, R> Deref for Member<U, Role, R> {
+impl<U, R, Role> Deref for Member<U, R, Role> {
     type Target = U;
 
     fn deref(&self) -> &U {
@@ -59,7 +62,7 @@ impl<U, Role, R> Deref for Member<U, Role, R> {
     }
 }
 
-impl<U: Principal, Role, R> fmt::Debug for Member<U, Role, R> {
+impl<U: Principal, R, Role> fmt::Debug for Member<U, R, Role> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Member")
             .field("user", &self.user)

@@ -12,10 +12,10 @@ use crate::{
     message::Message,
     quota::MeterTable,
     room::{
-        Room, RoomName,
+        RoomHandle, RoomName,
         join_refused::JoinRefused,
         publisher::Publisher,
-        seat::{Joining, Membership, leave_all},
+        seat::{Membership, PendingJoin, leave_all},
     },
 };
 
@@ -50,7 +50,7 @@ impl<Role, R> Memberships<Role, R> {
 
     /// The room and the role, if the connection is a member as far as can be told without the room's
     /// lock; publishing looks again, under it.
-    pub(super) fn current(&self, name: &RoomName) -> Option<(Room<R>, RoleOf<Role>)> {
+    pub(super) fn current(&self, name: &RoomName) -> Option<(RoomHandle<R>, RoleOf<Role>)> {
         let places = self.lock();
         let place = places.get(name).filter(|it| it.membership.is_current())?;
         Some((place.membership.room(), place.role.clone()))
@@ -83,7 +83,7 @@ impl<Role, R> Memberships<Role, R> {
     pub(super) fn seat(
         &self,
         name: &RoomName,
-        joining: Joining<R>,
+        joining: PendingJoin<R>,
         role: RoleOf<Role>,
         notice: Message,
     ) -> Result<bool, JoinRefused> {

@@ -3,7 +3,7 @@
 //! A peer that may speak to a room because it *says* that it is in it is the oldest hole of chat
 //! servers; one that was removed and still hears everything is the second. Here a message that is for
 //! a room reaches the handler only with a [`Member`], the proof that its sender is in that room, and
-//! what the handler can publish to is the [`Room`] of that proof.
+//! what the handler can publish to is the [`RoomHandle`] of that proof.
 //!
 //! 1. A message says by [`RoomScoped`] what it is about: joining, leaving, speaking within a room, or
 //!    none. [`RoomsLayer`] takes joins and leaves itself and answers them with a [`RoomNotice`].
@@ -12,7 +12,7 @@
 //! 3. [`RoomPolicy::join`] decides who gets in, and as what. Whatever the reason, a refused join gets
 //!    the same answer: whether a room exists cannot be asked.
 //! 4. A message for a room that the peer is not in closes the connection with 1008.
-//! 5. Membership is looked at again, under the room's lock, when a message is published. A [`Room`]
+//! 5. Membership is looked at again, under the room's lock, when a message is published. A [`RoomHandle`]
 //!    that was kept is worth nothing once its peer has left, was removed, or is gone.
 //! 6. When a connection ends, it leaves all of its rooms; each membership is recorded once as joined
 //!    and once as left.
@@ -47,7 +47,7 @@
 //! impl RoomScoped for Request {
 //!     fn scope(&self) -> Scope<'_> {
 //!         match self {
-//!             Self::Enter(room) => Scope::Join(room),
+//!             Self::Enter(room) => Scope::Join(room.into()),
 //!             Self::Say(room, _) => Scope::Within(room),
 //!         }
 //!     }
@@ -70,7 +70,7 @@
 //! }
 //!
 //! async fn say(
-//!     inbound: Inbound<Request, Member<User, (), Answer>>,
+//!     inbound: Inbound<Request, Member<User, Answer>>,
 //! ) -> Result<Reply<Answer>, Failure<Answer>> {
 //!     let (request, sender, _) = inbound.into_parts();
 //!     let Request::Say(_, text) = request else { return Err(CloseReason::InvalidMessage.into()) };
@@ -90,22 +90,23 @@
 //! # Deployment
 //!
 //! Rooms are those of one process: behind a balancer, the peers of a room must come to the same one.
-//! Publishing waits while members that keep reading are far behind ([`Room::broadcast`]); it does not wait
+//! Publishing waits while members that keep reading are far behind ([`RoomHandle::broadcast`]); it does not wait
 //! for one that does not read, which is closed with 1013.
 //! One message costs as many deliveries as its room has members; where rooms are large, a rate limit
 //! before this layer is what keeps a member from asking for that too often.
 
 pub use self::{
+    admin::{RoomAdmin, RoomError},
     future::ResponseFuture,
     layer::{InRooms, RoomsLayer},
     member::Member,
+    member_info::MemberInfo,
     name::{InvalidRoomName, RoomKey, RoomName},
     outcome::{PublishError, Published},
-    policy::{JoinDenied, OpenRooms, RoomPolicy},
-    publish::Room,
-    registry::{MemberInfo, Rooms},
-    room_ref::RoomRef,
-    scope::{RoomNotice, RoomScoped, Scope},
+    policy::{JoinDenied, JoinRequest, OpenRooms, RoomPolicy},
+    publish::RoomHandle,
+    registry::Rooms,
+    scope::{Join, Joined, Left, Refused, RoomNotice, RoomScoped, Scope},
 };
 
 mod future;
@@ -123,7 +124,8 @@ mod outcome;
 mod publish;
 mod publisher;
 mod registry;
-mod room_ref;
+mod admin;
+mod member_info;
 mod scope;
 mod seat;
 mod shares;

@@ -8,7 +8,10 @@ use std::{borrow::Borrow, error::Error, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::layers::{Constraint, Muted};
+use crate::{
+    layers::{Constraint, Muted},
+    principal::Principal,
+};
 
 /// A room's name as peers write it: `[A-Za-z0-9:_-]{1,64}`. Cheap to clone.
 ///
@@ -30,7 +33,7 @@ pub struct RoomName(Arc<str>);
 /// Two fields, never one string: no tenant and name can be read as another tenant and name.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct RoomKey {
-    tenant: Arc<str>,
+    tenant: Option<Arc<str>>,
     name: RoomName,
 }
 
@@ -105,15 +108,29 @@ impl fmt::Debug for RoomName {
 }
 
 impl RoomKey {
-    /// The room `name` of `tenant`. The tenant must come from the verified user, or from the
-    /// application itself; an empty one is that of users without a tenant.
-    pub fn new(tenant: impl Into<Arc<str>>, name: RoomName) -> Self {
-        Self { tenant: tenant.into(), name }
+    /// The room `name` of users without a tenant.
+    pub const fn new(name: RoomName) -> Self {
+        Self { tenant: None, name }
     }
 
-    /// The tenant; empty where there are none.
-    pub fn tenant(&self) -> &str {
-        &self.tenant
+    /// The room `name` of `tenant`.
+    ///
+    /// # Security
+    ///
+    /// The tenant comes from the verified user or from the application itself, never from a message.
+    pub fn in_tenant(tenant: impl Into<Arc<str>>, name: RoomName) -> Self {
+        Self { tenant: Some(tenant.into()), name }
+    }
+
+    /// The room `name` of the tenant that `user` belongs to.
+    pub fn of(user: &impl Principal, name: RoomName) -> Self {
+        let tenant = Some(user.tenant()).filter(|it| !it.is_empty());
+        Self { tenant: tenant.map(Arc::from), name }
+    }
+
+    /// The tenant; `None` for a room of users without one.
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
     }
 
     /// The name within the tenant.
@@ -126,10 +143,10 @@ impl RoomKey {
 /// tenant is escaped, so that the key is one line in a log.
 impl fmt::Display for RoomKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.tenant.is_empty() {
-            return fmt::Display::fmt(&self.name, f);
+        match &self.tenant {
+            Some(tenant) => write!(f, "{}/{}", tenant.escape_debug(), self.name),
+            None => fmt::Display::fmt(&self.name, f),
         }
-        write!(f, "{}/{}", self.tenant.escape_debug(), self.name)
     }
 }
 

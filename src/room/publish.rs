@@ -17,11 +17,11 @@ use crate::{
 /// It is a handle, not a membership: it may be kept and moved to other tasks, and is worth nothing
 /// as soon as the peer has left the room, was removed from it, or is disconnected. There is no way to
 /// make one from a message; a handler gets it from [`Member::room`](crate::Member::room).
-pub struct Room<R> {
+pub struct RoomHandle<R> {
     seat: Arc<Seat<R>>,
 }
 
-impl<R> Room<R> {
+impl<R> RoomHandle<R> {
     pub(super) fn new(seat: Arc<Seat<R>>) -> Self {
         Self { seat }
     }
@@ -42,7 +42,7 @@ impl<R> Room<R> {
     }
 }
 
-impl<R: 'static> Room<R> {
+impl<R: 'static> RoomHandle<R> {
     /// Publishes `message` to every member, the sender included.
     ///
     /// Returns when the message is queued for each member; all members get the room's messages in
@@ -96,14 +96,14 @@ impl<R: 'static> Room<R> {
     }
 }
 
-impl<R> Clone for Room<R> {
+impl<R> Clone for RoomHandle<R> {
     fn clone(&self) -> Self {
         Self { seat: Arc::clone(&self.seat) }
     }
 }
 
-impl<R> fmt::Debug for Room<R> {
+impl<R> fmt::Debug for RoomHandle<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room").field("key", self.key()).finish_non_exhaustive()
+        f.debug_struct("RoomHandle").field("key", self.key()).finish_non_exhaustive()
     }
 }

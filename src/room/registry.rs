@@ -25,10 +25,10 @@ use crate::{
     layers::{Encode, EncodeError, Json},
     message::Message,
     room::{
-        RoomKey, RoomRef,
+        RoomAdmin, RoomKey,
         join_refused::JoinRefused,
         publisher::Publisher,
-        seat::{Joining, RoomState},
+        seat::{PendingJoin, RoomState},
         shares::{Holder, ShareLimits, Shares},
     },
 };
@@ -51,7 +51,7 @@ use crate::{
 /// let rooms: Rooms<String> = Rooms::new().max_members(NonZeroUsize::new(500).unwrap());
 ///
 /// // From an HTTP handler or a job: whoever holds `Rooms` may publish anywhere.
-/// let lobby = rooms.at(&RoomKey::new("acme", "lobby".parse()?));
+/// let lobby = rooms.at(&RoomKey::in_tenant("acme", "lobby".parse()?));
 /// let published = lobby.broadcast(&"the server restarts at noon".to_owned()).await?;
 /// assert_eq!(published.members, 0);
 /// # Ok(())
@@ -66,16 +66,6 @@ pub struct Rooms<R> {
     max_per_address: Option<NonZeroUsize>,
     /// Where the application's own publications are recorded; members' go to their connections'.
     audit: Option<Arc<dyn AuditSink>>,
-}
-
-/// Who is in a room: a connection, and the id of its user.
-#[non_exhaustive]
-#[derive(Clone, Debug)]
-pub struct MemberInfo {
-    /// The member's connection. A user with two connections in a room is there twice.
-    pub connection: Connection,
-    /// The user's id.
-    pub user: Arc<str>,
 }
 
 pub(super) struct Directory<R> {
@@ -173,7 +163,7 @@ impl<R: 'static> Rooms<R> {
         self
     }
 
-    /// Where [`RoomRef::broadcast`] is recorded: the process's [`TracingSink`] unless set.
+    /// Where [`RoomAdmin::broadcast`] is recorded: the process's [`TracingSink`] unless set.
     #[must_use]
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
         self.audit = Some(Arc::new(sink));
@@ -181,21 +171,21 @@ impl<R: 'static> Rooms<R> {
     }
 
     /// The application's own way into the room `key`, which need not exist.
-    pub fn at(&self, key: &RoomKey) -> RoomRef<R> {
-        RoomRef::new(self.clone(), key.clone())
+    pub fn at(&self, key: &RoomKey) -> RoomAdmin<R> {
+        RoomAdmin::new(self.clone(), key.clone())
     }
 
-    /// How many rooms there are, those included which somebody is only joining.
+    /// How many rooms this process has, those included which somebody is only joining.
     pub fn len(&self) -> usize {
         self.directory.lock().rooms.len()
     }
 
-    /// Whether there are no rooms.
+    /// Whether this process has no rooms.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many members all rooms have together: a connection that is in three rooms counts three
+    /// How many members all rooms of this process have together: a connection that is in three rooms counts three
     /// times, one that is only joining not at all.
     pub fn memberships(&self) -> usize {
         self.directory.memberships.load(Ordering::Relaxed)
@@ -219,7 +209,7 @@ impl<R: 'static> Rooms<R> {
         user: Arc<str>,
         publisher: Arc<Publisher>,
         rooms_each: NonZeroUsize,
-    ) -> Result<Joining<R>, JoinRefused> {
+    ) -> Result<PendingJoin<R>, JoinRefused> {
         let (room, pace) = {
             let Books { rooms, shares } = &mut *self.directory.lock();
             shares.check(self.share_limits(rooms_each), &publisher.holder)?;

@@ -15,15 +15,12 @@ pub trait RoomScoped {
 }
 
 /// What a message is about.
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "RoomsLayer decides by these four, and a fifth would \
-    have to be decided by every application too"
-)]
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scope<'a> {
-    /// The peer wants into this room. The layer answers; the handler never sees it.
-    Join(&'a RoomName),
+    /// The peer wants into a room: `Scope::Join(room.into())`. The layer answers; the handler never
+    /// sees it.
+    Join(Join<'a>),
     /// The peer wants out of this room. The layer answers; the handler never sees it.
     Leave(&'a RoomName),
     /// The message is for this room: forwarded only from a member.
@@ -32,26 +29,99 @@ pub enum Scope<'a> {
     Connection,
 }
 
+/// The peer wants into a room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Join<'a> {
+    room: &'a RoomName,
+}
+
 /// What [`RoomsLayer`](crate::RoomsLayer) tells a peer. An application's outgoing message type is
 /// made from it.
+///
+/// There may be notices that an application does not know yet. All of them have a
+/// [`room`](Self::room) and a [`code`](Self::code), from which a message can be made in any case.
+///
+/// # Example
+///
+/// ```
+/// use tower_websocket::{RoomName, RoomNotice};
+///
+/// enum Answer {
+///     Joined(RoomName),
+///     Left(RoomName),
+///     /// Whatever else there is to say about a room.
+///     Notice { room: RoomName, code: &'static str },
+/// }
+///
+/// impl From<RoomNotice> for Answer {
+///     fn from(notice: RoomNotice) -> Self {
+///         match notice {
+///             RoomNotice::Joined(joined) => Self::Joined(joined.into_room()),
+///             RoomNotice::Left(left) => Self::Left(left.into_room()),
+///             other => {
+///                 let (room, code) = other.into_parts();
+///                 Self::Notice { room, code }
+///             }
+///         }
+///     }
+/// }
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RoomNotice {
     /// The peer is a member: everything published from now on reaches it. This notice is queued
     /// before anything else from the room.
-    Joined(RoomName),
+    Joined(Joined),
     /// The peer is not a member: nothing published from now on reaches it.
-    Left(RoomName),
+    Left(Left),
     /// The peer's join was refused.
-    Refused {
-        /// The room.
-        room: RoomName,
-        /// [`RoomNotice::JOIN_REFUSED`] or [`RoomNotice::TOO_MANY_ROOMS`].
-        code: &'static str,
-    },
+    Refused(Refused),
+}
+
+/// The peer is a member of a room.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Joined {
+    room: RoomName,
+}
+
+/// The peer is not a member of a room.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Left {
+    room: RoomName,
+}
+
+/// The peer's join of a room was refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refused {
+    room: RoomName,
+    code: &'static str,
+}
+
+impl<'a> Join<'a> {
+    /// Into this room.
+    pub const fn new(room: &'a RoomName) -> Self {
+        Self { room }
+    }
+
+    /// The room.
+    pub const fn room(&self) -> &'a RoomName {
+        self.room
+    }
+}
+
+impl<'a> From<&'a RoomName> for Join<'a> {
+    fn from(room: &'a RoomName) -> Self {
+        Self::new(room)
+    }
 }
 
 impl RoomNotice {
+    /// The code of [`RoomNotice::Joined`].
+    pub const JOINED: &str = "joined";
+
+    /// The code of [`RoomNotice::Left`].
+    pub const LEFT: &str = "left";
+
     /// The one code for every refusal that has to do with the room: forbidden, full, or the policy
     /// failed. Whether the room exists is not told.
     pub const JOIN_REFUSED: &str = "join_refused";
@@ -59,4 +129,89 @@ impl RoomNotice {
     /// The code for a connection, a user or an address that is in as many rooms as it may be. It says
     /// nothing of the room.
     pub const TOO_MANY_ROOMS: &str = "too_many_rooms";
+
+    /// The room it is about.
+    pub const fn room(&self) -> &RoomName {
+        match self {
+            Self::Joined(it) => &it.room,
+            Self::Left(it) => &it.room,
+            Self::Refused(it) => &it.room,
+        }
+    }
+
+    /// What it says, as a constant that does not change.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Joined(_) => Self::JOINED,
+            Self::Left(_) => Self::LEFT,
+            Self::Refused(it) => it.code,
+        }
+    }
+
+    /// The room it is about, and its [`code`](Self::code).
+    pub fn into_parts(self) -> (RoomName, &'static str) {
+        let code = self.code();
+        let room = match self {
+            Self::Joined(it) => it.room,
+            Self::Left(it) => it.room,
+            Self::Refused(it) => it.room,
+        };
+        (room, code)
+    }
+}
+
+impl Joined {
+    /// The peer is a member of `room`.
+    pub const fn new(room: RoomName) -> Self {
+        Self { room }
+    }
+
+    /// The room.
+    pub const fn room(&self) -> &RoomName {
+        &self.room
+    }
+
+    /// The room.
+    pub fn into_room(self) -> RoomName {
+        self.room
+    }
+}
+
+impl Left {
+    /// The peer is not a member of `room`.
+    pub const fn new(room: RoomName) -> Self {
+        Self { room }
+    }
+
+    /// The room.
+    pub const fn room(&self) -> &RoomName {
+        &self.room
+    }
+
+    /// The room.
+    pub fn into_room(self) -> RoomName {
+        self.room
+    }
+}
+
+impl Refused {
+    /// The join of `room` was refused with the constant `code`.
+    pub const fn new(room: RoomName, code: &'static str) -> Self {
+        Self { room, code }
+    }
+
+    /// The room.
+    pub const fn room(&self) -> &RoomName {
+        &self.room
+    }
+
+    /// [`RoomNotice::JOIN_REFUSED`] or [`RoomNotice::TOO_MANY_ROOMS`].
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The room.
+    pub fn into_room(self) -> RoomName {
+        self.room
+    }
 }

@@ -1,6 +1,6 @@
 //! Hold one room's members, and a connection's seat among them.
 //!
-//! [`RoomState::enter`] makes a [`Joining`], which is in the room's books but gets nothing; seating it
+//! [`RoomState::enter`] makes a [`PendingJoin`], which is in the room's books but gets nothing; seating it
 //! makes a [`Membership`]. Dropping either takes it out, so that whatever owned it, a future or a
 //! connection, leaves nobody behind.
 //!
@@ -29,7 +29,7 @@ use crate::{
         members::{Members, Place, Vacated},
         outcome::Undelivered,
         pace::{Line, UsersPace},
-        publish::Room,
+        publish::RoomHandle,
         publisher::Publisher,
         registry::{Claim, Directory},
     },
@@ -47,7 +47,7 @@ pub(super) struct RoomState<R> {
 }
 
 /// One connection's place in one room. The room, the connection's memberships and the handler's
-/// [`Room`]s share it.
+/// [`RoomHandle`]s share it.
 pub(super) struct Seat<R> {
     room: Arc<RoomState<R>>,
     connection: Connection,
@@ -63,7 +63,7 @@ pub(super) struct Seat<R> {
 }
 
 /// A join under way.
-pub(super) struct Joining<R> {
+pub(super) struct PendingJoin<R> {
     membership: Membership<R>,
     max_members: NonZeroUsize,
 }
@@ -99,7 +99,7 @@ impl<R> RoomState<R> {
         publisher: Arc<Publisher>,
         pace: Arc<UsersPace>,
         max_members: NonZeroUsize,
-    ) -> Joining<R> {
+    ) -> PendingJoin<R> {
         let seat = Arc::new(Seat {
             room: Arc::clone(&self),
             connection,
@@ -110,7 +110,7 @@ impl<R> RoomState<R> {
             pace,
         });
         self.lock().enter(Arc::clone(&seat), claim);
-        Joining { membership: Membership { seat }, max_members }
+        PendingJoin { membership: Membership { seat }, max_members }
     }
 
     pub(super) fn line(&self) -> &Line {
@@ -144,11 +144,12 @@ impl<R> RoomState<R> {
 
     pub(super) fn members(&self) -> Vec<MemberInfo> {
         let members = self.lock();
-        let info = |seat: &Arc<Seat<R>>| MemberInfo {
-            connection: seat.connection.clone(),
-            user: Arc::clone(&seat.user),
-        };
+        let info = |it: &Arc<Seat<R>>| MemberInfo::new(Arc::clone(&it.user), it.connection.clone());
         members.seats().map(info).collect()
+    }
+
+    pub(super) fn member_count(&self) -> usize {
+        self.lock().seated()
     }
 
     /// Takes out every slot of `user`, joins under way included; returns how many were members.
@@ -232,7 +233,7 @@ impl<R> Seat<R> {
     }
 }
 
-impl<R> Joining<R> {
+impl<R> PendingJoin<R> {
     /// Queues `notice` for the joiner and makes it a member, in one step under the room's lock:
     /// nothing else from the room can come before the notice, and nothing after it is missed.
     pub(super) fn seat(self, notice: Message) -> Result<Membership<R>, JoinRefused> {
@@ -272,8 +273,8 @@ impl<R> Membership<R> {
         !self.seat.is_gone()
     }
 
-    pub(super) fn room(&self) -> Room<R> {
-        Room::new(Arc::clone(&self.seat))
+    pub(super) fn room(&self) -> RoomHandle<R> {
+        RoomHandle::new(Arc::clone(&self.seat))
     }
 
     /// Leaves the room, unless that has happened.

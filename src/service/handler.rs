@@ -22,7 +22,7 @@ use crate::{
 /// meanwhile, and with [`CloseReason::InvalidMessage`] for a join or leave, which
 /// [`RoomsLayer`](crate::RoomsLayer) answers and does not hand on.
 pub async fn handle<U: Principal, Role>(
-    inbound: Inbound<ClientMessage, Member<U, Role, ServerMessage>>,
+    inbound: Inbound<ClientMessage, Member<U, ServerMessage, Role>>,
 ) -> Result<Reply<ServerMessage>, Failure<ServerMessage>> {
     let (message, member, _) = inbound.into_parts();
     match message {

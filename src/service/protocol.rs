@@ -207,9 +207,10 @@ impl Refusal {
 impl From<RoomNotice> for ServerMessage {
     fn from(notice: RoomNotice) -> Self {
         match notice {
-            RoomNotice::Joined(room_id) => Self::Joined(Joined { room_id }),
-            RoomNotice::Left(room_id) => Self::Left(Left { room_id }),
-            RoomNotice::Refused { room, code } => {
+            RoomNotice::Joined(it) => Self::Joined(Joined { room_id: it.into_room() }),
+            RoomNotice::Left(it) => Self::Left(Left { room_id: it.into_room() }),
+            other => {
+                let (room, code) = other.into_parts();
                 Self::Error(Refusal { room_id: Some(room), ..Refusal::new(code) })
             }
         }
@@ -219,7 +220,7 @@ impl From<RoomNotice> for ServerMessage {
 impl RoomScoped for ClientMessage {
     fn scope(&self) -> Scope<'_> {
         match self {
-            Self::Join(it) => Scope::Join(&it.room_id),
+            Self::Join(it) => Scope::Join((&it.room_id).into()),
             Self::Leave(it) => Scope::Leave(&it.room_id),
             Self::Chat(it) => Scope::Within(&it.room_id),
             Self::Ping => Scope::Connection,

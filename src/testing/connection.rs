@@ -23,8 +23,8 @@ use crate::{
     outbound::{Encoded, Taken},
     principal::Principal,
     room::{
-        JoinDenied, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
-        RoomsLayer, Scope,
+        JoinDenied, JoinRequest, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped,
+        Rooms, RoomsLayer, Scope,
     },
 };
 
@@ -115,21 +115,22 @@ impl TestConnection {
     /// # Panics
     ///
     /// If `name` is no room's name, if it is a member already, or if the room is full.
-    pub async fn join<U, Role, R>(
+    pub async fn join<U, R, Role>(
         &mut self,
         rooms: &Rooms<R>,
         user: &Authenticated<U>,
         name: &str,
         role: Role,
-    ) -> Member<U, Role, R>
+    ) -> Member<U, R, Role>
     where
         U: Principal,
         Role: Clone + Send + Sync + 'static,
         R: From<RoomNotice> + Send + 'static,
     {
         let name: RoomName = name.parse().expect("a room's name");
-        let there = rooms.at(&RoomKey::new(user.tenant(), name.clone())).members();
-        let already = there.iter().any(|it| it.connection.id() == self.connection.id());
+        let there = rooms.at(&RoomKey::of(&**user, name.clone())).members().await;
+        let there = there.expect("the rooms say who is in them");
+        let already = there.iter().any(|it| it.connection_id == self.connection.id());
         assert!(!already, "{:?} is in {name} already", user.id());
         let kept = Keep::default();
         // What the layer lets through gives the proof; the layer keeps the membership.
@@ -151,7 +152,7 @@ impl TestConnection {
     }
 
     /// The proof of a member whose message is about no room.
-    pub fn in_no_room<U, Role, R>(&self, user: &Authenticated<U>) -> Member<U, Role, R> {
+    pub fn in_no_room<U, R, Role>(&self, user: &Authenticated<U>) -> Member<U, R, Role> {
         Member::claim(user.clone(), None)
     }
 
@@ -217,7 +218,7 @@ enum Ask {
 impl RoomScoped for Ask {
     fn scope(&self) -> Scope<'_> {
         match self {
-            Self::Join(name) => Scope::Join(name),
+            Self::Join(name) => Scope::Join(name.into()),
             Self::Within(name) => Scope::Within(name),
         }
     }
@@ -229,7 +230,7 @@ struct As<Role>(Role);
 impl<U: Principal, Role: Clone + Send + Sync + 'static> RoomPolicy<U> for As<Role> {
     type Role = Role;
 
-    async fn join(&self, _: &U, _: &RoomKey) -> Result<Role, JoinDenied> {
+    async fn join(&self, _: JoinRequest<'_, U>) -> Result<Role, JoinDenied> {
         Ok(self.0.clone())
     }
 }
@@ -249,7 +250,7 @@ impl<P> Default for Keep<P> {
     }
 }
 
-impl<U, Role: Clone, R> Service<Inbound<Ask, Member<U, Role, R>>> for Keep<Member<U, Role, R>> {
+impl<U, R, Role: Clone> Service<Inbound<Ask, Member<U, R, Role>>> for Keep<Member<U, R, Role>> {
     type Response = Reply<R>;
     type Error = Failure<R>;
     type Future = Ready<Result<Reply<R>, Failure<R>>>;
@@ -258,7 +259,7 @@ impl<U, Role: Clone, R> Service<Inbound<Ask, Member<U, Role, R>>> for Keep<Membe
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, inbound: Inbound<Ask, Member<U, Role, R>>) -> Self::Future {
+    fn call(&mut self, inbound: Inbound<Ask, Member<U, R, Role>>) -> Self::Future {
         *self.0.lock().unwrap() = Some(inbound.proof().clone());
         ready(Ok(Reply::none()))
     }

@@ -169,7 +169,7 @@ impl<'a> Properties<'a> {
     /// rooms that they are in and to others, hang up and come back.
     ///
     /// What is said in a room has to come to each of its other members with its text somewhere in it,
-    /// as [`Room::broadcast`](crate::Room::broadcast) does it. Who says it may hear it, or not. The
+    /// as [`RoomHandle::broadcast`](crate::room::RoomHandle::broadcast) does it. Who says it may hear it, or not. The
     /// rooms are `room-1`, `room-10` and `Room-1`.
     ///
     /// # Panics

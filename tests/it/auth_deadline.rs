@@ -126,7 +126,7 @@ async fn a_session_ends_when_it_says_so_or_is_revoked() {
 
     // What is said at that moment comes too late, in either direction.
     advance(Duration::from_millis(1_999)).await;
-    assert_eq!(server.probe.members("r1").len(), 3);
+    assert_eq!(server.probe.members("r1").await.len(), 3);
     assert_eq!(expiring.assert_closed(4401).await, "session expired");
     assert_eq!(start.elapsed(), Duration::from_secs(2));
 
@@ -140,7 +140,7 @@ async fn a_session_ends_when_it_says_so_or_is_revoked() {
     witness.assert_silent().await;
     revoked.assert_eof().await;
     expiring.assert_eof().await;
-    assert_eq!(server.probe.members("r1").len(), 1);
+    assert_eq!(server.probe.members("r1").await.len(), 1);
     drop(expiring);
     let closed = server.closed(0).await;
     assert_eq!(closed.rule, "auth.expired");

@@ -209,7 +209,7 @@ async fn credentials_after_the_first_are_an_invalid_message() {
         let mut client = server.member("ada", "private").await;
         client.send([auth(token), say("private", "hello")].concat()).await;
         assert_eq!(client.assert_closed(1008).await, "invalid message", "{token}");
-        assert!(server.probe.members("private").is_empty());
+        assert!(server.probe.members("private").await.is_empty());
         drop(client);
         assert_eq!(server.ended(nth).await.0.user.as_deref(), Some("ada"));
     }

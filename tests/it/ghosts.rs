@@ -88,7 +88,7 @@ async fn a_member_that_vanishes_in_the_middle_of_a_broadcast_has_left_once() {
     let (record, closed) = server.ended(0).await;
     assert_eq!(closed.duration.as_secs(), 0, "{closed:?}");
     assert_eq!(joined_and_left(&server, &record), (1, 1));
-    let members = server.probe.members("r1");
+    let members = server.probe.members("r1").await;
     assert_eq!(members.len(), 1);
     assert_eq!(&*members[0].user, "bob");
 }

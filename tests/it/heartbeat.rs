@@ -29,10 +29,10 @@ async fn a_peer_that_does_not_answer_is_gone_after_ping_and_pong() {
     let pinged = start.elapsed();
     assert!(pinged <= T_PING, "{pinged:?}");
 
-    assert_eq!(server.probe.members("r1").len(), 1);
+    assert_eq!(server.probe.members("r1").await.len(), 1);
     assert_eq!(client.assert_closed(1011).await, NO_PONG);
     assert_eq!(start.elapsed(), pinged + T_PONG);
-    assert!(server.probe.members("r1").is_empty());
+    assert!(server.probe.members("r1").await.is_empty());
     // Nothing is heard from it; its socket goes all the same.
     let closed = server.closed(0).await;
     assert_eq!((closed.rule, closed.duration), ("heartbeat", pinged + T_PONG + T_CLOSE));

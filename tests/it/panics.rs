@@ -11,7 +11,7 @@ use tower_websocket::{
     DecodeLayer, Failure, Inbound, Json, Member, Message, Reply, RequireAuthLayer, RoomKey,
     RoomPolicy, Rooms, RoomsLayer, Session, WebSocketLayer,
     layers::{Decode, DecodeError, Encode, EncodeError},
-    room::JoinDenied,
+    room::{JoinDenied, JoinRequest},
     service::{self, ClientMessage, ServerMessage},
 };
 
@@ -52,7 +52,7 @@ impl Authenticate for Fuse {
 impl RoomPolicy<User> for Fuse {
     type Role = ();
 
-    async fn join(&self, _: &User, _: &RoomKey) -> Result<(), JoinDenied> {
+    async fn join(&self, _: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
         self.here("policy");
         Ok(())
     }
@@ -109,7 +109,7 @@ fn endpoint(rooms: &Rooms<ServerMessage>, fuse: &Fuse) -> WebSocketLayer {
         .layer(RoomsLayer::new(rooms.clone(), fuse.clone()));
     let handler = service_fn({
         let fuse = fuse.clone();
-        move |inbound: Inbound<ClientMessage, Member<User, (), ServerMessage>>| {
+        move |inbound: Inbound<ClientMessage, Member<User, ServerMessage>>| {
             fuse.here("call");
             let fuse = fuse.clone();
             async move {
@@ -199,8 +199,9 @@ async fn a_panic_costs_one_connection() {
         assert_heard(&mut ada, &mut grace, "still-here").await;
         let mut alan = server.member("alan", "r").await;
         assert_heard(&mut alan, &mut ada, "new-here").await;
-        let room = rooms.at(&RoomKey::new("", "r".parse().unwrap()));
-        let mut users: Vec<_> = room.members().into_iter().map(|it| it.user.to_string()).collect();
+        let room = rooms.at(&RoomKey::new("r".parse().unwrap()));
+        let mut users: Vec<_> =
+            room.members().await.unwrap().into_iter().map(|it| it.user.to_string()).collect();
         users.sort();
         assert_eq!(users, ["ada", "alan", "grace"], "{place}");
     }

@@ -18,7 +18,10 @@ async fn a_message_to_somebody_elses_room_reaches_nobody() {
     }
     inside.assert_silent().await;
     assert_eq!(server.probe.calls(), 0);
-    assert!(server.probe.members("r1").is_empty() && server.probe.members("nowhere").is_empty());
+    assert!(
+        server.probe.members("r1").await.is_empty()
+            && server.probe.members("nowhere").await.is_empty()
+    );
 }
 
 // covers: RM-03, RM-04, RM-05, MS-03, MS-05
@@ -48,7 +51,7 @@ async fn a_message_that_can_be_read_in_two_ways_is_not_read_at_all() {
         let mut client = server.member("mallory", "r1").await;
         client.send(text(message)).await;
         assert_eq!(client.assert_closed(1008).await, "invalid message", "{message:.80}");
-        assert_eq!((server.probe.rooms.len(), server.probe.members("r1").len()), (2, 1));
+        assert_eq!((server.probe.rooms.len(), server.probe.members("r1").await.len()), (2, 1));
     }
     for witness in &mut witnesses {
         witness.assert_silent().await;

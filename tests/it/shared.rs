@@ -14,10 +14,10 @@ use tower_layer::{Identity, Layer};
 use tower_websocket::{
     Anonymous, AuditEvent, AuthFailure, Authenticate, Authenticated, CloseReason, Connection,
     DecodeLayer, Failure, Handler, Inbound, Message, OpenRooms, PayloadBytes, Quota,
-    RateLimitLayer, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, Session,
+    RateLimitLayer, Reply, RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, Session,
     WebSocketLayer,
     layers::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, HandlerService},
-    room::JoinDenied,
+    room::{JoinDenied, JoinRequest},
     service::{self, ClientMessage, ServerMessage},
 };
 
@@ -165,8 +165,8 @@ struct AdaOnly;
 impl RoomPolicy<User> for AdaOnly {
     type Role = ();
 
-    async fn join(&self, user: &User, _: &RoomKey) -> Result<(), JoinDenied> {
-        if user.0 == "ada" { Ok(()) } else { Err(JoinDenied::new()) }
+    async fn join(&self, request: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
+        if request.user().0 == "ada" { Ok(()) } else { Err(JoinDenied::new()) }
     }
 }
 

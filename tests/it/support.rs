@@ -24,7 +24,7 @@ use tower_websocket::{
     Session, WebSocketLayer,
     audit::Closed,
     layers::Encode as _,
-    room::{JoinDenied, MemberInfo},
+    room::{JoinDenied, JoinRequest, MemberInfo},
     service::{self, ClientMessage, ServerMessage, credentials},
 };
 
@@ -66,8 +66,8 @@ impl Probe {
     }
 
     /// Who is in the room `name`.
-    pub(crate) fn members(&self, name: &str) -> Vec<MemberInfo> {
-        self.rooms.at(&RoomKey::new("", name.parse().unwrap())).members()
+    pub(crate) async fn members(&self, name: &str) -> Vec<MemberInfo> {
+        self.rooms.at(&RoomKey::new(name.parse().unwrap())).members().await.unwrap()
     }
 
     fn count_call(&self) {
@@ -294,8 +294,8 @@ pub(crate) struct Policy;
 impl RoomPolicy<User> for Policy {
     type Role = ();
 
-    async fn join(&self, _: &User, room: &RoomKey) -> Result<(), JoinDenied> {
-        if room.name().as_str() == "slow" {
+    async fn join(&self, request: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
+        if request.key().name().as_str() == "slow" {
             sleep(Duration::from_secs(5)).await;
         }
         Ok(())
@@ -305,7 +305,7 @@ impl RoomPolicy<User> for Policy {
 /// The handler of the room service; to say `sleep 25` takes it 25 s first.
 async fn chat(
     probe: Arc<Probe>,
-    inbound: Inbound<ClientMessage, Member<User, (), ServerMessage>>,
+    inbound: Inbound<ClientMessage, Member<User, ServerMessage>>,
 ) -> Result<Reply<ServerMessage>, Failure<ServerMessage>> {
     probe.count_call();
     if let ClientMessage::Chat(chat) = &inbound.message

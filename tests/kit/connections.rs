@@ -75,7 +75,7 @@ async fn nobody_is_in_a_room_twice() {
 async fn what_a_handler_answers_is_told_from_what_closes() {
     let ada = TestConnection::new();
     let user = ada.authenticated(User("ada".into()));
-    let outside: Member<User, (), ServerMessage> = ada.in_no_room(&user);
+    let outside: Member<User, ServerMessage> = ada.in_no_room(&user);
     let answer = service::handle(ada.inbound(ClientMessage::Ping, outside.clone())).await;
     assert_reply(answer, json!({ "type": "pong" }));
     let join = ClientMessage::join("r".parse().unwrap());

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tower::{ServiceBuilder, layer::util::Identity, service_fn};
 use tower_websocket::{
     Anonymous, CloseReason, Connection, DecodeLayer, Inbound, Message, OriginPolicy, Reply,
-    RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, WebSocketLayer,
-    room::JoinDenied,
+    RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, WebSocketLayer,
+    room::{JoinDenied, JoinRequest},
     service::{self, ClientMessage},
     testing::{Properties, TestServer, handshake},
 };
@@ -220,7 +220,7 @@ struct Slow;
 impl RoomPolicy<User> for Slow {
     type Role = ();
 
-    async fn join(&self, _: &User, _: &RoomKey) -> Result<(), JoinDenied> {
+    async fn join(&self, _: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
         tokio::time::sleep(Duration::from_millis(300)).await;
         Ok(())
     }

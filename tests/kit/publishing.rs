@@ -36,7 +36,7 @@ enum Answer {
 impl RoomScoped for Request {
     fn scope(&self) -> Scope<'_> {
         match self {
-            Self::Enter { room } => Scope::Join(room),
+            Self::Enter { room } => Scope::Join(room.into()),
             Self::Say { room, .. } => Scope::Within(room),
         }
     }
@@ -52,7 +52,7 @@ impl From<RoomNotice> for Answer {
 }
 
 async fn say(
-    inbound: Inbound<Request, Member<User, (), Answer>>,
+    inbound: Inbound<Request, Member<User, Answer>>,
 ) -> Result<Reply<Answer>, Failure<Answer>> {
     let (request, sender, _) = inbound.into_parts();
     let Request::Say { text, .. } = request else {

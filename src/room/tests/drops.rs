@@ -17,10 +17,10 @@ use crate::{
     layers::{Encode, EncodeError, Failure, Inbound, Reply},
     message::Message,
     outbound::OutboundLimits,
-    room::{JoinDenied, Member, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
+    room::{JoinDenied, JoinRequest, Member, OpenRooms, RoomPolicy, Rooms, RoomsLayer},
 };
 
-use super::{Line, Peer, Say, User, connect_within, key, room};
+use super::{Line, Peer, Say, User, connect_within, key, now, room};
 
 /// A role that panics when it goes.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ struct Bombs;
 impl RoomPolicy<User> for Bombs {
     type Role = Bomb;
 
-    async fn join(&self, _: &User, _: &RoomKey) -> Result<Bomb, JoinDenied> {
+    async fn join(&self, _: JoinRequest<'_, User>) -> Result<Bomb, JoinDenied> {
         Ok(Bomb)
     }
 }
@@ -57,7 +57,7 @@ fn calmly(what: impl FnOnce()) -> bool {
 
 fn assert_nobody_is_left(rooms: &Rooms<Line>, listener: &mut Peer, name: &str) {
     assert_eq!(rooms.len(), 1, "{name}");
-    assert_eq!(rooms.at(&key("", "r1")).members().len(), 1, "{name}");
+    assert_eq!(now(rooms.at(&key("", "r1")).members()).len(), 1, "{name}");
     listener.heard();
     assert_eq!(listener.tell("r1", "still here"), Ok(vec![]), "{name}");
     assert_eq!(listener.heard(), ["still here"], "{name}");
@@ -76,13 +76,13 @@ fn however_a_membership_ends_a_role_that_panics_leaves_no_ghost() {
         ("its connection ends", |_, peer| drop(peer)),
         ("it is removed, and its connection ends", |rooms, peer| {
             for name in ["r1", "r2", "r3"] {
-                assert_eq!(rooms.at(&key("", name)).remove("alice"), 1);
+                assert_eq!(now(rooms.at(&key("", name)).remove("alice")), 1);
             }
             drop(peer);
         }),
         ("it is removed, and joins again", |rooms, mut peer| {
             for name in ["r1", "r2", "r3"] {
-                assert_eq!(rooms.at(&key("", name)).remove("alice"), 1);
+                assert_eq!(now(rooms.at(&key("", name)).remove("alice")), 1);
                 assert_eq!(peer.join(name), Ok(vec![]));
             }
             drop(peer);
@@ -130,7 +130,7 @@ fn places_that_are_cleared_for_a_join_take_nobody_elses_with_them() {
         peer.join(name).unwrap();
     }
     for name in ["r1", "r3"] {
-        rooms.at(&key("", name)).remove("alice");
+        now(rooms.at(&key("", name)).remove("alice"));
     }
     // It may be in three rooms, and is in one: the places of the others go when a fourth is joined.
     assert_eq!(peer.join("r4"), Ok(vec![]));
@@ -145,7 +145,7 @@ struct Slow(Arc<Semaphore>);
 impl RoomPolicy<User> for Slow {
     type Role = Bomb;
 
-    async fn join(&self, _: &User, _: &RoomKey) -> Result<Bomb, JoinDenied> {
+    async fn join(&self, _: JoinRequest<'_, User>) -> Result<Bomb, JoinDenied> {
         let _waits_with = Bomb;
         let _ = self.0.acquire().await;
         Ok(Bomb)
@@ -179,7 +179,7 @@ fn a_handler_that_panics_with_a_members_proof_in_its_hands_ends_its_call_and_no_
     listener.join("r1").unwrap();
     let layer = RoomsLayer::new(rooms.clone(), Bombs);
     let mut peer = Peer::with_stack("alice", |_| {
-        let handler = service_fn(|inbound: Inbound<Say, Member<User, Bomb, Line>>| async move {
+        let handler = service_fn(|inbound: Inbound<Say, Member<User, Line, Bomb>>| async move {
             // As many as there are messages, and all of them go while the panic goes by.
             let _kept: Vec<_> = (0..10).map(|_| inbound.proof().clone()).collect();
             fail().await
@@ -189,7 +189,7 @@ fn a_handler_that_panics_with_a_members_proof_in_its_hands_ends_its_call_and_no_
     peer.join("r1").unwrap();
     // Removed: the messages' shares of the role are the last ones.
     let mut answer = Box::pin(peer.start(Say::Tell(room("r1"), "hello".into())));
-    rooms.at(&key("", "r1")).remove("alice");
+    now(rooms.at(&key("", "r1")).remove("alice"));
     peer.leave("r1").unwrap();
     assert!(!calmly(|| {
         let _: Option<Result<_, _>> = futures_util::FutureExt::now_or_never(&mut answer);
@@ -255,7 +255,7 @@ impl AsRef<[u8]> for Asks {
 
 impl Drop for Asks {
     fn drop(&mut self) {
-        self.answered.store(self.rooms.at(&key("", "r1")).members().len(), Ordering::Relaxed);
+        self.answered.store(now(self.rooms.at(&key("", "r1")).members()).len(), Ordering::Relaxed);
     }
 }
 

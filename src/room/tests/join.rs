@@ -5,10 +5,10 @@ use std::sync::{
 
 use crate::{
     close::CloseReason,
-    room::{JoinDenied, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
+    room::{JoinDenied, JoinRequest, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
 };
 
-use super::{Line, Peer, Say, User, count, key};
+use super::{Line, Peer, Say, User, count, key, now};
 
 /// Refuses, panics or lets in by the room's name, and counts how often it was asked.
 #[derive(Clone, Default)]
@@ -17,9 +17,9 @@ struct ByName(Arc<AtomicUsize>);
 impl RoomPolicy<User> for ByName {
     type Role = ();
 
-    async fn join(&self, _: &User, room: &RoomKey) -> Result<(), JoinDenied> {
+    async fn join(&self, request: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        match room.name().as_str() {
+        match request.key().name().as_str() {
             "forbidden" => Err(JoinDenied::new()),
             "broken" => panic!("the policy's database is away"),
             _ => Ok(()),
@@ -37,7 +37,7 @@ impl RoomPolicy<User> for BrokenKey {
         panic!("no tenant")
     }
 
-    async fn join(&self, _: &User, _: &RoomKey) -> Result<(), JoinDenied> {
+    async fn join(&self, _: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
         Ok(())
     }
 }
@@ -105,7 +105,7 @@ fn users_of_two_tenants_never_share_a_room() {
 
     assert_eq!(ours.heard(), ["joined lobby", "secret"]);
     assert_eq!(theirs.heard(), ["joined lobby"]);
-    assert_eq!(rooms.at(&key("acme", "lobby")).remove("alice"), 1);
+    assert_eq!(now(rooms.at(&key("acme", "lobby")).remove("alice")), 1);
     assert!(theirs.tell("lobby", "still here").is_ok());
 }
 
@@ -150,7 +150,7 @@ fn a_connection_is_refused_more_rooms_than_it_may_be_in() {
     assert_eq!(rooms.len(), 32);
 
     // A room that the user was removed from does not count.
-    rooms.at(&key("", "r0")).remove("alice");
+    now(rooms.at(&key("", "r0")).remove("alice"));
     assert!(peer.join("r32").unwrap().is_empty());
 }
 

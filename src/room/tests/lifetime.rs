@@ -10,10 +10,10 @@ use tokio::sync::Semaphore;
 use crate::{
     audit::{AuditRecord, AuditSink},
     close::CloseReason,
-    room::{JoinDenied, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
+    room::{JoinDenied, JoinRequest, OpenRooms, RoomPolicy, Rooms, RoomsLayer},
 };
 
-use super::{Line, Peer, Say, User, connect, key, lines, room};
+use super::{Line, Peer, Say, User, connect, key, lines, now, room};
 
 /// Says yes when the test lets it.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ struct Slow(Arc<Semaphore>);
 impl RoomPolicy<User> for Slow {
     type Role = ();
 
-    async fn join(&self, _: &User, _: &RoomKey) -> Result<(), JoinDenied> {
+    async fn join(&self, _: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
         match self.0.acquire().await {
             Ok(permit) => {
                 permit.forget();
@@ -46,7 +46,7 @@ fn a_connection_that_ends_leaves_all_of_its_rooms_once() {
     for name in ["r1", "r2", "r3"] {
         peer.join(name).unwrap();
     }
-    rooms.at(&key("", "r3")).remove("alice");
+    now(rooms.at(&key("", "r3")).remove("alice"));
     let events = peer.events.clone();
     drop(peer);
     assert!(rooms.is_empty());
@@ -91,7 +91,7 @@ async fn a_membership_is_recorded_whole_or_not_at_all() {
         assert_eq!(rooms.memberships(), 1, "counted, whether it is recorded or not");
         match n % 3 {
             0 => drop(peer.leave(&name).unwrap()),
-            _ => assert_eq!(rooms.at(&key("", &name)).remove("alice"), 1),
+            _ => assert_eq!(now(rooms.at(&key("", &name)).remove("alice")), 1),
         }
         tokio::time::advance(std::time::Duration::from_millis(50)).await;
     }
@@ -121,7 +121,7 @@ fn a_connection_that_ends_while_joining_was_never_in_the_room() {
         let mut join = peer.start(Say::Join(room("r1")));
         assert!(poll(&mut join).is_pending());
         assert_eq!(rooms.len(), 1);
-        assert!(rooms.at(&key("", "r1")).members().is_empty());
+        assert!(now(rooms.at(&key("", "r1")).members()).is_empty());
         let events = peer.events.clone();
         if future_first {
             drop(join);
@@ -151,7 +151,7 @@ fn a_connection_that_ends_in_the_middle_of_its_broadcast_leaves() {
     let events = peer.events.clone();
     drop(peer);
     drop(tell);
-    assert_eq!(rooms.at(&key("", "r1")).members().len(), 3000);
+    assert_eq!(now(rooms.at(&key("", "r1")).members()).len(), 3000);
     assert_eq!(events.take(), ["joined alice r1", "published r1 3001", "left alice r1"]);
     drop(others);
     assert!(rooms.is_empty());
@@ -175,7 +175,7 @@ fn two_pipelined_joins_of_one_room_make_one_membership_and_one_event() {
     }
     assert_eq!(answers, [vec![], vec!["joined r1".to_owned()]]);
     assert_eq!(peer.heard(), ["joined r1"]);
-    assert_eq!(rooms.at(&key("", "r1")).members().len(), 1);
+    assert_eq!(now(rooms.at(&key("", "r1")).members()).len(), 1);
     assert_eq!(peer.events.take(), ["joined alice r1"]);
     drop((first, second));
     assert_eq!(peer.leave("r1").unwrap(), ["left r1"]);
@@ -194,14 +194,14 @@ fn removing_a_user_refuses_its_joins_under_way_and_nobody_elses() {
     assert!(poll(&mut alices).is_pending());
     assert!(poll(&mut bobs).is_pending());
 
-    assert_eq!(rooms.at(&key("", "r1")).remove("alice"), 0, "she was not a member yet");
+    assert_eq!(now(rooms.at(&key("", "r1")).remove("alice")), 0, "she was not a member yet");
     gate.add_permits(2);
     let Poll::Ready(answer) = poll(&mut alices) else { panic!("the policy has answered") };
     assert_eq!(lines(answer).unwrap(), ["join_refused r1"]);
     assert!(poll(&mut bobs).is_ready());
     assert!(alice.heard().is_empty());
     assert_eq!(alice.events.take(), ["refused room.removed"]);
-    assert_eq!(rooms.at(&key("", "r1")).members().len(), 1);
+    assert_eq!(now(rooms.at(&key("", "r1")).members()).len(), 1);
 }
 
 /// Panics at every event.
@@ -227,7 +227,7 @@ fn an_audit_sink_that_panics_leaves_no_ghost() {
     }
     let ended = peer.connection.take_signals().and_then(|it| it.close);
     assert_eq!(ended, Some(CloseReason::HandlerFailed));
-    assert_eq!(rooms.at(&key("", "r1")).remove("alice"), 1);
+    assert_eq!(now(rooms.at(&key("", "r1")).remove("alice")), 1);
     drop(peer);
     assert_eq!(rooms.len(), 1);
     assert_eq!(listener.tell("r1", "still here").unwrap(), [""; 0]);

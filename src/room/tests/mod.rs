@@ -20,7 +20,8 @@ use crate::{
     outbound::OutboundLimits,
     principal::Principal,
     room::{
-        Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms, RoomsLayer, Scope,
+        Member, RoomError, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
+        RoomsLayer, Scope,
     },
 };
 
@@ -65,7 +66,7 @@ enum Say {
 impl RoomScoped for Say {
     fn scope(&self) -> Scope<'_> {
         match self {
-            Self::Join(name) => Scope::Join(name),
+            Self::Join(name) => Scope::Join(name.into()),
             Self::Leave(name) => Scope::Leave(name),
             Self::Tell(name, _) => Scope::Within(name),
             Self::Nothing => Scope::Connection,
@@ -79,11 +80,8 @@ struct Line(String);
 
 impl From<RoomNotice> for Line {
     fn from(notice: RoomNotice) -> Self {
-        Self(match notice {
-            RoomNotice::Joined(name) => format!("joined {name}"),
-            RoomNotice::Left(name) => format!("left {name}"),
-            RoomNotice::Refused { room, code } => format!("{code} {room}"),
-        })
+        let (room, code) = notice.into_parts();
+        Self(format!("{code} {room}"))
     }
 }
 
@@ -187,7 +185,7 @@ impl Peer {
 }
 
 async fn tell<Role>(
-    inbound: Inbound<Say, Member<User, Role, Line>>,
+    inbound: Inbound<Say, Member<User, Line, Role>>,
 ) -> Result<Reply<Line>, Failure<Line>> {
     let (message, member, _) = inbound.into_parts();
     let Say::Tell(_, text) = message else {
@@ -242,5 +240,11 @@ fn room(name: &str) -> RoomName {
 }
 
 fn key(tenant: &str, name: &str) -> RoomKey {
-    RoomKey::new(tenant, room(name))
+    let name = room(name);
+    if tenant.is_empty() { RoomKey::new(name) } else { RoomKey::in_tenant(tenant, name) }
+}
+
+/// What the rooms of one process say at once.
+fn now<T>(said: impl Future<Output = Result<T, RoomError>>) -> T {
+    said.now_or_never().expect("nothing to wait for").expect("one process")
 }

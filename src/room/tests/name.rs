@@ -70,9 +70,13 @@ fn what_is_not_a_string_is_refused_in_constant_words() {
 #[test]
 fn no_tenant_and_name_are_another_tenant_and_name() {
     assert_ne!(key("a", "b"), key("", "b"));
+    // An empty tenant is one, and its room no other's.
+    let empty = RoomKey::in_tenant("", room("b"));
+    assert_ne!(empty, RoomKey::new(room("b")));
+    assert_eq!((empty.tenant(), empty.to_string()), (Some(""), "/b".to_owned()));
     assert_ne!(key("a:b", "c"), key("a", "b:c"));
     assert_eq!(key("", "lobby").to_string(), "lobby");
     assert_eq!(key("acme", "lobby").to_string(), "acme/lobby");
     assert_eq!(key("a/b", "c").to_string().rsplit_once('/'), Some(("a/b", "c")));
-    assert_eq!(RoomKey::new("a\nb", room("c")).to_string(), "a\\nb/c");
+    assert_eq!(RoomKey::in_tenant("a\nb", room("c")).to_string(), "a\\nb/c");
 }

@@ -16,7 +16,7 @@ use crate::{
     room::{OpenRooms, Rooms, outcome::PublishError},
 };
 
-use super::{Line, Peer, Say, connect_within, key, lines, room};
+use super::{Line, Peer, Say, connect_within, key, lines, now, room};
 
 const BOUND: usize = 1_000_000;
 
@@ -237,7 +237,7 @@ async fn who_leaves_while_it_waits_does_not_publish() {
     }
     let mut seventh = start(&mut speaker, "r1", "seventh".into());
     assert!(settled(&mut seventh).await.is_pending());
-    rooms.at(&key("", "r1")).remove("speaker");
+    now(rooms.at(&key("", "r1")).remove("speaker"));
     advance(Duration::from_secs(1)).await;
     assert_eq!(settled(&mut seventh).await, Poll::Ready(Err(CloseReason::NotAMember)));
     assert_eq!(member.heard().len(), 6);

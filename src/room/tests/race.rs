@@ -4,9 +4,9 @@ use std::{sync::Barrier, thread};
 
 use futures_util::FutureExt;
 
-use crate::room::{OpenRooms, RoomRef, Rooms};
+use crate::room::{OpenRooms, RoomAdmin, Rooms};
 
-use super::{Events, Line, Peer, drain, key};
+use super::{Events, Line, Peer, drain, key, now};
 
 /// As many as the attack catalogue asks for.
 const ROUNDS: usize = 10_000;
@@ -64,7 +64,7 @@ fn after_a_removal_nothing_goes_from_or_to_the_user() {
         });
         for round in 0..ROUNDS {
             joined.wait();
-            let count = lobby.remove("victim");
+            let count = now(lobby.remove("victim"));
             // The removal has returned: what was queued until now may be anything.
             drain(&connection);
             observer.heard();
@@ -145,7 +145,7 @@ fn every_member_hears_a_room_in_one_order() {
     }
 }
 
-fn publish(lobby: &RoomRef<Line>, line: &Line) {
+fn publish(lobby: &RoomAdmin<Line>, line: &Line) {
     let published = lobby.broadcast(line).now_or_never();
     // `None` if it was time to let others run: the message is out by then.
     assert!(matches!(published, None | Some(Ok(_))));

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::{Line, Peer, connect_within, key};
+use super::{Line, Peer, connect_within, key, now};
 
 /// A peer that came by an endpoint whose messages may have so many bytes.
 fn peer_of(rooms: &Rooms<Line>, message_size: usize, user: &str) -> Peer {
@@ -64,7 +64,7 @@ fn where_nobody_is_everything_fits() {
     let rooms = Rooms::new();
     let mut small = peer_of(&rooms, 500, "small");
     small.join("r1").unwrap();
-    rooms.at(&key("", "r1")).remove("small");
+    now(rooms.at(&key("", "r1")).remove("small"));
     assert_eq!(announce(&rooms, 5000).map(|it| it.members), Ok(0));
 }
 
@@ -77,6 +77,6 @@ fn a_notice_that_is_too_large_fails_the_join_and_closes_no_one_else() {
     let mut tiny = peer_of(&rooms, 5, "tiny");
     assert_eq!(tiny.join("r1"), Err(CloseReason::HandlerFailed));
     assert!(tiny.heard().is_empty());
-    assert_eq!(rooms.at(&key("", "r1")).members().len(), 1);
+    assert_eq!(now(rooms.at(&key("", "r1")).members()).len(), 1);
     assert_eq!(announce(&rooms, 1000).map(|it| it.members), Ok(1), "its limit is no limit here");
 }

@@ -297,9 +297,15 @@ fn credentials_are_one_message_and_no_other() {
 fn what_the_service_says_is_in_the_table() {
     let room: RoomName = "r1".parse().unwrap();
     let notice = |notice: RoomNotice| encode(&notice.into());
-    assert_eq!(notice(RoomNotice::Joined(room.clone())), json!({"type":"joined","roomId":"r1"}));
-    assert_eq!(notice(RoomNotice::Left(room.clone())), json!({"type":"left","roomId":"r1"}));
-    let refused = RoomNotice::Refused { room, code: RoomNotice::JOIN_REFUSED };
+    assert_eq!(
+        notice(RoomNotice::Joined(crate::room::Joined::new(room.clone()))),
+        json!({"type":"joined","roomId":"r1"})
+    );
+    assert_eq!(
+        notice(RoomNotice::Left(crate::room::Left::new(room.clone()))),
+        json!({"type":"left","roomId":"r1"})
+    );
+    let refused = RoomNotice::Refused(crate::room::Refused::new(room, RoomNotice::JOIN_REFUSED));
     let expected = json!({"type":"error","code":"join_refused","roomId":"r1"});
     assert_eq!(notice(refused), expected);
 

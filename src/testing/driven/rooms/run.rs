@@ -49,10 +49,10 @@ impl Run {
             }
             Operation::Announce(at, room, size) => self.announce(*at, *room, *size).await,
             Operation::Remove(at, room) => {
-                let removed = self.chat.rooms.at(&key(*at, *room)).remove(PEERS[*at].1);
+                let removed = self.chat.rooms.at(&key(*at, *room)).remove(PEERS[*at].1).await;
                 let expected = self.model.remove(*at, *room);
                 Invariant::RoomsApart
-                    .assert(removed == expected, || format!("{removed} members removed"));
+                    .assert(removed == Ok(expected), || format!("{removed:?} members removed"));
             }
             Operation::Close(at) => {
                 self.peers[*at].served.connection.close(CloseReason::Forbidden);
@@ -201,7 +201,7 @@ fn assert_over(peer: Peer) {
 }
 
 fn key(at: usize, room: usize) -> RoomKey {
-    RoomKey::new(PEERS[at].0, name(room))
+    RoomKey::in_tenant(PEERS[at].0, name(room))
 }
 
 fn name(room: usize) -> RoomName {

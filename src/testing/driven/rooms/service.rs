@@ -22,7 +22,7 @@ use crate::{
     message::Message,
     principal::Principal,
     room::{
-        JoinDenied, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
+        JoinDenied, JoinRequest, Member, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
         RoomsLayer, Scope,
     },
     testing::{driven::served::Served, wire::frame},
@@ -116,7 +116,8 @@ impl Principal for User {
 impl RoomPolicy<User> for Doors {
     type Role = ();
 
-    async fn join(&self, user: &User, room: &RoomKey) -> Result<(), JoinDenied> {
+    async fn join(&self, request: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
+        let room = request.key();
         if room.name().as_str() == ROOMS[NO] {
             return Err(JoinDenied::new());
         }
@@ -124,7 +125,7 @@ impl RoomPolicy<User> for Doors {
             return Ok(());
         }
         let (asked, verdict) = oneshot::channel();
-        self.0.lock().unwrap()[user.0] = Some(asked);
+        self.0.lock().unwrap()[request.user().0] = Some(asked);
         match verdict.await {
             Ok(Verdict::Yes) => Ok(()),
             Ok(Verdict::Panics) => panic!("as planned"),
@@ -136,7 +137,7 @@ impl RoomPolicy<User> for Doors {
 impl RoomScoped for Say {
     fn scope(&self) -> Scope<'_> {
         match self {
-            Self::Join { room } => Scope::Join(room),
+            Self::Join { room } => Scope::Join(room.into()),
             Self::Leave { room } => Scope::Leave(room),
             Self::Chat { room, .. } => Scope::Within(room),
         }
@@ -151,18 +152,15 @@ impl From<Message> for Line {
 
 impl From<RoomNotice> for Line {
     fn from(notice: RoomNotice) -> Self {
-        Self(match notice {
-            RoomNotice::Joined(room) => format!("joined {room}"),
-            RoomNotice::Left(room) => format!("left {room}"),
-            RoomNotice::Refused { room, code } => format!("{code} {room}"),
-        })
+        let (room, code) = notice.into_parts();
+        Self(format!("{code} {room}"))
     }
 }
 
 /// Tells the room what its member said.
 struct PassOn;
 
-impl Service<Inbound<Say, Member<User, (), Line>>> for PassOn {
+impl Service<Inbound<Say, Member<User, Line>>> for PassOn {
     type Response = Reply<Line>;
     type Error = Failure<Line>;
     type Future = Pin<Box<dyn Future<Output = Result<Reply<Line>, Failure<Line>>>>>;
@@ -171,7 +169,7 @@ impl Service<Inbound<Say, Member<User, (), Line>>> for PassOn {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, inbound: Inbound<Say, Member<User, (), Line>>) -> Self::Future {
+    fn call(&mut self, inbound: Inbound<Say, Member<User, Line>>) -> Self::Future {
         Box::pin(async move {
             let (message, member, _) = inbound.into_parts();
             if let Say::Chat { text, .. } = message {

@@ -1,9 +1,11 @@
 //! Publish to a room, look into it and remove from it, as the application.
 
-use std::{fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use crate::{
     audit::{self, AuditEvent, AuditRecord},
+    close::CloseReason,
+    layers::Failure,
     outbound::PUBLISH_WAIT,
     room::{
         MemberInfo, RoomKey, Rooms,
@@ -20,13 +22,19 @@ use crate::{
 /// Never make one from the key in a peer's message; that is what [`Member::room`] is for.
 ///
 /// [`Member::room`]: crate::Member::room
-pub struct RoomRef<R> {
+pub struct RoomAdmin<R> {
     rooms: Rooms<R>,
     key: RoomKey,
     deliveries: Deliveries,
 }
 
-impl<R: 'static> RoomRef<R> {
+/// Why the application could not look into a room or remove somebody from it. The rooms of one process
+/// have no reason not to let it.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RoomError {}
+
+impl<R: 'static> RoomAdmin<R> {
     pub(super) fn new(rooms: Rooms<R>, key: RoomKey) -> Self {
         Self { rooms, key, deliveries: Deliveries::default() }
     }
@@ -57,7 +65,7 @@ impl<R: 'static> RoomRef<R> {
         };
         let published = Published::new(members, message.len());
         let record = AuditRecord {
-            tenant: Some(self.key.tenant()).filter(|it| !it.is_empty()).map(Arc::from),
+            tenant: self.key.tenant().map(Arc::from),
             ..AuditRecord::of(AuditEvent::Published(audit::Published {
                 room: self.key.to_string().into(),
                 bytes: published.bytes,
@@ -70,18 +78,35 @@ impl<R: 'static> RoomRef<R> {
     }
 
     /// Who is in the room now.
-    pub fn members(&self) -> Vec<MemberInfo> {
-        self.room().map_or_else(Vec::new, |room| room.members())
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError`] if it cannot be found out. The rooms of one process always know.
+    pub async fn members(&self) -> Result<Vec<MemberInfo>, RoomError> {
+        Ok(self.room().map_or_else(Vec::new, |room| room.members()))
+    }
+
+    /// How many members the room has now.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError`] if it cannot be found out. The rooms of one process always know.
+    pub async fn member_count(&self) -> Result<usize, RoomError> {
+        Ok(self.room().map_or(0, |room| room.member_count()))
     }
 
     /// Removes every member with this user id, and returns how many there were.
     ///
-    /// When it returns, nothing that the user sends reaches the room any more, nothing published in
+    /// When it returns [`Ok`], nothing that the user sends reaches the room any more, nothing published in
     /// the room reaches the user, and a join of the user's that was under way is refused. The user
     /// may ask again: to keep it out, let the policy refuse it *before* removing it. Its connections
     /// stay open; the peer is told only by closing with 1008 if it goes on speaking to the room.
-    pub fn remove(&self, user: &str) -> usize {
-        self.room().map_or(0, |room| room.remove(user))
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError`] if the user may still be in the room. In the rooms of one process it never is.
+    pub async fn remove(&self, user: &str) -> Result<usize, RoomError> {
+        Ok(self.room().map_or(0, |room| room.remove(user)))
     }
 
     fn room(&self) -> Option<Arc<RoomState<R>>> {
@@ -89,8 +114,28 @@ impl<R: 'static> RoomRef<R> {
     }
 }
 
-impl<R> fmt::Debug for RoomRef<R> {
+impl<R> fmt::Debug for RoomAdmin<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoomRef").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("RoomAdmin").field("key", &self.key).finish_non_exhaustive()
     }
 }
+
+impl From<RoomError> for CloseReason {
+    fn from(error: RoomError) -> Self {
+        match error {}
+    }
+}
+
+impl<R> From<RoomError> for Failure<R> {
+    fn from(error: RoomError) -> Self {
+        match error {}
+    }
+}
+
+impl fmt::Display for RoomError {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl Error for RoomError {}
