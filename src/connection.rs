@@ -1,6 +1,7 @@
 //! Push to a connection, and end it, from anywhere in the application.
 
 use std::{
+    any::TypeId,
     fmt,
     net::SocketAddr,
     num::NonZeroUsize,
@@ -39,6 +40,8 @@ struct Shared {
     outbound: Arc<OutboundQueue>,
     /// Set once, by the authentication layer; read by audit records and per-user limits.
     user: OnceLock<Identity>,
+    /// The type of the codec that the stack has; read by layers that write beside it.
+    codec: OnceLock<TypeId>,
     /// Microseconds plus one; zero while no pong has come.
     rtt: AtomicU64,
     /// Whether there is anything in `signals`: spares the driver the lock in nearly every turn.
@@ -86,6 +89,7 @@ impl Connection {
                 audit,
                 outbound,
                 user: OnceLock::new(),
+                codec: OnceLock::new(),
                 rtt: AtomicU64::new(0),
                 signalled: AtomicBool::new(false),
                 signals: Mutex::default(),
@@ -121,6 +125,16 @@ impl Connection {
     pub fn rtt(&self) -> Option<Duration> {
         let micros = self.shared.rtt.load(Ordering::Relaxed);
         micros.checked_sub(1).map(Duration::from_micros)
+    }
+
+    /// The peer is written to by codecs of this type.
+    pub(crate) fn set_codec(&self, codec: TypeId) {
+        let _ = self.shared.codec.set(codec);
+    }
+
+    /// The type of the codec that the peer is written to by, where a layer told it.
+    pub(crate) fn codec(&self) -> Option<TypeId> {
+        self.shared.codec.get().copied()
     }
 
     /// Sends the peer a message that it did not ask for.

@@ -25,6 +25,12 @@ pub(crate) struct Binding {
 pub(crate) struct Own(());
 
 impl Binding {
+    /// Whether no message has come yet.
+    #[inline]
+    pub(crate) fn is_new(&self) -> bool {
+        self.owner.is_none()
+    }
+
     /// Whether a message on `connection` may reach what `layer` keeps, or the reason that
     /// `connection`, and no other, closes with.
     #[inline]

@@ -1,6 +1,7 @@
 //! Refuse messages that are not what the endpoint's schema says, and hand on the rest as a type.
 
 use std::{
+    any::TypeId,
     fmt,
     future::Future,
     marker::PhantomData,
@@ -171,6 +172,9 @@ where
         message: &Message,
         connection: &Connection,
     ) -> Result<T, Failure<Message>> {
+        if self.binding.is_new() {
+            connection.set_codec(TypeId::of::<C>());
+        }
         // The count is the connection's own: nobody is closed for what others sent.
         let _own = self.binding.admit("decode", connection)?;
         let error = match self.layer.codec.decode(message) {

@@ -173,6 +173,9 @@ where
         let (message, user, connection) = inbound.into_parts();
         let member = match message.scope() {
             Scope::Join(join) => {
+                if let Err(reason) = self.rooms.check_codec(&connection) {
+                    return ResponseFuture::ready(Err(reason.into()));
+                }
                 let join = Joining {
                     rooms: self.rooms.clone(),
                     policy: Arc::clone(&self.policy),

@@ -97,6 +97,7 @@
 
 pub use self::{
     admin::{RoomAdmin, RoomError},
+    config::RoomsConfig,
     future::ResponseFuture,
     layer::{InRooms, RoomsLayer},
     member::Member,
@@ -113,6 +114,7 @@ mod future;
 mod layer;
 mod member;
 
+mod config;
 mod bounds;
 mod join_refused;
 mod members;

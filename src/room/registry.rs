@@ -6,12 +6,13 @@
 //! meets a room that is being removed, and nobody has to try again.
 
 use std::{
+    any::TypeId,
     collections::{HashMap, hash_map},
     fmt,
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -21,22 +22,21 @@ use serde::Serialize;
 use crate::{
     audit::{self, AuditRecord, AuditSink, TracingSink},
     capacity,
+    close::CloseReason,
     connection::Connection,
-    layers::{Encode, EncodeError, Json},
+    layers::{Encode, EncodeError},
     message::Message,
     room::{
-        RoomAdmin, RoomKey,
+        RoomAdmin, RoomKey, RoomsConfig,
+        config::RoomLimits,
         join_refused::JoinRefused,
         publisher::Publisher,
         seat::{PendingJoin, RoomState},
-        shares::{Holder, ShareLimits, Shares},
+        shares::{Holder, Shares},
     },
 };
 
 /// The rooms of this server, in which messages of type `R` are published. Clones share the rooms.
-///
-/// The setters apply to the handle they return and to its clones: set them before giving it to a
-/// layer.
 ///
 /// Endpoints may share rooms. If they allow messages of different sizes to their peers, what is
 /// published in a room has to fit every member that is there.
@@ -44,11 +44,10 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use std::num::NonZeroUsize;
 /// use tower_websocket::{RoomKey, Rooms};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let rooms: Rooms<String> = Rooms::new().max_members(NonZeroUsize::new(500).unwrap());
+/// let rooms: Rooms<String> = Rooms::new();
 ///
 /// // From an HTTP handler or a job: whoever holds `Rooms` may publish anywhere.
 /// let lobby = rooms.at(&RoomKey::in_tenant("acme", "lobby".parse()?));
@@ -59,17 +58,16 @@ use crate::{
 /// ```
 pub struct Rooms<R> {
     directory: Arc<Directory<R>>,
-    max_members: NonZeroUsize,
-    max_rooms: NonZeroUsize,
-    /// A part of `max_rooms` unless set.
-    max_per_user: Option<NonZeroUsize>,
-    max_per_address: Option<NonZeroUsize>,
-    /// Where the application's own publications are recorded; members' go to their connections'.
-    audit: Option<Arc<dyn AuditSink>>,
 }
 
 pub(super) struct Directory<R> {
-    codec: Arc<dyn Encode<R>>,
+    codec: Box<dyn Encode<R>>,
+    codec_type: TypeId,
+    /// The operator was told that an endpoint has another codec.
+    codec_reported: AtomicBool,
+    limits: RoomLimits,
+    /// Where the application's own publications are recorded; members' go to their connections'.
+    audit: Option<Arc<dyn AuditSink>>,
     /// Members of all rooms. Nothing is decided by it.
     memberships: AtomicUsize,
     books: Mutex<Books<R>>,
@@ -95,9 +93,9 @@ pub(super) struct Claim<R> {
 }
 
 impl<R: Serialize + 'static> Rooms<R> {
-    /// No rooms yet; messages will be written as JSON.
+    /// No rooms yet, within the default limits; messages will be written as JSON.
     pub fn new() -> Self {
-        Self::with_codec(Json::default())
+        Self::with(RoomsConfig::new())
     }
 }
 
@@ -108,66 +106,20 @@ impl<R: Serialize + 'static> Default for Rooms<R> {
 }
 
 impl<R: 'static> Rooms<R> {
-    /// No rooms yet; messages will be written by `codec`.
-    pub fn with_codec(codec: impl Encode<R>) -> Self {
+    /// No rooms yet, within the limits of `config`.
+    pub fn with<C: Encode<R>>(config: RoomsConfig<C>) -> Self {
+        let RoomsConfig { codec, limits, audit } = config;
         Self {
             directory: Arc::new(Directory {
-                codec: Arc::new(codec),
+                codec: Box::new(codec),
+                codec_type: TypeId::of::<C>(),
+                codec_reported: AtomicBool::new(false),
+                limits,
+                audit,
                 memberships: AtomicUsize::new(0),
                 books: Mutex::new(Books { rooms: HashMap::new(), shares: Shares::default() }),
             }),
-            max_members: DEFAULT_MAX_MEMBERS,
-            max_rooms: DEFAULT_MAX_ROOMS,
-            max_per_user: None,
-            max_per_address: None,
-            audit: None,
         }
-    }
-
-    /// How many members a room may have: 10,000 unless set. One message of one member is that many
-    /// deliveries, which is what an attacker gains if it is raised.
-    #[must_use]
-    pub fn max_members(mut self, members: NonZeroUsize) -> Self {
-        self.max_members = members;
-        self
-    }
-
-    /// How many rooms there may be: 100,000 unless set. It bounds the memory that names chosen by
-    /// peers can take. Empty rooms do not count: they do not exist.
-    #[must_use]
-    pub fn max_rooms(mut self, rooms: NonZeroUsize) -> Self {
-        self.max_rooms = rooms;
-        self
-    }
-
-    /// How many memberships one user may have, on all of its connections together. Unless set it is a
-    /// fiftieth of [`max_rooms`](Self::max_rooms), 2,000 by default: twenty tabs and devices that are each
-    /// in as many rooms as a connection may be in. It is never less than four times what
-    /// [`RoomsLayer::max_rooms_per_connection`](crate::RoomsLayer::max_rooms_per_connection) allows: who
-    /// comes back after a lost connection is in its rooms a second time until the first one is found
-    /// to be dead.
-    #[must_use]
-    pub fn max_memberships_per_user(mut self, memberships: NonZeroUsize) -> Self {
-        self.max_per_user = Some(memberships);
-        self
-    }
-
-    /// How many memberships the connections of one address may have, where
-    /// [`PeerAddr`](crate::PeerAddr) tells it; an IPv6 /64 counts as one address, a /56 may have twice
-    /// and a /48 four times as many. Unless set it is a tenth of [`max_rooms`](Self::max_rooms),
-    /// 10,000 by default: an office of 1,000 people in ten rooms each. Raised, fewer addresses can take
-    /// all rooms. It is never less than what one user may have.
-    #[must_use]
-    pub fn max_memberships_per_address(mut self, memberships: NonZeroUsize) -> Self {
-        self.max_per_address = Some(memberships);
-        self
-    }
-
-    /// Where [`RoomAdmin::broadcast`] is recorded: the process's [`TracingSink`] unless set.
-    #[must_use]
-    pub fn audit(mut self, sink: impl AuditSink) -> Self {
-        self.audit = Some(Arc::new(sink));
-        self
     }
 
     /// The application's own way into the room `key`, which need not exist.
@@ -191,15 +143,6 @@ impl<R: 'static> Rooms<R> {
         self.directory.memberships.load(Ordering::Relaxed)
     }
 
-    /// What one user may have, and one address, if a connection may be in `rooms_each` rooms.
-    fn share_limits(&self, rooms_each: NonZeroUsize) -> ShareLimits {
-        let part = |of: usize| NonZeroUsize::new(self.max_rooms.get() / of);
-        let least = rooms_each.saturating_mul(CONNECTIONS_OF_A_USER);
-        let user = self.max_per_user.or(part(USERS)).map_or(least, |it| it.max(least));
-        let address = self.max_per_address.or(part(ADDRESSES)).map_or(user, |it| it.max(user));
-        ShareLimits { user, address }
-    }
-
     /// Begins a join of `key`: before the policy is asked, so that a removal which comes while it is
     /// being asked meets this join too.
     pub(super) fn enter(
@@ -210,14 +153,15 @@ impl<R: 'static> Rooms<R> {
         publisher: Arc<Publisher>,
         rooms_each: NonZeroUsize,
     ) -> Result<PendingJoin<R>, JoinRefused> {
+        let limits = &self.directory.limits;
         let (room, pace) = {
             let Books { rooms, shares } = &mut *self.directory.lock();
-            shares.check(self.share_limits(rooms_each), &publisher.holder)?;
+            shares.check(limits.shares(rooms_each), &publisher.holder)?;
             let known = rooms.len();
             let entry = match rooms.entry(key.clone()) {
                 hash_map::Entry::Occupied(entry) => entry.into_mut(),
                 hash_map::Entry::Vacant(entry) => {
-                    if known >= self.max_rooms.get() {
+                    if known >= limits.rooms.get() {
                         return Err(JoinRefused::RoomsFull);
                     }
                     let room = Arc::new(RoomState::new(key.clone(), Arc::clone(&self.directory)));
@@ -228,7 +172,25 @@ impl<R: 'static> Rooms<R> {
             (Arc::clone(&entry.room), shares.take(&publisher.holder))
         };
         let claim = Claim { room: Arc::clone(&room), publisher: Arc::clone(&publisher) };
-        Ok(room.enter(claim, connection, user, publisher, pace, self.max_members))
+        Ok(room.enter(claim, connection, user, publisher, pace, limits.members))
+    }
+
+    /// Whether what is published here is written as `connection` is written to, or the reason that it
+    /// closes with: its peer could not read what it hears. It is a mistake in how the endpoint was
+    /// built, and who built it is told once.
+    pub(super) fn check_codec(&self, connection: &Connection) -> Result<(), CloseReason> {
+        let Directory { codec_type, codec_reported, .. } = &*self.directory;
+        if connection.codec().is_none_or(|it| it == *codec_type) {
+            return Ok(());
+        }
+        connection.refuse("rooms", "stack.codec", None, None);
+        if !codec_reported.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a connection was refused a room, because its DecodeLayer has another codec than the \
+                 room: give both the same, by DecodeLayer::new and RoomsConfig::codec"
+            );
+        }
+        Err(CloseReason::HandlerFailed)
     }
 
     /// Whether anybody waits to publish in one of them.
@@ -251,7 +213,7 @@ impl<R: 'static> Rooms<R> {
 
     /// Records what the application itself did. It is done: a sink that panics does not undo it.
     pub(super) fn record(&self, record: &AuditRecord) {
-        let _ = match &self.audit {
+        let _ = match &self.directory.audit {
             Some(sink) => audit::tell(&**sink, record),
             None => audit::tell(&TracingSink::shared(), record),
         };
@@ -317,41 +279,15 @@ impl<R> Books<R> {
 
 impl<R> Clone for Rooms<R> {
     fn clone(&self) -> Self {
-        Self {
-            directory: Arc::clone(&self.directory),
-            max_members: self.max_members,
-            max_rooms: self.max_rooms,
-            max_per_user: self.max_per_user,
-            max_per_address: self.max_per_address,
-            audit: self.audit.clone(),
-        }
+        Self { directory: Arc::clone(&self.directory) }
     }
 }
 
 impl<R> fmt::Debug for Rooms<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rooms")
-            .field("max_members", &self.max_members)
-            .field("max_rooms", &self.max_rooms)
-            .finish_non_exhaustive()
+        f.debug_struct("Rooms").field("limits", &self.directory.limits).finish_non_exhaustive()
     }
 }
-
-/// As many as there may be connections unless that is raised: everybody may be in one room.
-const DEFAULT_MAX_MEMBERS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-
-/// Below 120 MB if every room has one member, which is what an attacker would make:
-/// `tests/table_memory.rs` measures it.
-const DEFAULT_MAX_ROOMS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
-
-/// So many users are needed to take all rooms.
-const USERS: usize = 50;
-
-/// So many addresses are needed to take all rooms.
-const ADDRESSES: usize = 10;
-
-/// Connections of a user that may be in as many rooms as a connection may be in.
-const CONNECTIONS_OF_A_USER: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Room for this many is not given back: growing again costs more than it saves.
 const KEPT_ROOMS: usize = 1024;

@@ -11,7 +11,7 @@ use tower_websocket::{
     DecodeLayer, Failure, Inbound, Json, Member, Message, Reply, RequireAuthLayer, RoomKey,
     RoomPolicy, Rooms, RoomsLayer, Session, WebSocketLayer,
     layers::{Decode, DecodeError, Encode, EncodeError},
-    room::{JoinDenied, JoinRequest},
+    room::{JoinDenied, JoinRequest, RoomsConfig},
     service::{self, ClientMessage, ServerMessage},
 };
 
@@ -180,10 +180,10 @@ async fn a_panic_costs_one_connection() {
         ("on_close", 1008),
     ];
     for (place, code) in cases {
-        let rooms = Rooms::with_codec(Fuse::new("nowhere"));
         let before = Fuse::new("nowhere");
         let fuse = Fuse::new(place);
-        let rooms = if place == "encode" { Rooms::with_codec(fuse.clone()) } else { rooms };
+        let codec = if place == "encode" { &fuse } else { &before };
+        let rooms = Rooms::with(RoomsConfig::new().codec(codec.clone()));
         let safe = Server::start(endpoint(&rooms, &before));
         // Two that were there before, on an endpoint that shares the rooms.
         let mut ada = safe.member("ada", "r").await;
@@ -218,7 +218,7 @@ async fn an_audit_sink_that_panics_costs_the_connection_it_was_told_about() {
         ("sink, closed", Some(1008)),
     ];
     for (place, code) in cases {
-        let rooms = Rooms::new();
+        let rooms = Rooms::with(RoomsConfig::new().codec(Fuse::new("nowhere")));
         let fuse = Fuse::new(place);
         let safe = Server::start(endpoint(&rooms, &Fuse::new("nowhere")));
         let mut ada = safe.member("ada", "r").await;
@@ -239,7 +239,8 @@ async fn an_audit_sink_that_panics_costs_the_connection_it_was_told_about() {
 #[tokio::test]
 async fn a_hook_that_panics_before_the_101_costs_the_handshake() {
     let fuse = Fuse::new("on_connect");
-    let server = Server::start(endpoint(&Rooms::new(), &fuse));
+    let server =
+        Server::start(endpoint(&Rooms::with(RoomsConfig::new().codec(fuse.clone())), &fuse));
     let mut refused = server.connect_raw().await;
     refused.send(test_support::http::handshake()).await;
     refused.ended().await;

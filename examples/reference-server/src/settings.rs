@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::json;
 use tower_websocket::{
-    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, Rooms, service::ServerMessage,
-    upgrade::ConfigError,
+    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, Rooms, room::RoomsConfig,
+    service::ServerMessage, upgrade::ConfigError,
 };
 
 use crate::{
@@ -90,11 +90,11 @@ impl Options {
 
     /// Who lets more connections of an address in means that they may be in as many more rooms.
     pub(crate) fn rooms(&self) -> Rooms<ServerMessage> {
-        let rooms = Rooms::new();
-        match self.max_connections_per_peer {
-            Some(each) => rooms.max_memberships_per_address(each.saturating_mul(ROOMS_EACH)),
-            None => rooms,
-        }
+        let config = RoomsConfig::new();
+        Rooms::with(match self.max_connections_per_peer {
+            Some(each) => config.max_memberships_per_address(each.saturating_mul(ROOMS_EACH)),
+            None => config,
+        })
     }
 
     pub(crate) fn connection(&self) -> ConnectionConfig {

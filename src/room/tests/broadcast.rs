@@ -12,7 +12,7 @@ use crate::{
     close::CloseReason,
     layers::{Failure, Inbound, Reply},
     outbound::{Encoded, OutboundLimits},
-    room::{Member, OpenRooms, RoomHandle, Rooms, RoomsLayer, outcome::PublishError},
+    room::{Member, OpenRooms, RoomHandle, Rooms, RoomsConfig, RoomsLayer, outcome::PublishError},
 };
 
 use super::{Events, Line, Peer, User, key, now, tell};
@@ -83,7 +83,7 @@ fn joined_comes_before_anything_else_from_the_room() {
 #[test]
 fn the_application_publishes_lists_and_removes_without_being_a_member() {
     let events = Events::default();
-    let rooms = Rooms::new().audit(events.clone());
+    let rooms = Rooms::with(RoomsConfig::new().audit(events.clone()));
     let mut alice = Peer::new(&rooms, OpenRooms, "acme/alice");
     let mut again = Peer::new(&rooms, OpenRooms, "acme/alice");
     let mut bob = Peer::new(&rooms, OpenRooms, "acme/bob");

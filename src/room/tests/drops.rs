@@ -17,7 +17,9 @@ use crate::{
     layers::{Encode, EncodeError, Failure, Inbound, Reply},
     message::Message,
     outbound::OutboundLimits,
-    room::{JoinDenied, JoinRequest, Member, OpenRooms, RoomPolicy, Rooms, RoomsLayer},
+    room::{
+        JoinDenied, JoinRequest, Member, OpenRooms, RoomPolicy, Rooms, RoomsConfig, RoomsLayer,
+    },
 };
 
 use super::{Line, Peer, Say, User, connect_within, key, now, room};
@@ -229,7 +231,7 @@ impl Encode<Line> for Codec {
 // covers: XX-04, DL-21
 #[test]
 fn a_payload_that_panics_does_so_where_it_was_made_and_at_no_member() {
-    let rooms = Rooms::with_codec(Codec);
+    let rooms = Rooms::with(RoomsConfig::new().codec(Codec));
     let mut peers = ["alice", "bob"].map(|user| Peer::new(&rooms, OpenRooms, user));
     for peer in &mut peers {
         peer.join("r1").unwrap();

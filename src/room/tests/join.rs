@@ -5,7 +5,9 @@ use std::sync::{
 
 use crate::{
     close::CloseReason,
-    room::{JoinDenied, JoinRequest, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsLayer},
+    room::{
+        JoinDenied, JoinRequest, OpenRooms, RoomKey, RoomPolicy, Rooms, RoomsConfig, RoomsLayer,
+    },
 };
 
 use super::{Line, Peer, Say, User, count, key, now};
@@ -62,7 +64,7 @@ fn a_message_to_a_room_that_was_not_joined_reaches_nobody_and_closes() {
 // covers: RM-02, RM-14
 #[test]
 fn every_refused_join_gets_one_answer_and_leaves_nothing() {
-    let rooms = Rooms::new().max_members(count(1));
+    let rooms = Rooms::with(RoomsConfig::new().max_members(count(1)));
     let mut first = Peer::new(&rooms, ByName::default(), "alice");
     first.join("full").unwrap();
 
@@ -85,7 +87,7 @@ fn every_refused_join_gets_one_answer_and_leaves_nothing() {
 // covers: RM-14
 #[test]
 fn a_full_server_refuses_a_new_room_as_it_refuses_a_forbidden_one() {
-    let rooms = Rooms::new().max_rooms(count(1));
+    let rooms = Rooms::with(RoomsConfig::new().max_rooms(count(1)));
     let mut peer = Peer::new(&rooms, OpenRooms, "alice");
     peer.join("r1").unwrap();
     assert_eq!(peer.join("r2").unwrap(), ["join_refused r2"]);
@@ -171,7 +173,7 @@ fn churn_leaves_nothing_behind() {
 // covers: RM-10
 #[test]
 fn many_users_meet_the_cap_on_rooms() {
-    let rooms: Rooms<Line> = Rooms::new().max_rooms(count(1000));
+    let rooms: Rooms<Line> = Rooms::with(RoomsConfig::new().max_rooms(count(1000)));
     let user = |n| Peer::new(&rooms, OpenRooms, &format!("user-{n}"));
     let mut peers: Vec<_> = (0..100).map(user).collect();
     let mut refused = 0;

@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod broadcast;
+mod codec;
 mod drops;
 mod join;
 mod lifetime;

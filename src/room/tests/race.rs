@@ -4,7 +4,7 @@ use std::{sync::Barrier, thread};
 
 use futures_util::FutureExt;
 
-use crate::room::{OpenRooms, RoomAdmin, Rooms};
+use crate::room::{OpenRooms, RoomAdmin, Rooms, RoomsConfig};
 
 use super::{Events, Line, Peer, drain, key, now};
 
@@ -152,5 +152,5 @@ fn publish(lobby: &RoomAdmin<Line>, line: &Line) {
 }
 
 fn quiet() -> Rooms<Line> {
-    Rooms::new().audit(Events::default())
+    Rooms::with(RoomsConfig::new().audit(Events::default()))
 }

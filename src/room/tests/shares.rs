@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::{
     Connection,
-    room::{OpenRooms, Rooms, RoomsLayer},
+    room::{OpenRooms, Rooms, RoomsConfig, RoomsLayer},
 };
 
 use super::{Line, Peer, User, count, limits};
@@ -38,7 +38,7 @@ fn joins(peer: &mut Peer, name: &str) -> (usize, Option<String>) {
 // covers: RM-18
 #[test]
 fn a_user_has_a_share_of_all_rooms_however_many_connections_it_has() {
-    let rooms = Rooms::new().max_rooms(count(5_000));
+    let rooms = Rooms::with(RoomsConfig::new().max_rooms(count(5_000)));
     let layer = layer(&rooms, 25);
     let mut peers: Vec<_> =
         (0..5).map(|n| peer_at(&layer, "eve", Some(&format!("192.0.2.{n}")))).collect();
@@ -68,7 +68,7 @@ fn a_user_has_a_share_of_all_rooms_however_many_connections_it_has() {
 // covers: RM-18
 #[test]
 fn an_address_has_a_share_of_all_rooms_however_many_users_come_from_it() {
-    let rooms = Rooms::new().max_rooms(count(2_000));
+    let rooms = Rooms::with(RoomsConfig::new().max_rooms(count(2_000)));
     let layer = layer(&rooms, 5);
     let mut peers = Vec::new();
     let mut joined = |from: &dyn Fn(usize) -> Option<String>| {
@@ -102,7 +102,8 @@ fn an_address_has_a_share_of_all_rooms_however_many_users_come_from_it() {
 #[test]
 fn a_share_is_never_less_than_a_client_that_comes_back_needs() {
     // A fiftieth of these would be nothing.
-    let rooms = Rooms::new().max_rooms(count(50)).max_memberships_per_user(count(1));
+    let rooms =
+        Rooms::with(RoomsConfig::new().max_rooms(count(50)).max_memberships_per_user(count(1)));
     let layer = layer(&rooms, 10);
     let mut dead = peer_at(&layer, "ada", Some("192.0.2.1"));
     assert_eq!(joins(&mut dead, "room").0, 10);
@@ -115,7 +116,7 @@ fn a_share_is_never_less_than_a_client_that_comes_back_needs() {
 // covers: RM-18
 #[test]
 fn a_join_that_is_refused_or_comes_to_nothing_takes_no_share() {
-    let rooms = Rooms::new().max_rooms(count(1));
+    let rooms = Rooms::with(RoomsConfig::new().max_rooms(count(1)));
     let layer = layer(&rooms, 1);
     let mut peer = peer_at(&layer, "ada", Some("192.0.2.1"));
     let mut other = peer_at(&layer, "bob", Some("192.0.2.2"));

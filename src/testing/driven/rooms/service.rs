@@ -23,9 +23,9 @@ use crate::{
     principal::Principal,
     room::{
         JoinDenied, JoinRequest, Member, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
-        RoomsLayer, Scope,
+        RoomsConfig, RoomsLayer, Scope,
     },
-    testing::{driven::served::Served, wire::frame},
+    testing::{Records, driven::served::Served, wire::frame},
 };
 
 use super::operation::{ASK, NO, PEERS, ROOMS, Verdict};
@@ -59,7 +59,8 @@ struct Doors(Arc<Mutex<[Option<oneshot::Sender<Verdict>>; PEERS.len()]>>);
 
 impl Chat {
     pub(super) fn new() -> Self {
-        let (rooms, doors) = (Rooms::new(), Doors::default());
+        let rooms = Rooms::with(RoomsConfig::new().audit(Records::new()));
+        let doors = Doors::default();
         let layer = RoomsLayer::new(rooms.clone(), doors.clone());
         Self { rooms, layer, doors }
     }

@@ -1,0 +1,140 @@
+//! Say how many rooms there may be, and how large.
+
+use std::{fmt, num::NonZeroUsize, sync::Arc};
+
+use crate::{audit::AuditSink, layers::Json, room::shares::ShareLimits};
+
+/// What the [`Rooms`](crate::Rooms) of a process may take, and how they write. Given to
+/// [`Rooms::with`](crate::Rooms::with).
+///
+/// # Example
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use tower_websocket::{Rooms, room::RoomsConfig};
+///
+/// let config = RoomsConfig::new().max_members(NonZeroUsize::new(500).unwrap());
+/// let rooms: Rooms<String> = Rooms::with(config);
+/// # assert!(rooms.is_empty());
+/// ```
+#[must_use]
+#[derive(Clone)]
+pub struct RoomsConfig<C = Json> {
+    pub(super) codec: C,
+    pub(super) limits: RoomLimits,
+    /// Where the application's own publications are recorded; members' go to their connections'.
+    pub(super) audit: Option<Arc<dyn AuditSink>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RoomLimits {
+    pub(super) members: NonZeroUsize,
+    pub(super) rooms: NonZeroUsize,
+    /// A part of `rooms` unless set.
+    per_user: Option<NonZeroUsize>,
+    per_address: Option<NonZeroUsize>,
+}
+
+impl RoomsConfig {
+    /// The defaults: messages are written as JSON.
+    pub fn new() -> Self {
+        let limits = RoomLimits {
+            members: DEFAULT_MAX_MEMBERS,
+            rooms: DEFAULT_MAX_ROOMS,
+            per_user: None,
+            per_address: None,
+        };
+        Self { codec: Json::default(), limits, audit: None }
+    }
+}
+
+impl<C> RoomsConfig<C> {
+    /// What writes the messages that are published: [`Json`] unless set.
+    ///
+    /// It has to be of the type that the members' [`DecodeLayer`](crate::DecodeLayer) has. A connection
+    /// whose layer has another one is closed with 1011 when it joins, and the operator is told.
+    pub fn codec<D>(self, codec: D) -> RoomsConfig<D> {
+        RoomsConfig { codec, limits: self.limits, audit: self.audit }
+    }
+
+    /// How many members a room may have: 10,000 unless set. One message of one member is that many
+    /// deliveries, which is what an attacker gains if it is raised.
+    pub fn max_members(mut self, members: NonZeroUsize) -> Self {
+        self.limits.members = members;
+        self
+    }
+
+    /// How many rooms there may be: 100,000 unless set. It bounds the memory that names chosen by
+    /// peers can take. Empty rooms do not count: they do not exist.
+    pub fn max_rooms(mut self, rooms: NonZeroUsize) -> Self {
+        self.limits.rooms = rooms;
+        self
+    }
+
+    /// How many memberships one user may have, on all of its connections together. Unless set it is a
+    /// fiftieth of [`max_rooms`](Self::max_rooms), 2,000 by default: twenty tabs and devices that are each
+    /// in as many rooms as a connection may be in. It is never less than four times what
+    /// [`RoomsLayer::max_rooms_per_connection`](crate::RoomsLayer::max_rooms_per_connection) allows: who
+    /// comes back after a lost connection is in its rooms a second time until the first one is found
+    /// to be dead.
+    pub fn max_memberships_per_user(mut self, memberships: NonZeroUsize) -> Self {
+        self.limits.per_user = Some(memberships);
+        self
+    }
+
+    /// How many memberships the connections of one address may have, where
+    /// [`PeerAddr`](crate::PeerAddr) tells it; an IPv6 /64 counts as one address, a /56 may have twice
+    /// and a /48 four times as many. Unless set it is a tenth of [`max_rooms`](Self::max_rooms),
+    /// 10,000 by default: an office of 1,000 people in ten rooms each. Raised, fewer addresses can take
+    /// all rooms. It is never less than what one user may have.
+    pub fn max_memberships_per_address(mut self, memberships: NonZeroUsize) -> Self {
+        self.limits.per_address = Some(memberships);
+        self
+    }
+
+    /// Where [`RoomAdmin::broadcast`](crate::room::RoomAdmin::broadcast) is recorded: the process's
+    /// [`TracingSink`](crate::TracingSink) unless set.
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.audit = Some(Arc::new(sink));
+        self
+    }
+}
+
+impl RoomLimits {
+    /// What one user may have, and one address, if a connection may be in `rooms_each` rooms.
+    pub(super) fn shares(&self, rooms_each: NonZeroUsize) -> ShareLimits {
+        let part = |of: usize| NonZeroUsize::new(self.rooms.get() / of);
+        let least = rooms_each.saturating_mul(CONNECTIONS_OF_A_USER);
+        let user = self.per_user.or(part(USERS)).map_or(least, |it| it.max(least));
+        let address = self.per_address.or(part(ADDRESSES)).map_or(user, |it| it.max(user));
+        ShareLimits { user, address }
+    }
+}
+
+impl Default for RoomsConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C> fmt::Debug for RoomsConfig<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoomsConfig").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// As many as there may be connections unless that is raised: everybody may be in one room.
+const DEFAULT_MAX_MEMBERS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// Below 120 MB if every room has one member, which is what an attacker would make:
+/// `tests/table_memory.rs` measures it.
+const DEFAULT_MAX_ROOMS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+
+/// So many users are needed to take all rooms.
+const USERS: usize = 50;
+
+/// So many addresses are needed to take all rooms.
+const ADDRESSES: usize = 10;
+
+/// Connections of a user that may be in as many rooms as a connection may be in.
+const CONNECTIONS_OF_A_USER: NonZeroUsize = NonZeroUsize::new(4).unwrap();
