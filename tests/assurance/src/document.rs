@@ -20,6 +20,22 @@ pub fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|it| it.split_once(')')).map(|it| it.0)
 }
 
+/// The places in the code that `text` names: what is there, and the file.
+pub fn places(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("[`").skip(1).filter_map(|it| it.split_once("`](")).filter_map(|(name, rest)| {
+        let (file, _) = rest.split_once(')')?;
+        Some((name, file))
+    })
+}
+
+/// What is in a file, or in all files of a folder; nothing if it is not there.
+pub fn source(path: &str) -> String {
+    let path = in_repository(path);
+    let files = fs::read_dir(&path).map(|files| files.flatten().map(|it| it.path()).collect());
+    let files: Vec<_> = files.unwrap_or_else(|_| vec![path]);
+    files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect()
+}
+
 /// The part of `text` under the heading `title`, up to the next of its level.
 pub fn section<'a>(text: &'a str, title: &str) -> &'a str {
     let (_, rest) = text.split_once(&format!("\n## {title}\n")).unwrap_or_default();
