@@ -15,7 +15,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    audit::{self, AuditEvent, AuditRecord, AuditSink, Joined, Refused, thinner},
+    audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, thinner},
     close::{CloseReason, Outgoing},
     connection_id::ConnectionId,
     message::Message,
@@ -36,7 +36,7 @@ struct Shared {
     id: ConnectionId,
     peer: Option<SocketAddr>,
     opened: Instant,
-    audit: Arc<dyn AuditSink>,
+    audit: Audit,
     outbound: Arc<OutboundQueue>,
     /// Set once, by the authentication layer; read by audit records and per-user limits.
     user: OnceLock<Identity>,
@@ -51,6 +51,9 @@ struct Shared {
     refused: thinner::Refusals,
     /// The same for joins.
     joined: thinner::Joins,
+    /// Set at the end, for the hooks that are told of it. Boxed: a kept handle need not hold the place
+    /// for it from the beginning.
+    closed: OnceLock<Box<Closed>>,
 }
 
 /// Who the peer was verified to be.
@@ -76,7 +79,7 @@ impl Connection {
         peer: Option<SocketAddr>,
         limits: OutboundLimits,
         budget: Option<&MemoryBudget>,
-        audit: Arc<dyn AuditSink>,
+        audit: Audit,
     ) -> Self {
         let outbound = Arc::new_cyclic(|queue: &Weak<OutboundQueue>| {
             OutboundQueue::new(limits, budget.map(|it| it.open(queue.clone())))
@@ -95,6 +98,7 @@ impl Connection {
                 signals: Mutex::default(),
                 refused: thinner::Refusals::default(),
                 joined: thinner::Joins::default(),
+                closed: OnceLock::new(),
             }),
         }
     }
@@ -169,8 +173,8 @@ impl Connection {
         self.shared.outbound.notify();
     }
 
-    /// A sender for the connection's queue, which outlives the connection without keeping it open.
-    pub fn sender(&self) -> OutboundSender {
+    /// The connection's queue for a room, which pushes to it without going through the handle.
+    pub(crate) fn sender(&self) -> OutboundSender {
         OutboundSender::new(Arc::clone(&self.shared.outbound))
     }
 
@@ -227,7 +231,7 @@ impl Connection {
             user: self.user_id().cloned(),
             ..AuditRecord::of(event)
         };
-        if !audit::tell(&*self.shared.audit, &record) {
+        if !self.shared.audit.tell(record) {
             self.close(CloseReason::HandlerFailed);
         }
     }
@@ -240,6 +244,17 @@ impl Connection {
         };
         self.record(AuditEvent::Joined(Joined { room, suppressed }));
         true
+    }
+
+    /// Records how it ended, and keeps that for [`closed`](Self::closed).
+    pub(crate) fn record_closed(&self, closed: Closed) {
+        let closed = self.shared.closed.get_or_init(|| Box::new(closed));
+        self.record(AuditEvent::Closed((**closed).clone()));
+    }
+
+    /// How it ended, once that is recorded.
+    pub(crate) fn closed(&self) -> Option<&Closed> {
+        self.shared.closed.get().map(|it| &**it)
     }
 
     /// How many of its records were left out and not told of; forgets them.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
 use crate::{
-    audit::{AuditSink, Connected},
+    audit::{Audit, AuditSink, Connected},
     connection::Connection,
     driver::{self, ConnectionConfig, calls::Calls, stats::ConnectionStats, transport::Opaque},
     layers::{Anonymous, Failure, Inbound, Reply},
@@ -22,7 +22,7 @@ pub use crate::{
 
 /// A connection that has no socket yet.
 pub fn connection(config: &ConnectionConfig, audit: impl AuditSink) -> Connection {
-    Connection::new(None, config.outbound_limits(), None, Arc::new(audit))
+    Connection::new(None, config.outbound_limits(), None, Audit::new(audit))
 }
 
 /// Serves `connection` on any byte stream, as the task of an upgraded one does.

@@ -188,7 +188,7 @@ pub use self::{
     },
     message::{Message, Utf8Bytes},
     outbound::{
-        OutboundSender, SendError,
+        SendError,
         budget::{self, MemoryBudget},
     },
     principal::Principal,

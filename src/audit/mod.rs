@@ -9,6 +9,7 @@
 //! A record is one struct, and so is each event: later versions add fields to them, and break no sink.
 
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
 };
@@ -42,7 +43,7 @@ mod tracing_sink;
 /// connection, with 1011.
 ///
 /// Two sinks are one as a pair: `(mine, TracingSink::shared())`. Each gets every record, also if the
-/// other panics.
+/// other panics. Whatever points to a sink is one: `&'static S`, `Arc<dyn AuditSink>`, `Box<dyn AuditSink>`.
 ///
 /// # Example
 ///
@@ -68,11 +69,17 @@ pub trait AuditSink: Send + Sync + 'static {
     fn record(&self, record: &AuditRecord);
 }
 
-impl<T: AuditSink + ?Sized> AuditSink for Arc<T> {
-    fn record(&self, record: &AuditRecord) {
-        (**self).record(record);
-    }
+macro_rules! pointers_to_sinks {
+    ($($pointer:ty),*) => {$(
+        impl<T: AuditSink + ?Sized> AuditSink for $pointer {
+            fn record(&self, record: &AuditRecord) {
+                (**self).record(record);
+            }
+        }
+    )*};
 }
+
+pointers_to_sinks!(&'static T, Arc<T>, Box<T>);
 
 impl<A: AuditSink, B: AuditSink> AuditSink for (A, B) {
     fn record(&self, record: &AuditRecord) {
@@ -82,6 +89,40 @@ impl<A: AuditSink, B: AuditSink> AuditSink for (A, B) {
         if let Err(panic) = foreign::first_panic([first, second]) {
             resume_unwind(panic);
         }
+    }
+}
+
+/// Where an endpoint's records go, and the name of the node that is in them.
+#[derive(Clone)]
+pub(crate) struct Audit {
+    sink: Arc<dyn AuditSink>,
+    node: Option<Arc<str>>,
+}
+
+impl Audit {
+    pub(crate) fn new(sink: impl AuditSink) -> Self {
+        Self { sink: Arc::new(sink), node: None }
+    }
+
+    /// The same records, handed to `sink`.
+    pub(crate) fn with_sink(self, sink: impl AuditSink) -> Self {
+        Self { sink: Arc::new(sink), ..self }
+    }
+
+    pub(crate) fn with_node(self, node: Arc<str>) -> Self {
+        Self { node: Some(node), ..self }
+    }
+
+    /// Hands `record` to the sink as one of this node; says whether the sink took it.
+    #[must_use]
+    pub(crate) fn tell(&self, record: AuditRecord) -> bool {
+        tell(&*self.sink, &AuditRecord { node: self.node.clone(), ..record })
+    }
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audit").field("node", &self.node).finish_non_exhaustive()
     }
 }
 

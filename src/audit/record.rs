@@ -13,6 +13,10 @@ pub struct AuditRecord {
     /// later does not move it. Two records may have the same time, and a clock that is set back goes
     /// back: the order is that of the calls.
     pub at: SystemTime,
+    /// Which of several servers it happened on: what
+    /// [`WebSocketLayer::node`](crate::WebSocketLayer::node) was given. `None` without that, and if it
+    /// was the application itself.
+    pub node: Option<Arc<str>>,
     /// The connection it happened on; `None` if there is none, or if it was the application itself.
     pub connection: Option<ConnectionId>,
     /// The address that the connection, or the refused handshake, came from, where it is known.
@@ -30,6 +34,6 @@ impl AuditRecord {
     /// `event` happened at this moment, to nobody yet.
     pub(crate) fn of(event: AuditEvent) -> Self {
         let at = SystemTime::now();
-        Self { at, connection: None, peer: None, tenant: None, user: None, event }
+        Self { at, node: None, connection: None, peer: None, tenant: None, user: None, event }
     }
 }

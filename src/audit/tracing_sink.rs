@@ -17,8 +17,9 @@ use crate::{foreign, quota::Quota};
 /// Writes each record as one `tracing` event at INFO with target `tower_websocket::audit`.
 ///
 /// `event` is the event's [name](AuditEvent::name), `at` the time at which it happened: the time that
-/// the subscriber writes is that of the writing. `connection`, `peer`, `tenant` and `user` say whose it
-/// is, where that is known.
+/// the subscriber writes is that of the writing. `node` is the server's name, if it
+/// [has one](crate::WebSocketLayer::node). `connection`, `peer`, `tenant` and `user` say whose it is,
+/// where that is known.
 ///
 /// Records go through a bounded queue to a worker thread of the sink's own, which writes them in
 /// batches: at the latest 20 ms after they were recorded. Clones share both. Before the process
@@ -169,6 +170,7 @@ fn write(record: &AuditRecord) {
             tracing::info!(
                 target: TARGET,
                 event = record.event.name(),
+                node = record.node.as_deref().map(spelled),
                 connection = record.connection.map(tracing::field::display),
                 peer = record.peer.map(tracing::field::display),
                 tenant = record.tenant.as_deref().map(spelled),
@@ -230,7 +232,7 @@ fn offered(offered: &Offered) -> Option<String> {
     (!offered.is_empty()).then(|| offered.to_string())
 }
 
-/// What a verifier let pass, which may be anything, on one line.
+/// What a verifier or an operator let pass, which may be anything, on one line.
 fn spelled(name: &str) -> String {
     name.escape_debug().to_string()
 }

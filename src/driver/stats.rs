@@ -117,7 +117,7 @@ fn clock() -> Instant {
 impl Drop for ConnectionStats {
     fn drop(&mut self) {
         let connection = &self.connection;
-        connection.record(AuditEvent::Closed(Closed {
+        connection.record_closed(Closed {
             rule: self
                 .reason
                 .as_ref()
@@ -142,6 +142,6 @@ impl Drop for ConnectionStats {
             rtt: connection.rtt(),
             last_handler_time: self.last_handler_time,
             suppressed: connection.take_suppressed(),
-        }));
+        });
     }
 }

@@ -65,14 +65,15 @@ impl Binding {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{audit::TracingSink, driver::ConnectionConfig};
+    use crate::{
+        audit::{Audit, TracingSink},
+        driver::ConnectionConfig,
+    };
 
     fn connection() -> Connection {
         let limits = ConnectionConfig::default().outbound_limits();
-        Connection::new(None, limits, None, Arc::new(TracingSink::new()))
+        Connection::new(None, limits, None, Audit::new(TracingSink::new()))
     }
 
     // covers: XX-02

@@ -1,11 +1,11 @@
 //! Hold what a peer is to get, within bounds: of one connection, and of all.
 
+pub use self::send_error::SendError;
 pub(crate) use self::{
     dropped::{Dropped, Queued},
     limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits, PUBLISH_WAIT},
-    queue::{KEPT_ENTRIES, OutboundQueue, Taken},
+    queue::{KEPT_ENTRIES, OutboundQueue, OutboundSender, Taken},
 };
-pub use self::{queue::OutboundSender, send_error::SendError};
 
 mod limits;
 mod send_error;

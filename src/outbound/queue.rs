@@ -8,7 +8,7 @@
 //! than any may be is refused before it is queued, so that it is a fault of whoever made it and not of
 //! those who would have got it.
 //!
-//! [`push`]: OutboundSender::push
+//! [`push`]: crate::Connection::push
 
 use std::{
     collections::VecDeque,
@@ -33,9 +33,9 @@ use crate::{
     quota::clock,
 };
 
-/// Puts messages into a connection's queue, from any task. Cheap to clone.
+/// Puts into a connection's queue what was made for all members of a room. Cheap to clone.
 #[derive(Clone)]
-pub struct OutboundSender {
+pub(crate) struct OutboundSender {
     queue: Arc<OutboundQueue>,
 }
 
@@ -95,19 +95,12 @@ impl OutboundSender {
         Self { queue }
     }
 
-    /// Queues `message`.
+    /// Queues a message that is known to own its payload, because it was made here. Says whether the
+    /// peer is now [crowded](Self::is_crowded). What is not to be sent any more goes to `dropped`.
     ///
     /// # Errors
     ///
-    /// [`SendError::TooLarge`] if no message to this peer may be so large: the connection goes on.
-    /// [`SendError::Full`] if the peer's queue has no room: the queue is dropped and the connection
-    /// closes with 1013. [`SendError::Closed`] if the connection is closed or closing.
-    pub fn push(&self, message: Message) -> Result<(), SendError> {
-        self.push_own(message.detached(), &mut Dropped::default()).map(|_crowded| ())
-    }
-
-    /// The same for a message that is known to own its payload, because it was made here. Says whether
-    /// the peer is now [crowded](Self::is_crowded). What is not to be sent any more goes to `dropped`.
+    /// Those of [`Connection::push`](crate::Connection::push).
     pub(crate) fn push_own(
         &self,
         message: Message,

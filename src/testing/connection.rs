@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use super::Records;
 use crate::{
+    audit::Audit,
     close::CloseReason,
     connection::Connection,
     driver::ConnectionConfig,
@@ -75,7 +76,7 @@ impl TestConnection {
     pub fn with(config: &ConnectionConfig, peer: Option<SocketAddr>) -> Self {
         let records = Records::default();
         let limits = config.outbound_limits();
-        let connection = Connection::new(peer, limits, None, Arc::new(records.clone()));
+        let connection = Connection::new(peer, limits, None, Audit::new(records.clone()));
         let (pushed, rooms) = Default::default();
         Self { connection, records, pushed, closed: None, rooms }
     }

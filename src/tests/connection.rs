@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::*;
-use crate::testing::Records;
+use crate::{audit::AuditSink, testing::Records};
 
 /// The rule and the suppressed count of each refusal.
 fn refusals(records: &Records) -> Vec<(&'static str, u64)> {
@@ -30,7 +30,7 @@ impl Principal for User {
 fn connection() -> (Connection, Records) {
     let records = Records::new();
     let limits = OutboundLimits::of(1 << 20, 100);
-    (Connection::new(None, limits, None, Arc::new(records.clone())), records)
+    (Connection::new(None, limits, None, Audit::new(records.clone())), records)
 }
 
 // covers: LG-11
@@ -59,7 +59,7 @@ async fn refusals_are_one_record_for_a_rule_and_second_with_a_count() {
 #[tokio::test(start_paused = true)]
 async fn connections_do_not_thin_each_others_refusals() {
     let (one, records) = connection();
-    let other = Connection::new(None, OutboundLimits::of(1, 1), None, Arc::new(records.clone()));
+    let other = Connection::new(None, OutboundLimits::of(1, 1), None, Audit::new(records.clone()));
     one.refuse("layer", "a", None, None);
     one.clone().refuse("layer", "a", None, None);
     other.refuse("layer", "a", None, None);
@@ -140,7 +140,7 @@ impl AuditSink for Broken {
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_panics_asks_for_the_end_of_its_connection() {
     let limits = OutboundLimits::of(1, 1);
-    let connection = Connection::new(None, limits, None, Arc::new(Broken));
+    let connection = Connection::new(None, limits, None, Audit::new(Broken));
     connection.refuse("layer", "a", None, None);
     let signals = connection.take_signals().unwrap();
     assert_eq!(signals.close, Some(CloseReason::HandlerFailed));

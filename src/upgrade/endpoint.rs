@@ -48,27 +48,32 @@ where
         let config = Arc::clone(&settings.connection);
         let limits = config.outbound_limits();
         let connection =
-            Connection::new(peer, limits, settings.budget.as_ref(), Arc::clone(&settings.audit));
+            Connection::new(peer, limits, settings.budget.as_ref(), settings.audit.clone());
         let anonymous = settings.anonymous;
         if anonymous {
             // Nobody will authenticate: all that counts is the cap on connections.
             permit.verdict();
         }
+        // The end comes first: who was told of the beginning is told of it, too. Before the record, so
+        // that it is dropped after it.
+        let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
         // From here on it has a record of its end, however it ends.
         let stats = ConnectionStats::new(connection.clone(), offers);
         let told = Arc::clone(&settings.told);
         // Code of the application, on the server's task: if it panics, there is no answer and no
         // connection.
-        // The end comes first: who was told of the beginning is told of it, too.
-        let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
         if let Err(panic) = settings.on_connect.call(|hook| hook.on_connect(&connection)) {
             resume_unwind(panic);
         }
         // From here on its destructor may panic where it will: the hooks are called all the same.
         let calls = Calls::new(self.layers.layer((self.make)(&connection)));
-        let mut waiting = Box::new(Waiting { stats, config, anonymous, calls, permit });
+        let waiting = Box::new(Waiting { stats, config, anonymous, calls, permit });
+        let parts = (waiting, end);
         tokio::spawn(async move {
+            // In one piece until it runs: a task that never does drops them in this order.
+            let (waiting, end) = { parts };
             let _end = end;
+            let mut waiting = waiting;
             // The answer is in hyper's hands; a peer that does not take it is not waited for longer
             // than it would have had to authenticate.
             let io = match timeout(waiting.config.auth_timeout, upgrade).await {
@@ -128,8 +133,9 @@ fn why_not_opened<T>(failed: Result<hyper::Result<T>, Elapsed>, told: &AtomicBoo
     }
 }
 
-/// Gives back what handles would keep, and calls the hook, when the connection's task ends: also if
-/// it panics or the runtime stops.
+/// Gives back what handles would keep, and calls the hooks, when the connection's task ends: also if
+/// it panics or the runtime stops. It is dropped after what records the end, on every path: the hooks
+/// are told what the record says.
 struct End {
     hooks: Hooks<dyn OnClose>,
     connection: Connection,
@@ -138,8 +144,10 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         self.connection.outbound().end();
+        let Some(closed) = self.connection.closed() else { return };
         // A panic here, while the task unwinds from another, would end the process.
-        let _ = foreign::run(|| drop(self.hooks.call(|hook| hook.on_close(&self.connection))));
+        let told = || self.hooks.call(|hook| hook.on_close(&self.connection, closed));
+        let _ = foreign::run(|| drop(told()));
     }
 }
 

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     audit::{
-        self, AuditEvent, AuditRecord, AuditSink, Connected, TracingSink, UpgradeRefused,
+        Audit, AuditEvent, AuditRecord, AuditSink, Connected, TracingSink, UpgradeRefused,
         thinner::RefusedHandshakes,
     },
     connection::Connection,
@@ -175,7 +175,7 @@ impl WebSocketLayer {
                 settings: Settings {
                     connection: Arc::default(),
                     anonymous: false,
-                    audit: Arc::new(TracingSink::shared()),
+                    audit: Audit::new(TracingSink::shared()),
                     budget: None,
                     on_connect: Hooks::default(),
                     on_close: Hooks::default(),
@@ -253,7 +253,16 @@ impl WebSocketLayer {
     /// Where refusals and the lives of connections are recorded. The default is a [`TracingSink`]
     /// that all endpoints share.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
-        Arc::make_mut(&mut self.shared).settings.audit = Arc::new(sink);
+        let settings = &mut Arc::make_mut(&mut self.shared).settings;
+        settings.audit = settings.audit.clone().with_sink(sink);
+        self
+    }
+
+    /// Names this server in all records of the endpoint, where several write to one place. Default:
+    /// none.
+    pub fn node(mut self, name: impl Into<Arc<str>>) -> Self {
+        let settings = &mut Arc::make_mut(&mut self.shared).settings;
+        settings.audit = settings.audit.clone().with_node(name.into());
         self
     }
 
@@ -275,8 +284,8 @@ impl WebSocketLayer {
         self
     }
 
-    /// Calls `hook` once for each connection that has ended, however it did, after those that were given
-    /// before. If one panics, the others are called all the same.
+    /// Calls `hook` once for each connection that has ended, however it did, with the record of its end,
+    /// after those that were given before. If one panics, the others are called all the same.
     pub fn on_close(mut self, hook: impl OnClose) -> Self {
         Arc::make_mut(&mut self.shared).settings.on_close.add(Arc::new(hook));
         self
@@ -350,7 +359,7 @@ impl Shared {
             });
             let record = AuditRecord { peer, ..AuditRecord::of(event) };
             // The answer is the same, whether it could be recorded or not.
-            let _ = audit::tell(&*self.settings.audit, &record);
+            let _ = self.settings.audit.tell(record);
         }
         UpgradeRejection::new(kind).into_response(request.version())
     }

@@ -15,7 +15,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::gate::{AdmittedRequest, ConnectionPermit};
 use crate::{
-    audit::{AuditSink, Connected},
+    audit::{Audit, Closed, Connected},
     connection::Connection,
     driver::ConnectionConfig,
     hooks::Hooks,
@@ -50,7 +50,7 @@ pub(crate) struct Settings {
     pub(crate) connection: Arc<ConnectionConfig>,
     /// Connections need not authenticate.
     pub(crate) anonymous: bool,
-    pub(crate) audit: Arc<dyn AuditSink>,
+    pub(crate) audit: Audit,
     pub(crate) budget: Option<MemoryBudget>,
     pub(crate) on_connect: Hooks<dyn OnConnect>,
     pub(crate) on_close: Hooks<dyn OnClose>,
@@ -75,16 +75,16 @@ where
 
 /// What happens when a connection has ended: its socket is gone, its memberships are over.
 pub trait OnClose: Send + Sync + 'static {
-    /// `connection` has ended.
-    fn on_close(&self, connection: &Connection);
+    /// `connection` has ended, and `closed` says how: what its audit record says.
+    fn on_close(&self, connection: &Connection, closed: &Closed);
 }
 
 impl<F> OnClose for F
 where
-    F: Fn(&Connection) + Send + Sync + 'static,
+    F: Fn(&Connection, &Closed) + Send + Sync + 'static,
 {
-    fn on_close(&self, connection: &Connection) {
-        self(connection);
+    fn on_close(&self, connection: &Connection, closed: &Closed) {
+        self(connection, closed);
     }
 }
 

@@ -1,11 +1,16 @@
 //! What is recorded of a connection, and how often.
 
-use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Anonymous, AuditEvent, CloseReason, DecodeLayer, Inbound, OpenRooms, Reply, RequireAuthLayer,
-    Rooms, RoomsLayer, WebSocketLayer,
+    Anonymous, AuditEvent, AuditRecord, AuditSink, CloseReason, DecodeLayer, Inbound, OpenRooms,
+    Reply, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
     service::{self, ClientMessage, ServerMessage},
 };
 
@@ -196,4 +201,37 @@ async fn going_in_and_out_of_rooms_without_end_is_a_record_a_second_and_a_count(
     // Twice the hundred rooms it may be in, and one a second.
     assert_eq!((joined, left), (219, 219));
     assert_eq!(joined + said + closed[0].suppressed, 1_000);
+}
+
+/// The node and the name of each record.
+#[derive(Default)]
+struct Nodes(Mutex<Vec<(Option<String>, &'static str)>>);
+
+impl AuditSink for Nodes {
+    fn record(&self, record: &AuditRecord) {
+        let node = record.node.as_deref().map(str::to_owned);
+        self.0.lock().unwrap().push((node, record.event.name()));
+    }
+}
+
+// covers: LG-10
+#[tokio::test]
+async fn each_record_of_an_endpoint_has_the_name_of_its_node() {
+    let nodes: &'static Nodes = Box::leak(Box::default());
+    let boxed: Box<dyn AuditSink> = Box::new(nodes);
+    let layer = chat(&Rooms::new()).node("eu-1").audit((boxed, Arc::new(nodes)));
+    let server = Server::start_unrecorded(layer);
+    let mut refused = server.connect_raw().await;
+    refused.send("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n").await;
+    refused.ended().await;
+    let mut peer = server.user("ada").await;
+    peer.send(frame(0x88, [3, 232])).await;
+    peer.assert_closed(1000).await;
+    let told = || nodes.0.lock().unwrap().clone();
+    while told().len() < 8 {
+        tokio::task::yield_now().await;
+    }
+    let names = ["handshake.rejected", "connected", "authenticated", "closed"];
+    let twice = names.into_iter().flat_map(|it| [it, it]).map(|it| (Some("eu-1".to_owned()), it));
+    assert_eq!(told(), Vec::from_iter(twice));
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     Authenticated, CloseReason, Connection, Inbound, Message, Reply, RequireAuthLayer,
-    WebSocketLayer,
+    WebSocketLayer, audit::Closed,
 };
 
 use test_support::{
@@ -56,9 +56,9 @@ async fn a_second_hook_is_called_after_the_first_and_not_instead_of_it() {
         .connection(quiet())
         .unwrap()
         .on_connect(move |_: &Connection| connect_1())
-        .on_close(move |_: &Connection| close_1())
+        .on_close(move |_: &Connection, _: &Closed| close_1())
         .on_connect(move |_: &Connection| connect_2())
-        .on_close(move |_: &Connection| close_2());
+        .on_close(move |_: &Connection, _: &Closed| close_2());
     let server = Server::start(layer);
     let mut peer = server.user("ada").await;
     peer.send(frame(0x88, [3, 232])).await;
@@ -83,8 +83,8 @@ async fn whoever_was_told_of_a_beginning_is_told_of_the_end_also_if_another_hook
         .on_connect(move |_: &Connection| {
             seen.fetch_max(up.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         })
-        .on_close(|_: &Connection| panic!("the other first hook"))
-        .on_close(move |_: &Connection| _ = down.fetch_sub(1, Ordering::SeqCst));
+        .on_close(|_: &Connection, _: &Closed| panic!("the other first hook"))
+        .on_close(move |_: &Connection, _: &Closed| _ = down.fetch_sub(1, Ordering::SeqCst));
     let server = Server::start(layer);
     for _ in 0..3 {
         let mut refused = server.connect_raw().await;
@@ -93,4 +93,29 @@ async fn whoever_was_told_of_a_beginning_is_told_of_the_end_also_if_another_hook
     }
     eventually(|| counted.load(Ordering::SeqCst) == 0).await;
     assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+/// Also of one whose beginning was not told to everybody.
+#[tokio::test]
+async fn the_hooks_of_the_end_are_told_what_the_record_says() {
+    let told: Arc<Mutex<Vec<(&'static str, u64)>>> = Arc::default();
+    let (heard, mut first) = (Arc::clone(&told), true);
+    let fails = Mutex::new(move || std::mem::take(&mut first));
+    let layer = WebSocketLayer::new(RequireAuthLayer::new(Tokens), service_fn(echo))
+        .connection(quiet())
+        .unwrap()
+        .on_connect(move |_: &Connection| assert!(!fails.lock().unwrap()(), "the first is lost"))
+        .on_close(move |_: &Connection, closed: &Closed| {
+            heard.lock().unwrap().push((closed.rule, closed.messages_in));
+        });
+    let server = Server::start(layer);
+    let mut refused = server.connect_raw().await;
+    refused.send(handshake()).await;
+    refused.ended().await;
+    let mut peer = server.user("ada").await;
+    peer.send(frame(0x88, [3, 232])).await;
+    peer.assert_closed(1000).await;
+    drop(peer);
+    eventually(|| told.lock().unwrap().len() == 2).await;
+    assert_eq!(*told.lock().unwrap(), [("aborted", 0), ("peer_closed", 1)]);
 }

@@ -10,6 +10,7 @@ use tower_websocket::{
     AuditEvent, AuditRecord, AuditSink, AuthFailure, Authenticate, Authenticated, Connection,
     DecodeLayer, Failure, Inbound, Json, Member, Message, Reply, RequireAuthLayer, RoomKey,
     RoomPolicy, Rooms, RoomsLayer, Session, WebSocketLayer,
+    audit::Closed,
     layers::{Decode, DecodeError, Encode, EncodeError},
     room::{JoinDenied, JoinRequest, RoomsConfig},
     service::{self, ClientMessage, ServerMessage},
@@ -126,7 +127,7 @@ fn endpoint(rooms: &Rooms<ServerMessage>, fuse: &Fuse) -> WebSocketLayer {
         .unwrap()
         .on_close({
             let fuse = fuse.clone();
-            move |_: &Connection| fuse.here("on_close")
+            move |_: &Connection, _: &Closed| fuse.here("on_close")
         })
         .on_connect({
             let fuse = fuse.clone();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tower_websocket::{CloseReason, Connection, ConnectionId};
+use tower_websocket::{CloseReason, Connection, ConnectionId, audit::Closed};
 
 /// The open connections, as many as the admission limits let in, and the sockets that may become one.
 /// Clones share them.
@@ -51,9 +51,9 @@ impl Connections {
     }
 
     /// A hook that counts a connection out.
-    pub(crate) fn closed(&self) -> impl Fn(&Connection) + Send + Sync + 'static {
+    pub(crate) fn closed(&self) -> impl Fn(&Connection, &Closed) + Send + Sync + 'static {
         let this = self.clone();
-        move |connection| {
+        move |connection, _| {
             let mut open = this.open();
             open.connections.remove(&connection.id());
             // What a flood has grown is given back.

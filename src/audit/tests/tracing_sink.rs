@@ -172,6 +172,7 @@ async fn every_event_is_one_line_with_its_name() {
     for mut record in Records::one_of_each() {
         record.user = Some("al\nice\u{1b}[31m".into());
         record.tenant = Some("ac\tme".into());
+        record.node = Some("eu-1".into());
         let name = record.event.name();
         let (lines, ()) = collected(|| write(&record));
         let [line] = &lines[..] else { panic!("{name}: {lines:?}") };
@@ -184,10 +185,12 @@ async fn every_event_is_one_line_with_its_name() {
         assert!(!line.contains('\u{1b}'), "{line}");
         assert!(line.contains(r#""user":"al\\nice\\u{1b}[31m""#), "{line}");
         assert!(line.contains(r#""tenant":"ac\\tme""#), "{line}");
+        assert!(line.contains(r#""node":"eu-1""#), "{line}");
         // What is not known is not there.
+        record.node = None;
         (record.tenant, record.user, record.peer, record.connection) = (None, None, None, None);
         let (lines, ()) = collected(|| write(&record));
-        for field in ["tenant", "user", "peer", "connection"] {
+        for field in ["node", "tenant", "user", "peer", "connection"] {
             assert!(!lines[0].contains(&format!(r#""{field}":"#)), "{}", lines[0]);
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     close::CloseReason,
     driver::ConnectionConfig,
     message::Message,
-    outbound::{ENTRY_OVERHEAD, SendError},
+    outbound::{Dropped, ENTRY_OVERHEAD, SendError},
 };
 
 fn bytes(bytes: usize) -> NonZeroUsize {
@@ -221,7 +221,9 @@ async fn a_push_over_the_outbound_limit_is_told_to_whoever_pushes_and_costs_the_
         served.connection.push(Message::binary(vec![0; 1000])).unwrap();
         let refused = Err(SendError::TooLarge(too_large.clone()));
         assert_eq!(served.connection.push(too_large.clone()), refused, "{push}");
-        assert_eq!(served.connection.sender().push(too_large.clone()), refused, "{push}");
+        let mut dropped = Dropped::default();
+        let queued = served.connection.sender().push_own(too_large.clone(), &mut dropped);
+        assert_eq!(queued, refused.map(|()| false), "{push}");
     }
     served.settle().await;
     assert_eq!((served.peer.frames().len(), served.peer.close_code()), (2, None));

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::support::{Served, echo, frame, quiet, text};
 use crate::{
-    audit::{AuditRecord, AuditSink, Connected},
+    audit::{Audit, AuditRecord, AuditSink, Connected},
     close::CloseReason,
     connection::Connection,
     driver::{self, calls::Calls, stats::ConnectionStats, transport::Opaque},
@@ -145,7 +145,7 @@ impl AuditSink for Broken {
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_panics_costs_its_connection_and_nothing_else() {
     let config = quiet();
-    let connection = Connection::new(None, config.outbound_limits(), None, Arc::new(Broken));
+    let connection = Connection::new(None, config.outbound_limits(), None, Audit::new(Broken));
     let (ours, theirs) = tokio::io::duplex(1024);
     let stack = service_fn(|_: Inbound<Message, Anonymous>| pending::<Answer>());
     let stats = ConnectionStats::new(connection, Connected::default());

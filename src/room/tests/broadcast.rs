@@ -9,6 +9,7 @@ use tower::{ServiceBuilder, service_fn, util::BoxService};
 use tower_service::Service;
 
 use crate::{
+    audit::Audit,
     close::CloseReason,
     layers::{Failure, Inbound, Reply},
     outbound::{Encoded, OutboundLimits},
@@ -120,7 +121,7 @@ async fn a_member_that_does_not_read_costs_the_others_nothing() {
     let mut alice = Peer::new(&rooms, OpenRooms, "alice");
     let mut slow = Peer::new(&rooms, OpenRooms, "slow");
     let limits = OutboundLimits::of(200, 10);
-    slow.connection = crate::Connection::new(None, limits, None, Arc::new(slow.events.clone()));
+    slow.connection = crate::Connection::new(None, limits, None, Audit::new(slow.events.clone()));
     alice.join("r1").unwrap();
     slow.join("r1").unwrap();
     alice.heard();
@@ -142,7 +143,7 @@ fn without_a_runtime_to_wait_in_a_publisher_is_told_at_once() {
     let mut slow = Peer::new(&rooms, OpenRooms, "slow");
     // Two messages are more than half of what may be held, and each is worth half a minute at 1 MB/s.
     let limits = OutboundLimits::of(100_000_000, 3);
-    slow.connection = crate::Connection::new(None, limits, None, Arc::new(slow.events.clone()));
+    slow.connection = crate::Connection::new(None, limits, None, Audit::new(slow.events.clone()));
     slow.join("r1").unwrap();
     let line = Line("hello".into());
     let announce = || rooms.at(&key("", "r1")).broadcast(&line).now_or_never();

@@ -13,7 +13,7 @@ use tower::{ServiceBuilder, service_fn, util::BoxService};
 use tower_service::Service;
 
 use crate::{
-    audit::{AuditEvent, AuditRecord, AuditSink},
+    audit::{Audit, AuditEvent, AuditRecord, AuditSink},
     close::CloseReason,
     connection::Connection,
     layers::{Authenticated, Failure, Inbound, Reply},
@@ -225,7 +225,7 @@ fn count(n: usize) -> NonZeroUsize {
 }
 
 fn connect_within(limits: OutboundLimits, sink: impl AuditSink) -> Connection {
-    Connection::new(None, limits, None, Arc::new(sink))
+    Connection::new(None, limits, None, Audit::new(sink))
 }
 
 /// What a driver would write, with JSON's quotes taken off.

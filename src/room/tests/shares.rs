@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::{
     Connection,
+    audit::Audit,
     room::{OpenRooms, Rooms, RoomsConfig, RoomsLayer},
 };
 
@@ -17,8 +18,7 @@ fn layer(rooms: &Rooms<Line>, each: usize) -> RoomsLayer<User, OpenRooms, Line> 
 fn peer_at(layer: &RoomsLayer<User, OpenRooms, Line>, user: &str, address: Option<&str>) -> Peer {
     let mut peer = Peer::with_layer(layer, user);
     let address = address.map(|it| SocketAddr::new(it.parse().unwrap(), 1));
-    peer.connection =
-        Connection::new(address, limits(), None, std::sync::Arc::new(peer.events.clone()));
+    peer.connection = Connection::new(address, limits(), None, Audit::new(peer.events.clone()));
     peer
 }
 

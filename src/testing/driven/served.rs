@@ -15,7 +15,7 @@ use std::{
 use tower_service::Service;
 
 use crate::{
-    audit::Connected,
+    audit::{Audit, Connected},
     connection::Connection,
     driver::{self, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats},
     layers::{Anonymous, Failure, Inbound, Reply},
@@ -76,7 +76,7 @@ impl Served {
     {
         let (peer, records) = (Peer::default(), Records::default());
         let (config, budget) = (Arc::new(config), MemoryBudget::new(NonZeroUsize::MAX));
-        let audit = Arc::new(records.clone());
+        let audit = Audit::new(records.clone());
         let limits = config.outbound_limits();
         let connection = Connection::new(None, limits, Some(&budget), audit);
         let held = Arc::new(());
