@@ -8,14 +8,17 @@ use crate::{
     layers::Failure,
     outbound::PUBLISH_WAIT,
     room::{
-        MemberInfo, RoomKey, Rooms,
+        member_info::MemberInfo,
+        name::RoomKey,
         outcome::{PublishError, Published, Undelivered},
-        publisher::Deliveries,
-        seat::RoomState,
+        publisher::Turn,
+        state::Room,
+        store::RoomStore,
     },
 };
 
-/// One room, seen by the application: publishing here needs no membership. Made by [`Rooms::at`].
+/// One room, seen by the application: publishing here needs no membership. Made by
+/// [`Rooms::at`](crate::Rooms::at).
 ///
 /// # Security
 ///
@@ -23,9 +26,9 @@ use crate::{
 ///
 /// [`Member::room`]: crate::Member::room
 pub struct RoomAdmin<R> {
-    rooms: Rooms<R>,
+    store: Arc<RoomStore<R>>,
     key: RoomKey,
-    deliveries: Deliveries,
+    turn: Turn,
 }
 
 /// Why the application could not look into a room or remove somebody from it. The rooms of one process
@@ -35,8 +38,8 @@ pub struct RoomAdmin<R> {
 pub enum RoomError {}
 
 impl<R: 'static> RoomAdmin<R> {
-    pub(super) fn new(rooms: Rooms<R>, key: RoomKey) -> Self {
-        Self { rooms, key, deliveries: Deliveries::default() }
+    pub(super) fn new(store: Arc<RoomStore<R>>, key: RoomKey) -> Self {
+        Self { store, key, turn: Turn::default() }
     }
 
     /// Publishes `message` to every member.
@@ -49,9 +52,10 @@ impl<R: 'static> RoomAdmin<R> {
     /// # Errors
     ///
     /// [`PublishError::TooLarge`] if the message is larger than any to one of the members may be, and
-    /// [`PublishError::Overloaded`] if they are still behind after five seconds: nobody got it. [`PublishError::Encode`] if it cannot be written.
+    /// [`PublishError::Overloaded`] if they are still behind after five seconds: nobody got it.
+    /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
-        let message = self.rooms.encode(message)?;
+        let message = self.store.encoder.encode(message)?;
         let members = match self.room() {
             Some(room) => match room.deliver(&message, false) {
                 Err(Undelivered::NotBefore(_)) => {
@@ -72,8 +76,8 @@ impl<R: 'static> RoomAdmin<R> {
                 members,
             }))
         };
-        self.rooms.record(&record);
-        self.deliveries.spend(published).await;
+        self.store.record(&record);
+        self.turn.spend(published).await;
         Ok(published)
     }
 
@@ -109,8 +113,8 @@ impl<R: 'static> RoomAdmin<R> {
         Ok(self.room().map_or(0, |room| room.remove(user)))
     }
 
-    fn room(&self) -> Option<Arc<RoomState<R>>> {
-        self.rooms.find(&self.key)
+    fn room(&self) -> Option<Arc<Room<R>>> {
+        self.store.directory.find(&self.key)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Say why a join came to nothing: to the peer with a code, to the operator with a rule.
 
-use crate::room::RoomNotice;
+use crate::room::scope::RoomNotice;
 
 /// Why a join came to nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

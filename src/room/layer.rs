@@ -39,14 +39,17 @@ use crate::{
     principal::Principal,
     quota::{MeterTable, Quota, RateKeyValue},
     room::{
-        JoinRequest, Joined, Left, Member, Refused, RoomName, RoomNotice, RoomPolicy, RoomScoped,
-        Rooms, Scope,
         future::ResponseFuture,
         join_refused::JoinRefused,
-        memberships::{Memberships, RoleOf},
+        member::Member,
+        name::RoomName,
+        policy::{JoinRequest, RoomPolicy},
         publisher::Publisher,
-        seat::PendingJoin,
+        rooms::Rooms,
+        scope::{Joined, Left, Refused, RoomNotice, RoomScoped, Scope},
         shares::Holder,
+        subscription::PendingJoin,
+        subscriptions::{RoleOf, Subscriptions},
     },
 };
 
@@ -108,7 +111,10 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
             binding: Binding::default(),
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
-            memberships: Arc::new(Memberships::new(self.max_rooms, Arc::clone(&self.published))),
+            subscriptions: Arc::new(Subscriptions::new(
+                self.max_rooms,
+                Arc::clone(&self.published),
+            )),
         }
     }
 }
@@ -121,7 +127,7 @@ pub struct InRooms<S, U: Principal, P: RoomPolicy<U>, R> {
     rooms: Rooms<R>,
     policy: Arc<P>,
     /// Shared with a join under way; when both are dropped, the connection has left all rooms.
-    memberships: Arc<Memberships<P::Role, R>>,
+    subscriptions: Arc<Subscriptions<P::Role, R>>,
 }
 
 impl<S, U, P, R> InRooms<S, U, P, R>
@@ -138,12 +144,12 @@ where
         name: &RoomName,
         user: Authenticated<U>,
     ) -> Result<Member<U, R, P::Role>, CloseReason> {
-        let place = self.memberships.current(name).ok_or(CloseReason::NotAMember)?;
-        Ok(Member::claim(user, Some(place)))
+        let room = self.subscriptions.current(name).ok_or(CloseReason::NotAMember)?;
+        Ok(Member::claim(user, Some(room)))
     }
 
     fn leave(&self, _: &Own, name: &RoomName) -> Reply<R> {
-        self.memberships.leave(name);
+        self.subscriptions.leave(name);
         Reply::one(R::from(RoomNotice::Left(Left::new(name.clone()))))
     }
 }
@@ -173,13 +179,13 @@ where
         let (message, user, connection) = inbound.into_parts();
         let member = match message.scope() {
             Scope::Join(join) => {
-                if let Err(reason) = self.rooms.check_codec(&connection) {
+                if let Err(reason) = self.rooms.store().encoder.check(&connection) {
                     return ResponseFuture::ready(Err(reason.into()));
                 }
                 let join = Joining {
                     rooms: self.rooms.clone(),
                     policy: Arc::clone(&self.policy),
-                    memberships: Arc::clone(&self.memberships),
+                    subscriptions: Arc::clone(&self.subscriptions),
                     name: join.room().clone(),
                     user,
                     connection,
@@ -207,7 +213,7 @@ where
 struct Joining<U: Principal, P: RoomPolicy<U>, R> {
     rooms: Rooms<R>,
     policy: Arc<P>,
-    memberships: Arc<Memberships<P::Role, R>>,
+    subscriptions: Arc<Subscriptions<P::Role, R>>,
     name: RoomName,
     user: Authenticated<U>,
     connection: Connection,
@@ -216,10 +222,11 @@ struct Joining<U: Principal, P: RoomPolicy<U>, R> {
 impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P, R> {
     async fn run(self) -> Result<Reply<R>, Failure<R>> {
         let refused = match self.decide().await {
-            Ok((joining, role)) => {
+            Ok((join, role)) => {
                 let notice = R::from(RoomNotice::Joined(Joined::new(self.name.clone())));
-                let notice = self.rooms.encode(&notice).map_err(CloseReason::from)?;
-                match self.memberships.seat(&self.name, joining, role, notice) {
+                let notice =
+                    self.rooms.store().encoder.encode(&notice).map_err(CloseReason::from)?;
+                match self.subscriptions.admit(&self.name, join, role, notice) {
                     Ok(false) => return Ok(Reply::none()),
                     Ok(true) => JoinRefused::Already,
                     Err(refused) => refused,
@@ -240,20 +247,25 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
         Ok(Reply::one(R::from(notice)))
     }
 
-    /// A place in the room's books and the role to take it in, or why there is none. A policy that
+    /// A join that the policy allows, and the role to be admitted in, or why there is none. A policy that
     /// panics has not said yes.
     async fn decide(&self) -> Result<(PendingJoin<R>, RoleOf<P::Role>), JoinRefused> {
-        if self.memberships.find(&self.name)? {
+        if self.subscriptions.find(&self.name)? {
             return Err(JoinRefused::Already);
         }
         let asked = async {
             let key = self.policy.key(&self.user, &self.name);
-            let (connection, each) = (self.connection.clone(), self.memberships.max_rooms);
-            let joining =
-                self.rooms.enter(&key, connection, self.user_id(), self.publisher(), each)?;
+            let (connection, each) = (self.connection.clone(), self.subscriptions.max_rooms);
+            let join = self.rooms.store().enter(
+                &key,
+                connection,
+                self.user_id(),
+                self.publisher(),
+                each,
+            )?;
             let request = JoinRequest::new(&*self.user, &key, &self.connection);
             match self.policy.join(request).await {
-                Ok(role) => Ok((joining, Caught::new(Arc::new(role)))),
+                Ok(role) => Ok((join, Caught::new(Arc::new(role)))),
                 Err(_) => Err(JoinRefused::Denied),
             }
         };
@@ -263,15 +275,15 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
 
     /// What all rooms of the connection have in common: its turns, its shares, and the user's quota.
     fn publisher(&self) -> Arc<Publisher> {
-        let memberships = &self.memberships;
-        if let Some(publisher) = memberships.publisher.get() {
+        let subscriptions = &self.subscriptions;
+        if let Some(publisher) = subscriptions.publisher.get() {
             return Arc::clone(publisher);
         }
         let user = RateKeyValue::of((self.user.tenant(), self.user.id()));
         let address = self.connection.peer_addr().map(|it| it.ip());
-        let meter = memberships.published.meter(Some(user));
+        let meter = subscriptions.published.meter(Some(user));
         let publisher = || Arc::new(Publisher::new(Holder { user, address }, meter));
-        Arc::clone(memberships.publisher.get_or_init(publisher))
+        Arc::clone(subscriptions.publisher.get_or_init(publisher))
     }
 
     /// The user's id: the connection's own copy, which all of its rooms can share, where it has one.
@@ -305,7 +317,7 @@ impl<U, P, R> fmt::Debug for RoomsLayer<U, P, R> {
 
 impl<S, U: Principal, P: RoomPolicy<U>, R> fmt::Debug for InRooms<S, U, P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rooms = self.memberships.len();
+        let rooms = self.subscriptions.len();
         f.debug_struct("InRooms").field("rooms", &rooms).finish_non_exhaustive()
     }
 }

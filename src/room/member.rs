@@ -6,7 +6,7 @@ use crate::{
     close::CloseReason,
     layers::Authenticated,
     principal::Principal,
-    room::{RoomHandle, memberships::RoleOf},
+    room::{handle::RoomHandle, subscriptions::RoleOf},
 };
 
 /// The sender of a message is the user `U`, and a member of the room the message is for.
@@ -15,16 +15,16 @@ use crate::{
 /// too; then there is no [`room`](Self::room). Only [`RoomsLayer`](crate::RoomsLayer) makes one.
 pub struct Member<U, R, Role = ()> {
     user: Authenticated<U>,
-    place: Option<(RoomHandle<R>, RoleOf<Role>)>,
+    room: Option<(RoomHandle<R>, RoleOf<Role>)>,
 }
 
 impl<U, R, Role> Member<U, R, Role> {
-    /// Claims that the connection's peer is in the room of `place`, as what stands there.
+    /// Claims that the connection's peer is in that room, as what stands beside it.
     pub(crate) fn claim(
         user: Authenticated<U>,
-        place: Option<(RoomHandle<R>, RoleOf<Role>)>,
+        room: Option<(RoomHandle<R>, RoleOf<Role>)>,
     ) -> Self {
-        Self { user, place }
+        Self { user, room }
     }
 
     /// The user.
@@ -39,18 +39,18 @@ impl<U, R, Role> Member<U, R, Role> {
     /// [`CloseReason::NotAMember`] if the message is about no room, so that a handler that needs one
     /// can say `?`.
     pub fn room(&self) -> Result<&RoomHandle<R>, CloseReason> {
-        self.place.as_ref().map(|(room, _)| room).ok_or(CloseReason::NotAMember)
+        self.room.as_ref().map(|(room, _)| room).ok_or(CloseReason::NotAMember)
     }
 
     /// What the policy said the user is in the room; `None` if the message is about no room.
     pub fn role(&self) -> Option<&Role> {
-        self.place.as_ref().and_then(|(_, role)| role.get()).map(|role| &**role)
+        self.room.as_ref().and_then(|(_, role)| role.get()).map(|role| &**role)
     }
 }
 
 impl<U, R, Role> Clone for Member<U, R, Role> {
     fn clone(&self) -> Self {
-        Self { user: self.user.clone(), place: self.place.clone() }
+        Self { user: self.user.clone(), room: self.room.clone() }
     }
 }
 
@@ -66,7 +66,7 @@ impl<U: Principal, R, Role> fmt::Debug for Member<U, R, Role> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Member")
             .field("user", &self.user)
-            .field("room", &self.place.as_ref().map(|(room, _)| room.key()))
+            .field("room", &self.room.as_ref().map(|(room, _)| room.key()))
             .finish_non_exhaustive()
     }
 }

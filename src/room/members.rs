@@ -1,8 +1,8 @@
 //! Hold those who are in one room, closely packed.
 //!
-//! What is published goes to all of them, so that an empty place would be looked at with every message.
-//! Whoever leaves is replaced by the last, which is told its new place: a seat knows where it is. When
-//! most have gone, their places go too.
+//! What is published goes to all of them, so that an empty slot would be looked at with every message.
+//! Whoever leaves is replaced by the last, which is told its new index. When most have gone, their slots
+//! go too. What stands in a slot is the room's business: here it is something that knows its index.
 
 use std::sync::{
     Arc,
@@ -19,106 +19,115 @@ use crate::{
         bounds::Bounds,
         outcome::Undelivered,
         pace::{Pace, UsersPace},
-        registry::Claim,
-        seat::Seat,
     },
 };
 
+/// What stands in a slot.
+pub(super) trait Indexed {
+    /// Where it is.
+    fn index(&self) -> &SlotIndex;
+
+    /// It is gone from here on; says whether anybody was told that it came. Called under the room's
+    /// lock.
+    fn lose(&self) -> bool;
+}
+
 /// The slots of a room: those of members, and those of joins under way.
-pub(super) struct Members<R> {
-    slots: Vec<Slot<R>>,
+pub(super) struct Members<T, L> {
+    slots: Vec<Slot<T, L>>,
     /// How many slots have a queue.
-    seated: usize,
+    len: usize,
     /// Of those.
     bounds: Bounds,
     pace: Pace,
 }
 
-struct Slot<R> {
+struct Slot<T, L> {
     /// `None` while the policy is being asked.
     queue: Option<OutboundSender>,
-    seat: Arc<Seat<R>>,
+    subscriber: Arc<T>,
     /// Keeps the room in the directory.
-    _claim: Claim<R>,
+    _lease: L,
 }
 
 /// What was taken out of a room, to be finished with when its lock is free again.
-pub(super) struct Vacated<R> {
-    slot: Slot<R>,
+pub(super) struct Removed<T, L> {
+    slot: Slot<T, L>,
     announced: bool,
 }
 
-/// Where a seat's slot is. Read and written under the room's lock only.
+/// Which slot something stands in. Read and written under the room's lock only.
 #[derive(Debug, Default)]
-pub(super) struct Place(AtomicUsize);
+pub(super) struct SlotIndex(AtomicUsize);
 
-impl<R> Members<R> {
+impl<T: Indexed, L> Members<T, L> {
     pub(super) fn new() -> Self {
-        Self { slots: Vec::new(), seated: 0, bounds: Bounds::new(), pace: Pace::default() }
+        Self { slots: Vec::new(), len: 0, bounds: Bounds::new(), pace: Pace::default() }
     }
 
     /// How many members there are.
-    pub(super) fn seated(&self) -> usize {
-        self.seated
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
-    /// The members' seats.
-    pub(super) fn seats(&self) -> impl Iterator<Item = &Arc<Seat<R>>> {
-        self.slots.iter().filter(|slot| slot.is_member()).map(|slot| &slot.seat)
+    /// The members.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.slots.iter().filter(|slot| slot.is_member()).map(|slot| &slot.subscriber)
     }
 
-    /// A slot for `seat`, which is no member yet.
-    pub(super) fn enter(&mut self, seat: Arc<Seat<R>>, claim: Claim<R>) {
-        seat.place.set(self.slots.len());
-        self.slots.push(Slot { queue: None, seat, _claim: claim });
+    /// Gives `subscriber` a slot; it is no member yet.
+    pub(super) fn enter(&mut self, subscriber: Arc<T>, lease: L) {
+        subscriber.index().set(self.slots.len());
+        self.slots.push(Slot { queue: None, subscriber, _lease: lease });
     }
 
-    /// Makes the seat in a slot a member, with the queue that it hears the room by.
-    pub(super) fn seat(&mut self, seat: &Seat<R>, queue: OutboundSender) {
-        let slot = self.slots.get_mut(seat.place.get());
-        if let Some(slot) = slot.filter(|it| it.is_of(seat) && it.queue.is_none()) {
-            self.bounds.add(queue.limits());
-            self.seated += 1;
-            slot.queue = Some(queue);
-            seat.room().directory().seated();
-        }
+    /// Makes `subscriber` a member, with the queue that it hears the room by; returns whether it had
+    /// a slot and was none.
+    pub(super) fn admit(&mut self, subscriber: &T, queue: OutboundSender) -> bool {
+        let slot = self.slots.get_mut(subscriber.index().get());
+        let Some(slot) = slot.filter(|it| it.is_of(subscriber) && it.queue.is_none()) else {
+            return false;
+        };
+        self.bounds.add(queue.limits());
+        self.len += 1;
+        slot.queue = Some(queue);
+        true
     }
 
-    /// Takes the seat's slot out, if it has one. The seat is gone then.
-    pub(super) fn vacate(&mut self, seat: &Seat<R>) -> Option<Vacated<R>> {
-        let at = seat.place.get();
-        self.slots.get(at).filter(|it| it.is_of(seat))?;
+    /// Takes the slot of `subscriber` out, if it has one. It is gone then.
+    pub(super) fn remove(&mut self, subscriber: &T) -> Option<Removed<T, L>> {
+        let at = subscriber.index().get();
+        self.slots.get(at).filter(|it| it.is_of(subscriber))?;
         Some(self.take(at))
     }
 
     /// Takes every slot out for which `is` holds.
-    pub(super) fn vacate_all(&mut self, is: impl Fn(&Seat<R>) -> bool) -> Vec<Vacated<R>> {
-        let mut vacated = Vec::new();
-        // From the end: who comes to stand in a free place has been looked at.
+    pub(super) fn remove_all(&mut self, is: impl Fn(&T) -> bool) -> Vec<Removed<T, L>> {
+        let mut removed = Vec::new();
+        // From the end: who comes to stand in a free slot has been looked at.
         for at in (0..self.slots.len()).rev() {
-            if self.slots.get(at).is_some_and(|it| is(&it.seat)) {
-                vacated.push(self.take(at));
+            if self.slots.get(at).is_some_and(|it| is(&it.subscriber)) {
+                removed.push(self.take(at));
             }
         }
-        vacated
+        removed
     }
 
     /// Takes out the slot at `at`, which is there.
-    fn take(&mut self, at: usize) -> Vacated<R> {
+    fn take(&mut self, at: usize) -> Removed<T, L> {
         let slot = self.slots.swap_remove(at);
         if let Some(moved) = self.slots.get(at) {
-            moved.seat.place.set(at);
+            moved.subscriber.index().set(at);
         }
         if let Some(queue) = &slot.queue {
-            self.seated -= 1;
+            self.len -= 1;
             self.bounds.remove(queue.limits());
-            slot.seat.room().directory().vacated();
         }
         if let Some(less) = capacity::smaller(self.slots.len(), self.slots.capacity(), KEPT) {
             self.slots.shrink_to(less);
         }
-        let announced = slot.seat.lose();
-        Vacated { slot, announced }
+        let announced = slot.subscriber.lose();
+        Removed { slot, announced }
     }
 
     /// Whether every member can take `message`: found here, and not behind their queues.
@@ -139,7 +148,8 @@ impl<R> Members<R> {
         let Some(due) = self.pace.due(now).max(users) else {
             return Ok(());
         };
-        let crowded = |slot: &Slot<R>| slot.queue.as_ref().is_some_and(OutboundSender::is_crowded);
+        let crowded =
+            |slot: &Slot<T, L>| slot.queue.as_ref().is_some_and(OutboundSender::is_crowded);
         if look && !self.slots.iter().any(crowded) {
             return Ok(());
         }
@@ -179,38 +189,31 @@ impl<R> Members<R> {
     }
 }
 
-impl<R> Vacated<R> {
+impl<T, L> Removed<T, L> {
     /// Whether it was a member, and not a join under way.
     pub(super) fn is_member(&self) -> bool {
         self.slot.is_member()
     }
 
-    /// Gives everything back, and then tells of it.
-    pub(super) fn finish(self) {
-        if let Some(seat) = self.give_back() {
-            seat.record_left();
-        }
-    }
-
-    /// Gives everything back. Returns the seat if it is to be told of.
-    pub(super) fn give_back(self) -> Option<Arc<Seat<R>>> {
-        let seat = Arc::clone(&self.slot.seat);
+    /// Gives everything back. Returns whose it was if its end is to be told of.
+    pub(super) fn give_back(self) -> Option<Arc<T>> {
+        let subscriber = Arc::clone(&self.slot.subscriber);
         drop(self.slot);
-        Some(seat).filter(|_| self.announced)
+        Some(subscriber).filter(|_| self.announced)
     }
 }
 
-impl<R> Slot<R> {
+impl<T, L> Slot<T, L> {
     fn is_member(&self) -> bool {
         self.queue.is_some()
     }
 
-    fn is_of(&self, seat: &Seat<R>) -> bool {
-        std::ptr::eq(&*self.seat, seat)
+    fn is_of(&self, subscriber: &T) -> bool {
+        std::ptr::eq(&*self.subscriber, subscriber)
     }
 }
 
-impl Place {
+impl SlotIndex {
     fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }

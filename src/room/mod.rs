@@ -99,38 +99,41 @@ pub use self::{
     admin::{RoomAdmin, RoomError},
     config::RoomsConfig,
     future::ResponseFuture,
+    handle::RoomHandle,
     layer::{InRooms, RoomsLayer},
     member::Member,
     member_info::MemberInfo,
     name::{InvalidRoomName, RoomKey, RoomName},
     outcome::{PublishError, Published},
     policy::{JoinDenied, JoinRequest, OpenRooms, RoomPolicy},
-    publish::RoomHandle,
-    registry::Rooms,
+    rooms::Rooms,
     scope::{Join, Joined, Left, Refused, RoomNotice, RoomScoped, Scope},
 };
 
-mod future;
-mod layer;
-mod member;
-
-mod config;
-mod bounds;
-mod join_refused;
-mod members;
-mod memberships;
 mod name;
-mod pace;
+mod scope;
 mod policy;
-mod outcome;
-mod publish;
-mod publisher;
-mod registry;
+mod config;
+mod layer;
+mod future;
+mod join_refused;
+mod member;
+mod handle;
+mod subscriptions;
+mod subscription;
+mod rooms;
 mod admin;
 mod member_info;
-mod scope;
-mod seat;
+mod store;
+mod encoder;
+mod directory;
 mod shares;
+mod state;
+mod members;
+mod bounds;
+mod outcome;
+mod publisher;
+mod pace;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -36,7 +36,7 @@ use std::{error::Error, fmt};
 use crate::{
     connection::Connection,
     principal::Principal,
-    room::{RoomKey, RoomName},
+    room::name::{RoomKey, RoomName},
 };
 
 /// Decides who may be in which room.

@@ -17,38 +17,43 @@ use crate::{
 /// A connection that publishes in the rooms it is in.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    pub(super) deliveries: Deliveries,
+    pub(super) turn: Turn,
     /// Whose memberships they are.
     pub(super) holder: Holder,
-    /// The user's quota.
-    meter: Meter,
+    pub(super) quota: PublishQuota,
 }
+
+/// How much a user may publish, on all of its connections together.
+#[derive(Debug)]
+pub(super) struct PublishQuota(Meter);
 
 /// Deliveries that a task has made since it last let others run; many bytes count as several.
 ///
 /// Queueing for ten thousand members never waits, so that nothing else would stop one connection's
 /// handler from keeping a worker thread busy.
 #[derive(Debug, Default)]
-pub(super) struct Deliveries(AtomicUsize);
+pub(super) struct Turn(AtomicUsize);
 
 impl Publisher {
     pub(super) fn new(holder: Holder, meter: Meter) -> Self {
-        Self { deliveries: Deliveries::default(), holder, meter }
+        Self { turn: Turn::default(), holder, quota: PublishQuota(meter) }
     }
+}
 
+impl PublishQuota {
     /// Charges the delivery of `message` to `members`, or refuses it.
     pub(super) fn charge(&self, message: &Message, members: usize) -> Result<(), Undelivered> {
         let cost = message.len().div_ceil(1024).max(1).saturating_mul(members.max(1));
         let cost = u32::try_from(cost).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
-        let burst = self.meter.burst();
-        match self.meter.take(cost.min(burst)) {
+        let burst = self.0.burst();
+        match self.0.take(cost.min(burst)) {
             Measured::Within => Ok(()),
             Measured::Exceeded(_) => Err(Undelivered::OverQuota { cost, burst }),
         }
     }
 }
 
-impl Deliveries {
+impl Turn {
     /// Counts what was published, and lets other tasks run when it is time: also those that write it
     /// out. What is published until then waits in every member's queue, whether it is slow or not.
     pub(super) async fn spend(&self, published: Published) {

@@ -3,7 +3,7 @@
 //! [`RoomScoped`] is how an application's message type tells [`RoomsLayer`](crate::RoomsLayer) the
 //! room; [`RoomNotice`] is what the layer answers by itself.
 
-use crate::room::RoomName;
+use crate::room::name::RoomName;
 
 /// A message that says which room it is about.
 ///

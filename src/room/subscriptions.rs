@@ -12,35 +12,36 @@ use crate::{
     message::Message,
     quota::MeterTable,
     room::{
-        RoomHandle, RoomName,
+        handle::RoomHandle,
         join_refused::JoinRefused,
+        name::RoomName,
         publisher::Publisher,
-        seat::{Membership, PendingJoin, leave_all},
+        subscription::{PendingJoin, Subscription, leave_all},
     },
 };
 
 /// The rooms one connection is in. Its size is bounded by `max_rooms`.
-pub(super) struct Memberships<Role, R> {
-    places: Mutex<Places<Role, R>>,
+pub(super) struct Subscriptions<Role, R> {
+    rooms: Mutex<Entered<Role, R>>,
     pub(super) max_rooms: NonZeroUsize,
     pub(super) published: Arc<MeterTable>,
     /// Made when the user is known, at the first join.
     pub(super) publisher: OnceLock<Arc<Publisher>>,
 }
 
-type Places<Role, R> = HashMap<RoomName, Place<Role, R>>;
+type Entered<Role, R> = HashMap<RoomName, Membership<Role, R>>;
 
-struct Place<Role, R> {
-    membership: Membership<R>,
+struct Membership<Role, R> {
+    subscription: Subscription<R>,
     role: RoleOf<Role>,
 }
 
 /// A member's role, shared by its messages. It is the application's, and so is its destructor.
 pub(super) type RoleOf<Role> = Caught<Arc<Role>>;
 
-impl<Role, R> Memberships<Role, R> {
+impl<Role, R> Subscriptions<Role, R> {
     pub(super) fn new(max_rooms: NonZeroUsize, published: Arc<MeterTable>) -> Self {
-        Self { places: Mutex::default(), max_rooms, published, publisher: OnceLock::new() }
+        Self { rooms: Mutex::default(), max_rooms, published, publisher: OnceLock::new() }
     }
 
     /// How many rooms the connection is in, those included that it was removed from and has not left.
@@ -51,23 +52,24 @@ impl<Role, R> Memberships<Role, R> {
     /// The room and the role, if the connection is a member as far as can be told without the room's
     /// lock; publishing looks again, under it.
     pub(super) fn current(&self, name: &RoomName) -> Option<(RoomHandle<R>, RoleOf<Role>)> {
-        let places = self.lock();
-        let place = places.get(name).filter(|it| it.membership.is_current())?;
-        Some((place.membership.room(), place.role.clone()))
+        let rooms = self.lock();
+        let membership = rooms.get(name).filter(|it| it.subscription.is_current())?;
+        let subscriber = Arc::clone(membership.subscription.subscriber());
+        Some((RoomHandle::new(subscriber), membership.role.clone()))
     }
 
     /// Leaves the room `name`, if the connection is in it.
     pub(super) fn leave(&self, name: &RoomName) {
-        let place = {
-            let mut places = self.lock();
-            let place = places.remove(name);
-            if let Some(less) = capacity::smaller(places.len(), places.capacity(), KEPT) {
-                places.shrink_to(less);
+        let membership = {
+            let mut rooms = self.lock();
+            let membership = rooms.remove(name);
+            if let Some(less) = capacity::smaller(rooms.len(), rooms.capacity(), KEPT) {
+                rooms.shrink_to(less);
             }
-            place
+            membership
         };
         // The lock is free again: leaving takes the room's.
-        drop(place);
+        drop(membership);
     }
 
     /// Whether the connection is in the room `name` already, or an error if it is in as many others
@@ -80,62 +82,62 @@ impl<Role, R> Memberships<Role, R> {
 
     /// Makes the peer a member, and returns whether it was one before: then there is neither a
     /// second membership nor a second event, and `notice` is not sent.
-    pub(super) fn seat(
+    pub(super) fn admit(
         &self,
         name: &RoomName,
-        joining: PendingJoin<R>,
+        join: PendingJoin<R>,
         role: RoleOf<Role>,
         notice: Message,
     ) -> Result<bool, JoinRefused> {
         // Declared before the lock is taken, and so dropped when it is free again.
         let (found, _gone, _former);
-        let mut places = self.lock();
-        (found, _gone) = self.look(&mut places, name);
+        let mut rooms = self.lock();
+        (found, _gone) = self.look(&mut rooms, name);
         if found? {
             return Ok(true);
         }
-        let membership = joining.seat(notice)?;
-        let seat = Arc::clone(membership.seat());
-        _former = places.insert(name.clone(), Place { membership, role });
-        drop(places);
-        seat.announce(self.max_rooms);
+        let subscription = join.admit(notice)?;
+        let subscriber = Arc::clone(subscription.subscriber());
+        _former = rooms.insert(name.clone(), Membership { subscription, role });
+        drop(rooms);
+        subscriber.announce(self.max_rooms);
         Ok(false)
     }
 
-    /// What [`find`](Self::find) says, and the places of rooms that the connection was removed from:
+    /// What [`find`](Self::find) says, and the memberships of rooms that the connection was removed from:
     /// to be dropped when the lock is free again.
     fn look(
         &self,
-        places: &mut Places<Role, R>,
+        rooms: &mut Entered<Role, R>,
         name: &RoomName,
-    ) -> (Result<bool, JoinRefused>, Vec<Place<Role, R>>) {
-        if let Some(place) = places.get(name) {
-            return (Ok(place.membership.is_current()), Vec::new());
+    ) -> (Result<bool, JoinRefused>, Vec<Membership<Role, R>>) {
+        if let Some(membership) = rooms.get(name) {
+            return (Ok(membership.subscription.is_current()), Vec::new());
         }
         let mut gone = Vec::new();
-        if places.len() >= self.max_rooms.get() {
-            gone.extend(places.extract_if(|_, it| !it.membership.is_current()).map(|(_, it)| it));
+        if rooms.len() >= self.max_rooms.get() {
+            gone.extend(rooms.extract_if(|_, it| !it.subscription.is_current()).map(|(_, it)| it));
         }
-        let full = places.len() >= self.max_rooms.get();
+        let full = rooms.len() >= self.max_rooms.get();
         (if full { Err(JoinRefused::TooManyRooms) } else { Ok(false) }, gone)
     }
 
-    /// Held to look at the map and to take a seat: never across an await. A room's lock may be taken
+    /// Held to look at the map and to be admitted: never across an await. A room's lock may be taken
     /// under it, never the other way round. No code of the application's runs under it.
-    fn lock(&self) -> MutexGuard<'_, Places<Role, R>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Entered<Role, R>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<Role, R> Drop for Memberships<Role, R> {
+impl<Role, R> Drop for Subscriptions<Role, R> {
     fn drop(&mut self) {
-        let places = self.places.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let places = std::mem::take(places).into_values().map(|it| (it.membership, it.role));
+        let rooms = self.rooms.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let memberships = std::mem::take(rooms).into_values().map(|it| (it.subscription, it.role));
         // Roles are the application's: they are dropped when the connection is in no room any more.
-        let (memberships, _roles): (Vec<_>, Vec<_>) = places.unzip();
-        leave_all(memberships);
+        let (subscriptions, _roles): (Vec<_>, Vec<_>) = memberships.unzip();
+        leave_all(subscriptions);
     }
 }
 
-/// Places: about as many as a map starts with.
+/// Rooms: about as many as a map starts with.
 const KEPT: usize = 4;

@@ -6,9 +6,10 @@ use crate::{
     audit::{self, AuditEvent},
     message::Message,
     room::{
-        RoomKey, RoomName,
+        directory::Listed,
+        name::{RoomKey, RoomName},
         outcome::{PublishError, Published, Undelivered},
-        seat::Seat,
+        state::Subscriber,
     },
 };
 
@@ -18,12 +19,12 @@ use crate::{
 /// as soon as the peer has left the room, was removed from it, or is disconnected. There is no way to
 /// make one from a message; a handler gets it from [`Member::room`](crate::Member::room).
 pub struct RoomHandle<R> {
-    seat: Arc<Seat<R>>,
+    subscriber: Arc<Subscriber<R>>,
 }
 
 impl<R> RoomHandle<R> {
-    pub(super) fn new(seat: Arc<Seat<R>>) -> Self {
-        Self { seat }
+    pub(super) fn new(subscriber: Arc<Subscriber<R>>) -> Self {
+        Self { subscriber }
     }
 
     /// The room's name.
@@ -33,12 +34,12 @@ impl<R> RoomHandle<R> {
 
     /// The room's tenant and name.
     pub fn key(&self) -> &RoomKey {
-        self.seat.room().key()
+        self.subscriber.room().key()
     }
 
     /// The id of the user who is the member.
     pub fn user_id(&self) -> &Arc<str> {
-        self.seat.user()
+        self.subscriber.user()
     }
 }
 
@@ -61,27 +62,27 @@ impl<R: 'static> RoomHandle<R> {
     /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
         let published = self.publish(message).await?;
-        self.seat.publisher().deliveries.spend(published).await;
+        self.subscriber.publisher().turn.spend(published).await;
         Ok(published)
     }
 
     async fn publish(&self, message: &R) -> Result<Published, PublishError> {
-        let seat = &*self.seat;
-        let message = seat.room().directory().encode(message)?;
-        let delivered = match seat.deliver(&message, false) {
+        let subscriber = &*self.subscriber;
+        let message = subscriber.room().encoder().encode(message)?;
+        let delivered = match subscriber.deliver(&message, false) {
             // Out of the way of those who need not wait: a connection keeps room for its handler's future.
             Err(Undelivered::NotBefore(_)) => Box::pin(self.wait(&message)).await,
             delivered => delivered,
         };
         let members = delivered.map_err(|undelivered| {
             if let Some((rule, observed, limit)) = undelivered.record() {
-                seat.connection().refuse("rooms", rule, Some(observed), Some(limit));
+                subscriber.connection().refuse("rooms", rule, Some(observed), Some(limit));
             }
             PublishError::from(undelivered)
         })?;
         let published = Published::new(members, message.len());
-        seat.connection().record(AuditEvent::Published(audit::Published {
-            room: Arc::clone(seat.room().label()),
+        subscriber.connection().record(AuditEvent::Published(audit::Published {
+            room: Arc::clone(subscriber.room().label()),
             bytes: published.bytes,
             members,
         }));
@@ -90,15 +91,15 @@ impl<R: 'static> RoomHandle<R> {
 
     /// Stands in line to deliver `message`.
     async fn wait(&self, message: &Message) -> Result<usize, Undelivered> {
-        let seat = &*self.seat;
-        let patience = seat.connection().sender().limits().publish_wait;
-        seat.room().line().wait(patience, || seat.deliver(message, true)).await
+        let subscriber = &*self.subscriber;
+        let patience = subscriber.connection().sender().limits().publish_wait;
+        subscriber.room().line().wait(patience, || subscriber.deliver(message, true)).await
     }
 }
 
 impl<R> Clone for RoomHandle<R> {
     fn clone(&self) -> Self {
-        Self { seat: Arc::clone(&self.seat) }
+        Self { subscriber: Arc::clone(&self.subscriber) }
     }
 }
 

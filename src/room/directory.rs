@@ -1,0 +1,179 @@
+//! Keep which rooms there are, and whose memberships they are made of.
+//!
+//! Two kinds of lock, never held together: the directory's, to find or to make a room, and each
+//! room's own (`state.rs`). A room stays in the directory while somebody holds a [`RoomLease`] of it; the
+//! lease is taken before the room is looked into and dropped after it was left, so that a join never
+//! meets a room that is being removed, and nobody has to try again.
+
+use std::{
+    collections::{HashMap, hash_map},
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::{
+    capacity,
+    room::{
+        config::RoomLimits,
+        join_refused::JoinRefused,
+        name::RoomKey,
+        pace::UsersPace,
+        publisher::Publisher,
+        shares::{Holder, Shares},
+    },
+};
+
+/// What a directory has: rooms, that is, of which it knows no more than this.
+pub(super) trait Listed: Sized {
+    fn key(&self) -> &RoomKey;
+
+    /// The directory that it is in.
+    fn directory(&self) -> &Directory<Self>;
+}
+
+pub(super) struct Directory<T> {
+    limits: RoomLimits,
+    /// Members of all rooms. Nothing is decided by it.
+    members: AtomicUsize,
+    books: Mutex<Books<T>>,
+}
+
+/// Which rooms there are, and whose memberships.
+struct Books<T> {
+    rooms: HashMap<RoomKey, Entry<T>>,
+    shares: Shares,
+}
+
+struct Entry<T> {
+    room: Arc<T>,
+    /// Members and joins under way. Counted under the directory's lock only.
+    leases: usize,
+}
+
+/// Keeps a room in the directory, and is a part of its holder's share. Must not be dropped under a
+/// room's lock.
+pub(super) struct RoomLease<T: Listed> {
+    room: Arc<T>,
+    publisher: Arc<Publisher>,
+}
+
+impl<T> Directory<T> {
+    pub(super) fn new(limits: RoomLimits) -> Self {
+        let books = Books { rooms: HashMap::new(), shares: Shares::default() };
+        Self { limits, members: AtomicUsize::new(0), books: Mutex::new(books) }
+    }
+
+    pub(super) fn limits(&self) -> &RoomLimits {
+        &self.limits
+    }
+
+    /// How many rooms there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().rooms.len()
+    }
+
+    /// How many members all of them have.
+    pub(super) fn members(&self) -> usize {
+        self.members.load(Ordering::Relaxed)
+    }
+
+    /// A room has a member more.
+    pub(super) fn count_joined(&self) {
+        self.members.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A room has so many members less.
+    pub(super) fn count_left(&self, members: usize) {
+        self.members.fetch_sub(members, Ordering::Relaxed);
+    }
+
+    /// The room `key`, if it exists. Neither lock is held when this returns.
+    pub(super) fn find(&self, key: &RoomKey) -> Option<Arc<T>> {
+        self.lock().rooms.get(key).map(|entry| Arc::clone(&entry.room))
+    }
+
+    /// All rooms.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn all(&self) -> Vec<Arc<T>> {
+        self.lock().rooms.values().map(|entry| Arc::clone(&entry.room)).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn shares_are_given_back(&self) -> bool {
+        self.lock().shares.is_empty()
+    }
+
+    /// Held to look up, insert or remove one room: never across an await, never while a room's lock
+    /// is held or taken. No code of the application's runs under it.
+    fn lock(&self) -> MutexGuard<'_, Books<T>> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Listed> Directory<T> {
+    /// A lease of the room `key`, which `make` makes if there is none, for a connection that may be in
+    /// `rooms_each` rooms; and the pace at which its user publishes.
+    pub(super) fn lease(
+        &self,
+        key: &RoomKey,
+        publisher: Arc<Publisher>,
+        rooms_each: NonZeroUsize,
+        make: impl FnOnce() -> T,
+    ) -> Result<(RoomLease<T>, Arc<UsersPace>), JoinRefused> {
+        let Books { rooms, shares } = &mut *self.lock();
+        shares.check(self.limits.shares(rooms_each), &publisher.holder)?;
+        let known = rooms.len();
+        let entry = match rooms.entry(key.clone()) {
+            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hash_map::Entry::Vacant(entry) => {
+                if known >= self.limits.rooms.get() {
+                    return Err(JoinRefused::RoomsFull);
+                }
+                entry.insert(Entry { room: Arc::new(make()), leases: 0 })
+            }
+        };
+        entry.leases += 1;
+        let pace = shares.take(&publisher.holder);
+        Ok((RoomLease { room: Arc::clone(&entry.room), publisher }, pace))
+    }
+}
+
+impl<T: Listed> RoomLease<T> {
+    pub(super) fn room(&self) -> &Arc<T> {
+        &self.room
+    }
+
+    pub(super) fn publisher(&self) -> &Arc<Publisher> {
+        &self.publisher
+    }
+}
+
+impl<T: Listed> Drop for RoomLease<T> {
+    fn drop(&mut self) {
+        // Dropped when the lock is free again.
+        let _gone = self.room.directory().lock().give_back(self.room.key(), &self.publisher.holder);
+    }
+}
+
+impl<T> Books<T> {
+    /// One lease of the room less, and a part of `holder`'s share. Without leases there is no room.
+    fn give_back(&mut self, key: &RoomKey, holder: &Holder) -> Option<Entry<T>> {
+        self.shares.give_back(holder);
+        let entry = self.rooms.get_mut(key)?;
+        entry.leases -= 1;
+        if entry.leases > 0 {
+            return None;
+        }
+        let gone = self.rooms.remove(key);
+        if let Some(less) = capacity::smaller(self.rooms.len(), self.rooms.capacity(), KEPT_ROOMS) {
+            self.rooms.shrink_to(less);
+        }
+        gone
+    }
+}
+
+/// Room for this many is not given back: growing again costs more than it saves.
+const KEPT_ROOMS: usize = 1024;

@@ -1,0 +1,85 @@
+//! Own a connection's membership of a room, from the join to the end.
+//!
+//! A [`PendingJoin`] is in the room's books but gets nothing; admitting it makes a [`Subscription`].
+//! Dropping either takes it out, so that whatever owned it, a future or a connection, leaves nobody
+//! behind.
+
+use std::sync::Arc;
+
+use crate::{
+    audit::{AuditEvent, LeftAll},
+    connection::Connection,
+    message::Message,
+    room::{
+        directory::RoomLease,
+        join_refused::JoinRefused,
+        pace::UsersPace,
+        state::{Removed, Room, Subscriber},
+    },
+};
+
+/// A join under way.
+pub(super) struct PendingJoin<R>(Subscription<R>);
+
+/// A connection's membership of a room. Dropping it leaves the room.
+pub(super) struct Subscription<R> {
+    subscriber: Arc<Subscriber<R>>,
+}
+
+impl<R> PendingJoin<R> {
+    pub(super) fn new(
+        lease: RoomLease<Room<R>>,
+        connection: Connection,
+        user: Arc<str>,
+        pace: Arc<UsersPace>,
+    ) -> Self {
+        Self(Subscription { subscriber: Room::enter(lease, connection, user, pace) })
+    }
+
+    /// Queues `notice` for the joiner and makes it a member, in one step.
+    pub(super) fn admit(self, notice: Message) -> Result<Subscription<R>, JoinRefused> {
+        let Self(subscription) = self;
+        subscription.subscriber.admit(notice)?;
+        Ok(subscription)
+    }
+}
+
+impl<R> Subscription<R> {
+    pub(super) fn subscriber(&self) -> &Arc<Subscriber<R>> {
+        &self.subscriber
+    }
+
+    /// Whether the membership still holds; `false` after the user was removed.
+    pub(super) fn is_current(&self) -> bool {
+        !self.subscriber.is_gone()
+    }
+}
+
+/// Leaves the rooms of all `subscriptions`, which are one connection's, with one record.
+pub(super) fn leave_all<R>(subscriptions: impl IntoIterator<Item = Subscription<R>>) {
+    let removed = subscriptions.into_iter().filter_map(|it| it.subscriber.leave());
+    let mut left: Vec<_> = removed.filter_map(Removed::give_back).collect();
+    left.sort_unstable_by(|a, b| a.room().label().cmp(b.room().label()));
+    match &left[..] {
+        [] => {}
+        [subscriber] => subscriber.record_left(),
+        [first, ..] => {
+            let rooms = left.iter().take(NAMED_ROOMS).map(|it| Arc::clone(it.room().label()));
+            let left = LeftAll { count: left.len(), rooms: rooms.collect() };
+            first.connection().record(AuditEvent::LeftAll(left));
+        }
+    }
+}
+
+impl<R> Drop for Subscription<R> {
+    fn drop(&mut self) {
+        let left = self.subscriber.leave().and_then(Removed::give_back);
+        if let Some(subscriber) = left {
+            subscriber.record_left();
+        }
+    }
+}
+
+/// Rooms that the record of a connection's end names: enough to know it again, and not a list of
+/// whatever length it likes.
+const NAMED_ROOMS: usize = 8;
