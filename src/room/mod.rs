@@ -20,6 +20,11 @@
 //! Within a room everybody gets all messages in one order, and [`RoomNotice::Joined`] comes before
 //! any of them. Delivery is at most once: it is not a record, and there is no history.
 //!
+//! What is published is written once for all members, by the codec of the [`Rooms`]
+//! ([`RoomsConfig::codec`]). A member reads what its own [`DecodeLayer`](crate::DecodeLayer) writes, so a
+//! connection whose layer has a codec of another type is not let in: its first join closes it with 1011,
+//! the record has the rule `stack.codec`, and whoever built the endpoint is told once, at `warn`.
+//!
 //! | limit | default | over it |
 //! |---|---|---|
 //! | rooms of one connection | 100 | the join is refused: `too_many_rooms` |
