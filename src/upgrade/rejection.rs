@@ -23,59 +23,83 @@ pub struct UpgradeRejection {
     kind: UpgradeRejectionKind,
 }
 
-/// The rule that refused a handshake.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum UpgradeRejectionKind {
+/// Makes the enum, its list and its rows of one table: name, status, text and rule.
+macro_rules! rejections {
+    ($($(#[$doc:meta])* $name:ident: $status:ident $text:literal, $rule:literal;)*) => {
+        /// The rule that refused a handshake.
+        #[non_exhaustive]
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum UpgradeRejectionKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl UpgradeRejectionKind {
+            /// Every rule, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Status, text, rule.
+            fn row(self) -> (StatusCode, &'static str, &'static str) {
+                match self {
+                    $(Self::$name => (StatusCode::$status, concat!($text, "\n"), $rule),)*
+                }
+            }
+        }
+    };
+}
+
+rejections! {
     /// A body was declared, or the permission to send one asked for.
-    Body,
+    Body: BAD_REQUEST "no body allowed", "handshake.body";
     /// No `Connection` line has the token `upgrade`.
-    Connection,
+    Connection: BAD_REQUEST "connection: upgrade expected", "handshake.connection";
     /// `Host` is missing, repeated, not a host, or not the one of the request target.
-    Host,
+    Host: BAD_REQUEST "invalid host", "handshake.host";
     /// The host is not one that this server goes by.
-    HostNotAllowed,
+    HostNotAllowed: MISDIRECTED_REQUEST "unknown host", "host.not_allowed";
     /// The request is not HTTP/1.1.
-    HttpVersion,
+    HttpVersion: BAD_REQUEST "http/1.1 expected", "handshake.http_version";
     /// `Sec-WebSocket-Key` is missing, repeated, or not 16 bytes in canonical base64.
-    Key,
+    Key: BAD_REQUEST "invalid sec-websocket-key", "handshake.key";
     /// The process holds so much for its connections that no more are let in.
-    MemoryTight,
+    MemoryTight: SERVICE_UNAVAILABLE "no room", "admission.memory";
     /// The method is not `GET`.
-    Method,
+    Method: METHOD_NOT_ALLOWED "method not allowed", "handshake.method";
     /// The path is not one of the endpoint's; only a leaf service answers this.
-    NotFound,
+    NotFound: NOT_FOUND "not found", "handshake.path";
     /// The server that read the request cannot upgrade, or a layer outside took the upgrade away.
-    NotUpgradable,
+    NotUpgradable: INTERNAL_SERVER_ERROR "this server cannot upgrade", "handshake.not_upgradable";
     /// There is no `Origin`, and one is needed.
-    OriginMissing,
+    OriginMissing: FORBIDDEN "origin required", "origin.missing";
+    // One text for this and the next: it must not tell which origins would do.
     /// The page's origin is neither the request's own host nor trusted by name.
-    OriginNotTrusted,
+    OriginNotTrusted: FORBIDDEN "origin not allowed", "origin.not_trusted";
     /// There are several `Origin` lines.
-    OriginRepeated,
+    OriginRepeated: FORBIDDEN "origin not allowed", "origin.repeated";
     /// `Sec-WebSocket-Version` is not 13.
-    ProtocolVersion,
+    ProtocolVersion: UPGRADE_REQUIRED "websocket version 13 expected", "handshake.version";
     /// `Sec-WebSocket-Version` is missing or repeated.
-    ProtocolVersionMissing,
+    ProtocolVersionMissing: BAD_REQUEST "invalid sec-websocket-version", "handshake.version_missing";
     /// The query names a credential.
-    QueryCredential,
+    QueryCredential: BAD_REQUEST "no credentials in the url", "handshake.query_credential";
     /// More handshakes per second than are allowed.
-    TooFast,
+    TooFast: TOO_MANY_REQUESTS "too many handshakes", "admission.rate";
     /// More handshakes from the peer's address than one address may make.
-    TooFastFromPeer,
+    TooFastFromPeer: TOO_MANY_REQUESTS "too many handshakes", "admission.peer_rate";
     /// The endpoint is full.
-    TooManyConnections,
+    TooManyConnections: SERVICE_UNAVAILABLE "no room", "admission.connections";
     /// The peer's address has as many connections as one address may have.
-    TooManyFromPeer,
+    TooManyFromPeer: TOO_MANY_REQUESTS "too many connections", "admission.peer";
+    // The same text as when the endpoint is full: a flooder need not know which limit it is.
     /// Too many connections wait for their credentials.
-    TooManyUnauthenticated,
+    TooManyUnauthenticated: SERVICE_UNAVAILABLE "no room", "admission.unauthenticated";
     /// Of those that wait for their credentials, the peer's address has as many as one may have.
-    TooManyUnauthenticatedFromPeer,
+    TooManyUnauthenticatedFromPeer: TOO_MANY_REQUESTS
+        "too many connections", "admission.peer_unauthenticated";
     /// `Upgrade` is not exactly `websocket`.
-    Upgrade,
+    Upgrade: BAD_REQUEST "upgrade: websocket expected", "handshake.upgrade";
     /// Not an attempt at all, on a path where there is nothing else; only a leaf service answers
     /// this.
-    UpgradeRequired,
+    UpgradeRequired: UPGRADE_REQUIRED "this is a websocket", "handshake.none";
 }
 
 impl UpgradeRejection {
@@ -133,76 +157,6 @@ impl UpgradeRejectionKind {
         self.row().2
     }
 
-    /// The table: status, text, rule.
-    fn row(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as Status;
-        match self {
-            Self::Body => (Status::BAD_REQUEST, "no body allowed\n", "handshake.body"),
-            Self::Connection => {
-                (Status::BAD_REQUEST, "connection: upgrade expected\n", "handshake.connection")
-            }
-            Self::Host => (Status::BAD_REQUEST, "invalid host\n", "handshake.host"),
-            Self::HostNotAllowed => {
-                (Status::MISDIRECTED_REQUEST, "unknown host\n", "host.not_allowed")
-            }
-            Self::HttpVersion => {
-                (Status::BAD_REQUEST, "http/1.1 expected\n", "handshake.http_version")
-            }
-            Self::Key => (Status::BAD_REQUEST, "invalid sec-websocket-key\n", "handshake.key"),
-            Self::MemoryTight => (Status::SERVICE_UNAVAILABLE, "no room\n", "admission.memory"),
-            Self::Method => {
-                (Status::METHOD_NOT_ALLOWED, "method not allowed\n", "handshake.method")
-            }
-            Self::NotFound => (Status::NOT_FOUND, "not found\n", "handshake.path"),
-            Self::NotUpgradable => (
-                Status::INTERNAL_SERVER_ERROR,
-                "this server cannot upgrade\n",
-                "handshake.not_upgradable",
-            ),
-            Self::OriginMissing => (Status::FORBIDDEN, "origin required\n", "origin.missing"),
-            // One text for both: it must not tell which origins would do.
-            Self::OriginNotTrusted => {
-                (Status::FORBIDDEN, "origin not allowed\n", "origin.not_trusted")
-            }
-            Self::OriginRepeated => (Status::FORBIDDEN, "origin not allowed\n", "origin.repeated"),
-            Self::ProtocolVersion => {
-                (Status::UPGRADE_REQUIRED, "websocket version 13 expected\n", "handshake.version")
-            }
-            Self::ProtocolVersionMissing => (
-                Status::BAD_REQUEST,
-                "invalid sec-websocket-version\n",
-                "handshake.version_missing",
-            ),
-            Self::QueryCredential => {
-                (Status::BAD_REQUEST, "no credentials in the url\n", "handshake.query_credential")
-            }
-            Self::TooFast => (Status::TOO_MANY_REQUESTS, "too many handshakes\n", "admission.rate"),
-            Self::TooFastFromPeer => {
-                (Status::TOO_MANY_REQUESTS, "too many handshakes\n", "admission.peer_rate")
-            }
-            Self::TooManyConnections => {
-                (Status::SERVICE_UNAVAILABLE, "no room\n", "admission.connections")
-            }
-            Self::TooManyFromPeer => {
-                (Status::TOO_MANY_REQUESTS, "too many connections\n", "admission.peer")
-            }
-            // The same text as when the endpoint is full: a flooder need not know which limit it is.
-            Self::TooManyUnauthenticated => {
-                (Status::SERVICE_UNAVAILABLE, "no room\n", "admission.unauthenticated")
-            }
-            Self::TooManyUnauthenticatedFromPeer => (
-                Status::TOO_MANY_REQUESTS,
-                "too many connections\n",
-                "admission.peer_unauthenticated",
-            ),
-            Self::Upgrade => {
-                (Status::BAD_REQUEST, "upgrade: websocket expected\n", "handshake.upgrade")
-            }
-            Self::UpgradeRequired => {
-                (Status::UPGRADE_REQUIRED, "this is a websocket\n", "handshake.none")
-            }
-        }
-    }
 }
 
 impl fmt::Display for UpgradeRejection {
@@ -225,3 +179,20 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const VERSION_13: HeaderValue = HeaderValue::from_static("13");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_an_error_by_a_rule_of_its_own() {
+        let mut rules: Vec<_> = UpgradeRejectionKind::ALL.iter().map(|it| it.rule()).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        assert_eq!(rules.len(), UpgradeRejectionKind::ALL.len());
+        for kind in UpgradeRejectionKind::ALL {
+            let status = kind.status();
+            assert!(status.is_client_error() || status.is_server_error(), "{kind:?}");
+        }
+    }
+}
