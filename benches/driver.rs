@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::{ServiceBuilder, service_fn};
 use tower_layer::Layer as _;
 use tower_websocket::{
-    Anonymous, AuditRecord, AuditSink, AuthFailure, Authenticate, CloseReason, Connection,
+    Anonymous, AuditRecord, AuditSink, AuthFailure, Authenticate, Close, Connection,
     ConnectionConfig, DecodeLayer, Inbound, Message, OpenRooms, Principal, Quota, RateLimitLayer,
     Reply, RequireAuthLayer, Rooms, RoomsLayer, Session, internal, service,
 };
@@ -123,7 +123,7 @@ async fn echo(turns: usize) {
     let connection = internal::connection(&config, Silent);
     let layer = RateLimitLayer::per_connection(unlimited());
     let stack = layer.layer(service_fn(async |inbound: Inbound<Message, Anonymous>| {
-        Ok::<_, CloseReason>(Reply::one(inbound.message))
+        Ok::<_, Close>(Reply::one(inbound.message))
     }));
     internal::serve(tape, connection, config, true, stack).await;
 }

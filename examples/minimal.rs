@@ -5,7 +5,7 @@
 
 use axum::{Router, routing::get};
 use tower_websocket::{
-    AuthFailure, Authenticate, Authenticated, CloseReason, Connection, Inbound, Message, Principal,
+    AuthFailure, Authenticate, Authenticated, Close, Connection, Inbound, Message, Principal,
     Reply, RequireAuthLayer, Session, WebSocketLayer,
 };
 
@@ -27,7 +27,7 @@ impl Authenticate for Door {
 }
 
 /// Its type says that the sender was let in: without the layer below, this does not compile.
-async fn echo(m: Inbound<Message, Authenticated<Ali>>) -> Result<Reply<Message>, CloseReason> {
+async fn echo(m: Inbound<Message, Authenticated<Ali>>) -> Result<Reply<Message>, Close> {
     Ok(Reply::one(m.message))
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    AuthFailure, Authenticate, Authenticated, CloseCode, CloseReason, Connection, DecodeLayer,
-    Inbound, Message, Principal, Reply, RequireAuthLayer, Session, WebSocketLayer,
+    AuthFailure, Authenticate, Authenticated, Close, CloseCode, Connection, DecodeLayer, Inbound,
+    Message, Principal, Reply, RequireAuthLayer, Session, WebSocketLayer,
     testing::{TestConnection, TestServer, assert_reply},
 };
 
@@ -49,9 +49,9 @@ struct Taken {
 }
 
 /// What is tested.
-async fn bid(bid: Inbound<Bid, Authenticated<Bidder>>) -> Result<Reply<Taken>, CloseReason> {
+async fn bid(bid: Inbound<Bid, Authenticated<Bidder>>) -> Result<Reply<Taken>, Close> {
     match bid.message.cents {
-        0 => Err(CloseReason::InvalidMessage),
+        0 => Err(Close::INVALID_MESSAGE),
         cents => Ok(Reply::one(Taken { bidder: bid.proof().id().to_owned(), cents })),
     }
 }
@@ -64,7 +64,7 @@ async fn main() {
     let answer = bid(ada.inbound(Bid { cents: 250 }, proof.clone())).await;
     assert_reply(answer, json!({ "bidder": "ada", "cents": 250 }));
     let answer = bid(ada.inbound(Bid { cents: 0 }, proof)).await;
-    assert_eq!(answer.err(), Some(CloseReason::InvalidMessage));
+    assert_eq!(answer.err(), Some(Close::INVALID_MESSAGE));
 
     // The handler behind its stack, as its peers see it.
     let messages =

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, thinner},
-    close::{CloseReason, Outgoing},
+    close::{Close, Outgoing},
     connection_id::ConnectionId,
     message::Message,
     outbound::{
@@ -67,7 +67,7 @@ struct Identity {
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     /// The first reason given by [`Connection::close`].
-    pub(crate) close: Option<CloseReason>,
+    pub(crate) close: Option<Close>,
     /// A later reason leaves no time for the call in flight.
     pub(crate) cut_short: bool,
     /// The peer was authenticated; the inner value is when its session expires.
@@ -155,19 +155,16 @@ impl Connection {
     /// Closes the connection. The first reason given wins; the call does not wait.
     ///
     /// Whatever the reason, what was accepted for the peer before goes out first, if the peer takes it
-    /// within [`close_timeout`](crate::ConnectionConfig::close_timeout). With
-    /// [`CloseReason::Normal`] and [`CloseReason::GoingAway`] the message that is being handled is
-    /// still answered; with any other the handler is dropped at once.
-    ///
-    /// [`CloseReason::PeerClosed`] and [`CloseReason::Lost`] are what only the driver can find out:
-    /// given here, they count as [`CloseReason::Normal`].
-    pub fn close(&self, reason: CloseReason) {
-        let reason = reason.asked_for();
+    /// within [`close_timeout`](crate::ConnectionConfig::close_timeout). With [`Close::NORMAL`] and
+    /// [`Close::GOING_AWAY`] the message that is being handled is still answered; with any other the
+    /// handler is dropped at once.
+    pub fn close(&self, close: impl Into<Close>) {
+        let close = close.into();
         {
             let mut signals = self.signals();
             signals.cut_short |=
-                signals.close.is_some() && reason.outgoing() != Outgoing::Everything;
-            signals.close.get_or_insert(reason);
+                signals.close.is_some() && close.reason().outgoing() != Outgoing::Everything;
+            signals.close.get_or_insert(close);
             self.shared.signalled.store(true, Ordering::Release);
         }
         self.shared.outbound.notify();
@@ -232,7 +229,7 @@ impl Connection {
             ..AuditRecord::of(event)
         };
         if !self.shared.audit.tell(record) {
-            self.close(CloseReason::HandlerFailed);
+            self.close(Close::HANDLER_FAILED);
         }
     }
 

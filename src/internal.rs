@@ -15,7 +15,6 @@ use crate::{
     upgrade::{self, OriginPolicy, UpgradeRejectionKind},
 };
 pub use crate::{
-    close::FIXED_CLOSE_REASONS,
     driver::scanner::{FrameScanner, Partial, ProtocolViolation, ScannerLimits, Violation},
     layers::json::from_str,
 };

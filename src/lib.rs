@@ -21,7 +21,7 @@
 //! ```rust,no_run
 //! use axum::{Router, routing::get};
 //! use tower_websocket::{
-//!     AuthFailure, Authenticate, Authenticated, CloseReason, Connection, Inbound, Message, Principal,
+//!     AuthFailure, Authenticate, Authenticated, Close, Connection, Inbound, Message, Principal,
 //!     Reply, RequireAuthLayer, Session, WebSocketLayer,
 //! };
 //!
@@ -43,7 +43,7 @@
 //! }
 //!
 //! /// Its type says that the sender was let in: without the layer below, this does not compile.
-//! async fn echo(m: Inbound<Message, Authenticated<Ali>>) -> Result<Reply<Message>, CloseReason> {
+//! async fn echo(m: Inbound<Message, Authenticated<Ali>>) -> Result<Reply<Message>, Close> {
 //!     Ok(Reply::one(m.message))
 //! }
 //!
@@ -154,7 +154,7 @@
 //! | answer instead of closing when a layer fails | [`HandleErrorLayer`], [`Failure`] |
 //! | put peers into rooms | [`room`], [`RoomPolicy`], and [`service`] for a small protocol of its own |
 //! | send without being asked, or close | [`Connection`], [`Rooms::at`] |
-//! | know why connections end | [`CloseReason`], with the table of close codes |
+//! | know why connections end, and end them | [`CloseReason`], with the table of close codes; [`Close`] |
 //! | keep a record | [`AuditSink`] |
 //! | see what the compiler refuses | [`layers`] |
 //!
@@ -177,7 +177,7 @@
 
 pub use self::{
     audit::{AuditEvent, AuditRecord, AuditSink, TracingSink},
-    close::{ApplicationClose, CloseCode, CloseReason, InvalidClose, Retry},
+    close::{ApplicationClose, Close, CloseCode, CloseReason, InvalidClose, Retry},
     connection::Connection,
     connection_id::ConnectionId,
     driver::{ConnectionConfig, ConnectionConfigError},

@@ -13,7 +13,7 @@ use peak_alloc::PeakAlloc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tower::{ServiceExt, service_fn};
 use tower_layer::{Identity, Layer};
-use tower_websocket::{Anonymous, CloseReason, Inbound, Message, Reply, WebSocketLayer};
+use tower_websocket::{Anonymous, Close, Inbound, Message, Reply, WebSocketLayer};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -29,7 +29,7 @@ const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: app.example\r\nConnection: Up
 async fn connect() -> DuplexStream {
     let (mut client, server) = duplex(4096);
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
-        Ok::<_, CloseReason>(Reply::one(inbound.message))
+        Ok::<_, Close>(Reply::one(inbound.message))
     });
     let layer = WebSocketLayer::new(Identity::new(), echo).allow_anonymous();
     let inner =

@@ -14,7 +14,7 @@ use tokio::{sync::Semaphore, time::sleep};
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, CloseReason, Connection, ConnectionConfig, Inbound, MemoryBudget, Message, Reply,
+    Anonymous, Close, Connection, ConnectionConfig, Inbound, MemoryBudget, Message, Reply,
     WebSocketLayer,
     testing::{TestPeer, TestServer},
 };
@@ -49,7 +49,7 @@ impl Crowd {
                 if inbound.message.as_bytes().first() == Some(&b'w') {
                     gate.acquire().await.unwrap().forget();
                 }
-                Ok::<_, CloseReason>(Reply::none())
+                Ok::<_, Close>(Reply::none())
             }
         });
         let quiet = ConnectionConfig::new().ping_interval(Duration::from_secs(1_000_000));

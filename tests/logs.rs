@@ -15,9 +15,9 @@ use std::{
 use tower::{ServiceBuilder, service_fn};
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, AuthFailure, Authenticate, CloseReason, Connection, DecodeLayer, Failure, Inbound,
-    Member, Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer,
-    Session, TracingSink, WebSocketLayer,
+    Anonymous, AuthFailure, Authenticate, Close, Connection, DecodeLayer, Failure, Inbound, Member,
+    Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer, Session,
+    TracingSink, WebSocketLayer,
     service::{self, ClientMessage, ServerMessage, credentials},
 };
 use tracing::Metadata;
@@ -283,7 +283,7 @@ async fn a_raw_message_shows_its_length_only() {
         let reply = Reply::one(inbound.message);
         let failure = Failure::Reply(Message::text("SECRET-reply"));
         tracing::info!(?reply, ?failure, "answer");
-        Ok::<_, CloseReason>(reply)
+        Ok::<_, Close>(reply)
     });
     let layer = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();
     tracing::info!(?layer, "layer");

@@ -21,7 +21,7 @@ use tokio::runtime::Builder;
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, CloseReason, Connection, ConnectionConfig, Inbound, Message, Reply, RoomKey, Rooms,
+    Anonymous, Close, Connection, ConnectionConfig, Inbound, Message, Reply, RoomKey, Rooms,
     WebSocketLayer, service::ServerMessage,
 };
 
@@ -38,7 +38,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 const KIB: usize = 1024;
 
-type Handled = Result<Reply<Message>, CloseReason>;
+type Handled = Result<Reply<Message>, Close>;
 
 fn echo(config: ConnectionConfig) -> WebSocketLayer {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {

@@ -12,8 +12,8 @@ use tower::service_fn;
 use tower_layer::Layer;
 use tower_service::Service;
 use tower_websocket::{
-    Anonymous, CloseReason, ConnectionConfig, Inbound, Member, Message, OpenRooms, Principal,
-    Quota, RateLimitLayer, Reply, RoomName, RoomNotice, RoomScoped, Rooms, RoomsLayer, Scope,
+    Anonymous, Close, ConnectionConfig, Inbound, Member, Message, OpenRooms, Principal, Quota,
+    RateLimitLayer, Reply, RoomName, RoomNotice, RoomScoped, Rooms, RoomsLayer, Scope,
     testing::TestConnection,
 };
 
@@ -46,7 +46,7 @@ async fn a_hundred_thousand_buckets_of_a_rate_limit_are_below_16_mb() {
             let peer = SocketAddr::new(Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 1);
             let test = TestConnection::with(&config, Some(peer));
             let handler = service_fn(async |_: Inbound<Message, Anonymous>| {
-                Ok::<_, CloseReason>(Reply::<Message>::none())
+                Ok::<_, Close>(Reply::<Message>::none())
             });
             let mut service = layer.layer(handler);
             let call = service.call(test.inbound(Message::text(""), test.anonymous()));
@@ -91,7 +91,7 @@ async fn a_hundred_thousand_rooms_of_one_member_are_below_120_mb() {
             let test = TestConnection::new();
             let user = test.authenticated(User(format!("user {n}")));
             let handler = service_fn(async |_: Inbound<Join, Member<User, Told>>| {
-                Ok::<_, CloseReason>(Reply::none())
+                Ok::<_, Close>(Reply::none())
             });
             (test, user, layer.layer(handler))
         })

@@ -27,8 +27,8 @@ use tokio::{
 };
 use tower::ServiceBuilder;
 use tower_websocket::{
-    Admission, Anonymous, CloseReason, ConnectionConfig, Inbound, Message, Quota, RateLimitLayer,
-    Reply, WebSocketLayer,
+    Admission, Anonymous, Close, ConnectionConfig, Inbound, Message, Quota, RateLimitLayer, Reply,
+    WebSocketLayer,
     upgrade::{WebSocket, WebSocketOnly},
 };
 
@@ -67,7 +67,7 @@ impl Options {
     }
 }
 
-async fn echo(inbound: Inbound<Message, Anonymous>) -> Result<Reply<Message>, CloseReason> {
+async fn echo(inbound: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
     Ok(Reply::one(inbound.message))
 }
 

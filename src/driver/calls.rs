@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    close::CloseReason,
+    close::Close,
     connection::Connection,
     foreign,
     layers::{Anonymous, Failure, Inbound, Reply},
@@ -98,7 +98,7 @@ where
             return Poll::Ready(Ok(Reply::none()));
         };
         // The error's conversion may be the application's code as well.
-        let failed = || Err(CloseReason::HandlerFailed.into());
+        let failed = || Err(Close::HANDLER_FAILED.into());
         let result = match foreign::run(|| call.poll(cx).map_err(Into::into)) {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(result)) => result,
@@ -127,7 +127,7 @@ where
             }
             Poll::Ready(Ok(()))
         });
-        let called = called.unwrap_or(Poll::Ready(Err(CloseReason::HandlerFailed.into())));
+        let called = called.unwrap_or(Poll::Ready(Err(Close::HANDLER_FAILED.into())));
         if let Poll::Ready(Err(_)) = called {
             *this.slot = None;
         }

@@ -41,7 +41,7 @@ use std::{
 };
 
 use crate::{
-    close::{CloseReason, Outgoing},
+    close::{Close, CloseReason, Outgoing},
     driver::{
         config::ConnectionConfig,
         control::ControlBudget,
@@ -148,8 +148,8 @@ impl State {
 
     /// Begins the end that the application or a layer asked for, whatever its reason: what was accepted
     /// before is not lost for it.
-    pub(crate) fn close_as_asked(&mut self, reason: CloseReason, now: Instant) {
-        let reason = reason.asked_for();
+    pub(crate) fn close_as_asked(&mut self, close: Close, now: Instant) {
+        let reason = CloseReason::from(close);
         let outgoing = reason.outgoing().max(Outgoing::Queued);
         self.end(reason, outgoing, now);
     }

@@ -34,7 +34,7 @@ use tokio_tungstenite::tungstenite;
 use tower_service::Service;
 
 use crate::{
-    close::CloseReason,
+    close::{Close, CloseReason},
     connection::Connection,
     driver::{
         calls::Calls,
@@ -96,7 +96,7 @@ pin_project! {
             }
             let asked = this.connection.take_signals().and_then(|it| it.close);
             if this.stats.reason.is_none() {
-                this.stats.reason = asked;
+                this.stats.reason = asked.map(CloseReason::from);
             }
             let reason = this.stats.reason.clone().unwrap_or(CloseReason::GoingAway);
             this.stats.flushed = this.ending.say_at_once(this.engine, &reason);
@@ -206,12 +206,12 @@ where
         let reply = match result {
             Ok(reply) => reply,
             Err(Failure::Reply(message)) => Reply::one(message),
-            Err(Failure::Close(reason)) => {
+            Err(Failure::Close(close)) => {
                 // Before authentication the only code that can have failed is the verifier's.
-                let verifier =
-                    reason == CloseReason::HandlerFailed && !this.state.is_authenticated();
-                let reason = if verifier { CloseReason::AuthUnavailable } else { reason };
-                this.state.close_as_asked(reason, now);
+                let verifier = close == Close::HANDLER_FAILED && !this.state.is_authenticated();
+                let unavailable = || Close::because(CloseReason::AuthUnavailable);
+                let close = if verifier { unavailable() } else { close };
+                this.state.close_as_asked(close, now);
                 return;
             }
         };
@@ -362,8 +362,8 @@ where
             this.state.handle_authenticated(expires.map(Instant::into_std));
             this.permit.verdict();
         }
-        if let Some(reason) = signals.close {
-            this.state.close_as_asked(reason, now);
+        if let Some(close) = signals.close {
+            this.state.close_as_asked(close, now);
         }
         if signals.cut_short {
             this.state.cut_short();

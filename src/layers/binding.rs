@@ -7,7 +7,7 @@
 //! user's proof. No type tells a shared service from one that is not, as both take messages of the same
 //! type. So whatever keeps anything asks here first, and touches what it keeps only with an [`Own`].
 
-use crate::{close::CloseReason, connection::Connection, connection_id::ConnectionId};
+use crate::{close::Close, connection::Connection, connection_id::ConnectionId};
 
 /// The connection that a service belongs to: that of its first message, for good.
 ///
@@ -38,7 +38,7 @@ impl Binding {
         &mut self,
         layer: &'static str,
         connection: &Connection,
-    ) -> Result<Own, CloseReason> {
+    ) -> Result<Own, Close> {
         let id = connection.id();
         if *self.owner.get_or_insert(id) == id {
             return Ok(Own(()));
@@ -49,7 +49,7 @@ impl Binding {
     /// It is a mistake in how the endpoint was built: the peer can do nothing about it, and must not
     /// learn more than that the server failed. Who built it is told once for each service.
     #[cold]
-    fn refuse(&mut self, layer: &'static str, connection: &Connection) -> CloseReason {
+    fn refuse(&mut self, layer: &'static str, connection: &Connection) -> Close {
         connection.refuse(layer, "stack.shared", None, None);
         if !std::mem::replace(&mut self.reported, true) {
             tracing::warn!(
@@ -59,7 +59,7 @@ impl Binding {
                  connection"
             );
         }
-        CloseReason::HandlerFailed
+        Close::HANDLER_FAILED
     }
 }
 
@@ -84,9 +84,9 @@ mod tests {
             assert!(binding.admit("test", &first).is_ok());
             assert!(binding.admit("test", &first.clone()).is_ok());
             let refused = binding.admit("test", &connection());
-            assert_eq!(refused.err(), Some(CloseReason::HandlerFailed));
+            assert_eq!(refused.err(), Some(Close::HANDLER_FAILED));
         }
-        first.close(CloseReason::Normal);
+        first.close(Close::NORMAL);
         drop(first);
         assert!(binding.admit("test", &connection()).is_err());
     }

@@ -7,7 +7,7 @@ use std::{error::Error, fmt};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    close::CloseReason,
+    close::Close,
     layers::{Fault, JsonError, JsonErrorKind, JsonLimits, fault::Place, json},
     message::Message,
 };
@@ -140,18 +140,18 @@ impl From<JsonError> for DecodeError {
     }
 }
 
-impl From<DecodeError> for CloseReason {
+impl From<DecodeError> for Close {
     fn from(error: DecodeError) -> Self {
         match error.kind {
-            DecodeErrorKind::Binary => Self::BinaryMessage,
-            DecodeErrorKind::Invalid => Self::InvalidMessage,
+            DecodeErrorKind::Binary => Self::BINARY_MESSAGE,
+            DecodeErrorKind::Invalid => Self::INVALID_MESSAGE,
         }
     }
 }
 
-impl From<EncodeError> for CloseReason {
+impl From<EncodeError> for Close {
     fn from(_: EncodeError) -> Self {
-        Self::HandlerFailed
+        Self::HANDLER_FAILED
     }
 }
 

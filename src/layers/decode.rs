@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::{
     audit::Refused,
-    close::CloseReason,
+    close::Close,
     connection::Connection,
     layers::{
         Anonymous, Authenticated, Decode, DecodeError, Encode, Failure, Inbound, Json, Reply,
@@ -79,7 +79,7 @@ enum OnInvalid {
     Reply { make: Arc<MakeReply>, close_after: NonZeroU32 },
 }
 
-type MakeReply = dyn Fn(&DecodeError) -> Result<Message, CloseReason> + Send + Sync;
+type MakeReply = dyn Fn(&DecodeError) -> Result<Message, Close> + Send + Sync;
 
 impl<T> DecodeLayer<T> {
     /// Decodes JSON within the default [`JsonLimits`](crate::JsonLimits).

@@ -12,7 +12,7 @@ use tokio_util::sync::ReusableBoxFuture;
 use tower_service::Service;
 
 use crate::{
-    close::CloseReason,
+    close::Close,
     layers::{Failure, Inbound, Reply, binding::Binding},
 };
 
@@ -121,7 +121,7 @@ where
                 *waiting = Some(cx.waker().clone());
                 Poll::Pending
             }
-            Place::Gone => Poll::Ready(Err(CloseReason::HandlerFailed.into())),
+            Place::Gone => Poll::Ready(Err(Close::HANDLER_FAILED.into())),
         }
     }
 
@@ -139,7 +139,7 @@ where
         };
         let Place::Idle(Idle { mut handler, call }) = place else {
             // Called without being ready.
-            return HandlerFuture { kind: Kind::Refused(CloseReason::HandlerFailed), slot };
+            return HandlerFuture { kind: Kind::Refused(Close::HANDLER_FAILED), slot };
         };
         let future = async move {
             let outcome = handler.handle(inbound).await;
@@ -173,7 +173,7 @@ pub struct HandlerFuture<H, R> {
 
 enum Kind<H, R> {
     Call(CallBox<H, R>),
-    Refused(CloseReason),
+    Refused(Close),
     Done,
 }
 

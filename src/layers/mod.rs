@@ -51,7 +51,7 @@
 //! # }
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Hello {}
-//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, CloseReason> {
+//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, Close> {
 //! #     Ok(Reply::none())
 //! # }
 //! let messages = ServiceBuilder::new()
@@ -74,7 +74,7 @@
 //! # }
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Hello {}
-//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, CloseReason> {
+//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, Close> {
 //! #     Ok(Reply::none())
 //! # }
 //! let messages = ServiceBuilder::new()
@@ -98,7 +98,7 @@
 //! # }
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Hello {}
-//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, CloseReason> {
+//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, Close> {
 //! #     Ok(Reply::none())
 //! # }
 //! let messages = ServiceBuilder::new()
@@ -116,7 +116,7 @@
 //!     member: &Member<U, ServerMessage>,
 //!     named: &RoomName,
 //!     message: &ServerMessage,
-//! ) -> Result<(), CloseReason> {
+//! ) -> Result<(), Close> {
 //!     let room = member.room()?;
 //!     room.broadcast(message).await?;
 //!     Ok(())
@@ -129,7 +129,7 @@
 //!     member: &Member<U, ServerMessage>,
 //!     named: &RoomName,
 //!     message: &ServerMessage,
-//! ) -> Result<(), CloseReason> {
+//! ) -> Result<(), Close> {
 //!     let room = named;
 //!     room.broadcast(message).await?;
 //!     Ok(())

@@ -30,7 +30,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    close::CloseReason,
+    close::Close,
     connection::Connection,
     layers::{Failure, Inbound, Reply},
 };
@@ -163,7 +163,7 @@ impl<S, Request> Drop for Waiting<S, Request> {
         if self.gate.is_some() {
             self.give_back();
         } else if self.service.is_some() {
-            self.connection.close(CloseReason::Overloaded);
+            self.connection.close(Close::OVERLOADED);
         }
     }
 }
@@ -211,11 +211,11 @@ where
                 KindProjection::Called { future } => return future.poll(cx).map_err(Into::into),
                 KindProjection::Failed { error } => {
                     let failure = error.take().map(Into::into);
-                    let gone = || CloseReason::HandlerFailed.into();
+                    let gone = || Close::HANDLER_FAILED.into();
                     return Poll::Ready(Err(failure.unwrap_or_else(gone)));
                 }
                 KindProjection::Gone => {
-                    return Poll::Ready(Err(CloseReason::HandlerFailed.into()));
+                    return Poll::Ready(Err(Close::HANDLER_FAILED.into()));
                 }
             };
             this.kind.set(next);

@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    close::CloseReason,
+    close::Close,
     layers::{
         Failure, Inbound, PerAddress, PerConnection, PerUser, RateKey, Reply,
         binding::Binding,
@@ -227,7 +227,7 @@ impl<S, K, C, E> RateLimit<S, K, C, E> {
             (Some(failure), _) => Err(failure),
             (None, Some(_)) => Ok(Some(Box::pin(meter.clone().wait_for(cost)))),
             // Never within the quota, however long it waits.
-            (None, None) => Err(CloseReason::RateLimited.into()),
+            (None, None) => Err(Close::RATE_LIMITED.into()),
         }
     }
 }
@@ -297,7 +297,7 @@ impl<M, F: Fn(&M) -> u32> Cost<M> for F {
 
 impl<R> OnExcess<R> for CloseOnExcess {
     fn on_excess(&self) -> Option<Failure<R>> {
-        Some(CloseReason::RateLimited.into())
+        Some(Close::RATE_LIMITED.into())
     }
 }
 

@@ -4,7 +4,10 @@ use std::{error::Error, fmt};
 
 use tower::BoxError;
 
-use crate::{close::CloseReason, foreign};
+use crate::{
+    close::{Close, CloseReason},
+    foreign,
+};
 
 /// The answer to one message: nothing, one message or several, to the peer that asked.
 #[must_use]
@@ -25,7 +28,7 @@ pub enum Failure<R> {
     /// Answer with this message; the connection goes on.
     Reply(R),
     /// Close the connection.
-    Close(CloseReason),
+    Close(Close),
 }
 
 impl<R> Reply<R> {
@@ -84,16 +87,16 @@ impl<R> From<R> for Reply<R> {
     }
 }
 
-impl<R> From<CloseReason> for Failure<R> {
-    fn from(reason: CloseReason) -> Self {
-        Self::Close(reason)
+impl<R> From<Close> for Failure<R> {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
     }
 }
 
 /// What stock tower layers fail with: their errors are boxed.
 ///
 /// tower's `Elapsed` becomes [`CloseReason::HandlerTimeout`] and its `Overloaded`
-/// [`CloseReason::Overloaded`]; a [`Failure`] or a [`CloseReason`] that passed through is itself
+/// [`CloseReason::Overloaded`]; a [`Failure`] or a [`Close`] that passed through is itself
 /// again; anything else is [`CloseReason::HandlerFailed`].
 impl<R: 'static> From<BoxError> for Failure<R> {
     fn from(error: BoxError) -> Self {
@@ -104,18 +107,18 @@ impl<R: 'static> From<BoxError> for Failure<R> {
     }
 }
 
-impl From<BoxError> for CloseReason {
+impl From<BoxError> for Close {
     fn from(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
-            Ok(reason) => return *reason,
+            Ok(close) => return *close,
             Err(error) => error,
         };
         if error.is::<tower::timeout::error::Elapsed>() {
-            Self::HandlerTimeout
+            Self::because(CloseReason::HandlerTimeout)
         } else if error.is::<tower::load_shed::error::Overloaded>() {
-            Self::Overloaded
+            Self::OVERLOADED
         } else {
-            Self::HandlerFailed
+            Self::HANDLER_FAILED
         }
     }
 }
@@ -130,7 +133,7 @@ impl<R> fmt::Debug for Failure<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply(_) => f.write_str("Reply(..)"),
-            Self::Close(reason) => write!(f, "Close({reason:?})"),
+            Self::Close(close) => write!(f, "{close:?}"),
         }
     }
 }
@@ -139,7 +142,7 @@ impl<R> fmt::Display for Failure<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reply(_) => f.write_str("answered with an error reply"),
-            Self::Close(reason) => write!(f, "connection closed: {reason}"),
+            Self::Close(close) => write!(f, "connection closed: {close}"),
         }
     }
 }

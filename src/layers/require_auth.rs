@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::{
     audit::{AuditEvent, AuthFailed},
-    close::CloseReason,
+    close::{Close, CloseReason},
     connection::Connection,
     hooks::Hooks,
     layers::{
@@ -215,7 +215,7 @@ where
     fn call(&mut self, inbound: Inbound<Message, Anonymous>) -> Self::Future {
         let own = match self.binding.admit("auth", inbound.connection()) {
             Ok(own) => own,
-            Err(reason) => return RequireAuthFuture::refused(reason),
+            Err(close) => return RequireAuthFuture::refused(close),
         };
         if let Some(proof) = self.verified(&own).cloned() {
             let (message, Anonymous { .. }, connection) = inbound.into_parts();
@@ -224,7 +224,7 @@ where
         }
         if let Progress::Asked(_) = self.progress {
             // The one attempt was made, and its future dropped before it could say how it ended.
-            return RequireAuthFuture::refused(CloseReason::AuthFailed);
+            return RequireAuthFuture::refused(Close::because(CloseReason::AuthFailed));
         }
         let slot = Arc::new(OnceLock::new());
         self.progress = Progress::Asked(Arc::clone(&slot));
@@ -257,7 +257,7 @@ async fn verify<A: Authenticate, R: From<Message>>(
         AuthFailure::Unavailable => ("auth.error", CloseReason::AuthUnavailable),
     };
     connection.record(AuditEvent::AuthFailed(AuthFailed { rule }));
-    Err(Failure::Close(reason))
+    Err(Close::because(reason).into())
 }
 
 impl<U> Session<U> {
@@ -338,13 +338,13 @@ pin_project! {
     {
         Inner { #[pin] future: OnDemandFuture<S, Inbound<Message, Authenticated<U>>> },
         Verify { future: BoxVerify<R> },
-        Refused { reason: Option<CloseReason> },
+        Refused { close: Option<Close> },
     }
 }
 
 impl<S: Service<Inbound<Message, Authenticated<U>>>, U, R> RequireAuthFuture<S, U, R> {
-    fn refused(reason: CloseReason) -> Self {
-        Self { kind: Kind::Refused { reason: Some(reason) } }
+    fn refused(close: Close) -> Self {
+        Self { kind: Kind::Refused { close: Some(close) } }
     }
 }
 
@@ -360,9 +360,9 @@ where
             KindProjection::Inner { future } => future.poll(cx),
             KindProjection::Verify { future } => future.as_mut().poll(cx),
             // Polled after completion: nothing more is to be said.
-            KindProjection::Refused { reason } => {
-                let reason = reason.take().unwrap_or(CloseReason::HandlerFailed);
-                Poll::Ready(Err(reason.into()))
+            KindProjection::Refused { close } => {
+                let close = close.take().unwrap_or(Close::HANDLER_FAILED);
+                Poll::Ready(Err(close.into()))
             }
         }
     }

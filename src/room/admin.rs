@@ -4,7 +4,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::{
     audit::{self, AuditEvent, AuditRecord},
-    close::CloseReason,
+    close::Close,
     layers::Failure,
     outbound::PUBLISH_WAIT,
     room::{
@@ -124,7 +124,7 @@ impl<R> fmt::Debug for RoomAdmin<R> {
     }
 }
 
-impl From<RoomError> for CloseReason {
+impl From<RoomError> for Close {
     fn from(error: RoomError) -> Self {
         match error {}
     }

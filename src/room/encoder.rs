@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    close::CloseReason,
+    close::Close,
     connection::Connection,
     layers::{Encode, EncodeError},
     message::Message,
@@ -42,7 +42,7 @@ impl<R> Encoder<R> {
     /// Whether what is published is written as `connection` is written to, or the reason that it
     /// closes with: its peer could not read what it hears. It is a mistake in how the endpoint was
     /// built, and who built it is told once.
-    pub(super) fn check(&self, connection: &Connection) -> Result<(), CloseReason> {
+    pub(super) fn check(&self, connection: &Connection) -> Result<(), Close> {
         if connection.codec().is_none_or(|it| it == self.codec_type) {
             return Ok(());
         }
@@ -53,6 +53,6 @@ impl<R> Encoder<R> {
                  room: give both the same, by DecodeLayer::new and RoomsConfig::codec"
             );
         }
-        Err(CloseReason::HandlerFailed)
+        Err(Close::HANDLER_FAILED)
     }
 }

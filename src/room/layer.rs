@@ -28,7 +28,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    close::CloseReason,
+    close::{Close, CloseReason},
     connection::Connection,
     foreign::Caught,
     layers::{
@@ -143,8 +143,9 @@ where
         _: &Own,
         name: &RoomName,
         user: Authenticated<U>,
-    ) -> Result<Member<U, R, P::Role>, CloseReason> {
-        let room = self.subscriptions.current(name).ok_or(CloseReason::NotAMember)?;
+    ) -> Result<Member<U, R, P::Role>, Close> {
+        let room =
+            self.subscriptions.current(name).ok_or(Close::because(CloseReason::NotAMember))?;
         Ok(Member::claim(user, Some(room)))
     }
 
@@ -201,9 +202,9 @@ where
                 let inbound = Inbound::new(message, member, connection);
                 ResponseFuture::inner(self.inner.call(inbound))
             }
-            Err(reason) => {
-                connection.refuse("rooms", reason.rule(), None, None);
-                ResponseFuture::ready(Err(reason.into()))
+            Err(close) => {
+                connection.refuse("rooms", close.reason().rule(), None, None);
+                ResponseFuture::ready(Err(close.into()))
             }
         }
     }
@@ -224,8 +225,7 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
         let refused = match self.decide().await {
             Ok((join, role)) => {
                 let notice = R::from(RoomNotice::Joined(Joined::new(self.name.clone())));
-                let notice =
-                    self.rooms.store().encoder.encode(&notice).map_err(CloseReason::from)?;
+                let notice = self.rooms.store().encoder.encode(&notice).map_err(Close::from)?;
                 match self.subscriptions.admit(&self.name, join, role, notice) {
                     Ok(false) => return Ok(Reply::none()),
                     Ok(true) => JoinRefused::Already,
@@ -238,7 +238,7 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
             JoinRefused::Already => RoomNotice::Joined(Joined::new(self.name)),
             JoinRefused::Closed => return Ok(Reply::none()),
             // The application's words, and not the peer's doing.
-            JoinRefused::NoticeTooLarge => return Err(CloseReason::HandlerFailed.into()),
+            JoinRefused::NoticeTooLarge => return Err(Close::HANDLER_FAILED.into()),
             refused => {
                 self.connection.refuse("rooms", refused.rule(), None, None);
                 RoomNotice::Refused(Refused::new(self.name, refused.code()))

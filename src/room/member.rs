@@ -3,7 +3,7 @@
 use std::{fmt, ops::Deref};
 
 use crate::{
-    close::CloseReason,
+    close::{Close, CloseReason},
     layers::Authenticated,
     principal::Principal,
     room::{handle::RoomHandle, subscriptions::RoleOf},
@@ -36,10 +36,10 @@ impl<U, R, Role> Member<U, R, Role> {
     ///
     /// # Errors
     ///
-    /// [`CloseReason::NotAMember`] if the message is about no room, so that a handler that needs one
-    /// can say `?`.
-    pub fn room(&self) -> Result<&RoomHandle<R>, CloseReason> {
-        self.room.as_ref().map(|(room, _)| room).ok_or(CloseReason::NotAMember)
+    /// A [`Close`] with [`CloseReason::NotAMember`] if the message is about no room, so that a handler
+    /// that needs one can say `?`.
+    pub fn room(&self) -> Result<&RoomHandle<R>, Close> {
+        self.room.as_ref().map(|(room, _)| room).ok_or(Close::because(CloseReason::NotAMember))
     }
 
     /// What the policy said the user is in the room; `None` if the message is about no room.

@@ -38,7 +38,7 @@
 //! ```
 //! use tower::{ServiceBuilder, service_fn};
 //! use tower_websocket::{
-//!     CloseReason, Inbound, Member, OpenRooms, Principal, Reply, RoomName, RoomNotice, RoomScoped,
+//!     Close, Inbound, Member, OpenRooms, Principal, Reply, RoomName, RoomNotice, RoomScoped,
 //!     Rooms, RoomsLayer, Scope, layers::Failure,
 //! };
 //!
@@ -78,7 +78,7 @@
 //!     inbound: Inbound<Request, Member<User, Answer>>,
 //! ) -> Result<Reply<Answer>, Failure<Answer>> {
 //!     let (request, sender, _) = inbound.into_parts();
-//!     let Request::Say(_, text) = request else { return Err(CloseReason::InvalidMessage.into()) };
+//!     let Request::Say(_, text) = request else { return Err(Close::INVALID_MESSAGE.into()) };
 //!     let said = Answer::Said { by: sender.id().to_owned(), text };
 //!     sender.room()?.broadcast(&said).await?;
 //!     Ok(Reply::none())

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, num::NonZeroU32, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    close::CloseReason,
+    close::{Close, CloseReason},
     layers::{EncodeError, Failure},
 };
 
@@ -102,13 +102,13 @@ impl From<EncodeError> for PublishError {
     }
 }
 
-impl From<PublishError> for CloseReason {
+impl From<PublishError> for Close {
     fn from(error: PublishError) -> Self {
         match error {
-            PublishError::NotAMember => Self::NotAMember,
-            PublishError::Encode | PublishError::TooLarge => Self::HandlerFailed,
-            PublishError::Overloaded => Self::Overloaded,
-            PublishError::RateLimited => Self::RateLimited,
+            PublishError::NotAMember => Self::because(CloseReason::NotAMember),
+            PublishError::Encode | PublishError::TooLarge => Self::HANDLER_FAILED,
+            PublishError::Overloaded => Self::OVERLOADED,
+            PublishError::RateLimited => Self::RATE_LIMITED,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use crate::{
-    close::CloseReason,
+    close::Close,
     layers::{Failure, Inbound, Reply},
     principal::Principal,
     room::{Member, PublishError},
@@ -18,8 +18,8 @@ use crate::{
 /// # Errors
 ///
 /// [`Failure::Reply`] with [`ServerMessage::ROOM_BUSY`] if the members are too far behind to be told.
-/// [`Failure::Close`] with [`CloseReason::NotAMember`] if the sender was removed from the room
-/// meanwhile, and with [`CloseReason::InvalidMessage`] for a join or leave, which
+/// [`Failure::Close`] with [`CloseReason::NotAMember`](crate::CloseReason::NotAMember) if the sender was
+/// removed from the room meanwhile, and with [`Close::INVALID_MESSAGE`] for a join or leave, which
 /// [`RoomsLayer`](crate::RoomsLayer) answers and does not hand on.
 pub async fn handle<U: Principal, Role>(
     inbound: Inbound<ClientMessage, Member<U, ServerMessage, Role>>,
@@ -49,7 +49,7 @@ pub async fn handle<U: Principal, Role>(
             }
         }
         ClientMessage::Ping => Ok(Reply::one(ServerMessage::pong())),
-        ClientMessage::Join(_) | ClientMessage::Leave(_) => Err(CloseReason::InvalidMessage.into()),
+        ClientMessage::Join(_) | ClientMessage::Leave(_) => Err(Close::INVALID_MESSAGE.into()),
     }
 }
 

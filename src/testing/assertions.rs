@@ -20,7 +20,7 @@ pub fn replies<R, E: Into<Failure<R>>>(answer: Result<Reply<R>, E>) -> Result<Ve
     let reply = match answer.map_err(Into::into) {
         Ok(reply) => reply,
         Err(Failure::Reply(message)) => Reply::one(message),
-        Err(Failure::Close(reason)) => return Err(reason),
+        Err(Failure::Close(close)) => return Err(close.into()),
     };
     let mut messages = Vec::new();
     let Ok(()) = reply.try_for_each(|message| {
@@ -57,9 +57,12 @@ pub fn assert_reply<R: Content, E: Into<Failure<R>>>(
 ///
 /// If it did not.
 #[track_caller]
-pub fn assert_closed<R, E: Into<Failure<R>>>(answer: Result<Reply<R>, E>, expected: CloseReason) {
+pub fn assert_closed<R, E: Into<Failure<R>>>(
+    answer: Result<Reply<R>, E>,
+    expected: impl Into<CloseReason>,
+) {
     let closed = replies(answer).map(|replies| replies.len());
-    assert_eq!(closed, Err(expected), "how many replies there were, or why it closed");
+    assert_eq!(closed, Err(expected.into()), "how many replies there were, or why it closed");
 }
 
 /// Expects the next message that was pushed to a [`TestConnection`] to be `expected`.

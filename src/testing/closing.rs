@@ -1,13 +1,15 @@
 //! How a connection is closed, in the form that is easiest to write.
 
-use crate::close::{CloseCode, CloseReason};
+use crate::close::{Close, CloseCode, CloseReason};
 
-/// A close: a code, as a number or as a [`CloseCode`], or a [`CloseReason`], which has a text as well.
+/// A close: a code, as a number or as a [`CloseCode`], or a [`CloseReason`] or [`Close`], which have a
+/// text as well.
 pub trait Closing: sealed::Closing {}
 
 impl Closing for u16 {}
 impl Closing for CloseCode {}
 impl Closing for CloseReason {}
+impl Closing for Close {}
 
 pub(super) mod sealed {
     use super::*;
@@ -41,6 +43,16 @@ pub(super) mod sealed {
 
         fn text(&self) -> Option<&'static str> {
             Some(self.text())
+        }
+    }
+
+    impl Closing for Close {
+        fn code(&self) -> Option<u16> {
+            Closing::code(self.reason())
+        }
+
+        fn text(&self) -> Option<&'static str> {
+            Some(self.reason().text())
         }
     }
 }

@@ -184,7 +184,7 @@ impl TestConnection {
         self.pushed.extend(taken.into_iter().map(|it| it.message));
         if self.closed.is_none() {
             let asked = self.connection.take_signals().and_then(|it| it.close);
-            self.closed = asked.or(match state {
+            self.closed = asked.map(CloseReason::from).or(match state {
                 Taken::All => None,
                 Taken::Overflowed => Some(CloseReason::SlowConsumer),
                 Taken::Evicted => Some(CloseReason::Overloaded),

@@ -36,10 +36,10 @@ use crate::upgrade::WebSocketLayer;
 /// # async fn main() {
 /// use tower::{layer::util::Identity, service_fn};
 /// use tower_websocket::{
-///     Anonymous, CloseReason, Inbound, Message, Reply, WebSocketLayer, testing::TestServer,
+///     Anonymous, Close, Inbound, Message, Reply, WebSocketLayer, testing::TestServer,
 /// };
 ///
-/// async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, CloseReason> {
+/// async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
 ///     Ok(Reply::one(m.message))
 /// }
 ///
@@ -122,9 +122,9 @@ impl TestServer {
     /// # async fn main() {
     /// # use tower::{layer::util::Identity, service_fn};
     /// # use tower_websocket::{
-    /// #     Anonymous, CloseReason, Inbound, Message, Reply, WebSocketLayer, testing::TestServer,
+    /// #     Anonymous, Close, Inbound, Message, Reply, WebSocketLayer, testing::TestServer,
     /// # };
-    /// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, CloseReason> {
+    /// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
     /// #     Ok(Reply::one(m.message))
     /// # }
     /// # let endpoint = WebSocketLayer::new(Identity::new(), service_fn(echo)).allow_anonymous();

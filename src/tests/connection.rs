@@ -70,10 +70,10 @@ async fn connections_do_not_thin_each_others_refusals() {
 async fn the_first_reason_wins_and_is_told_once() {
     let (connection, _) = connection();
     assert!(connection.take_signals().is_none());
-    connection.close(CloseReason::Forbidden);
-    connection.clone().close(CloseReason::Normal);
+    connection.close(Close::FORBIDDEN);
+    connection.clone().close(Close::NORMAL);
     let signals = connection.take_signals().unwrap();
-    assert_eq!(signals.close, Some(CloseReason::Forbidden));
+    assert_eq!(signals.close, Some(Close::FORBIDDEN));
     assert!(signals.authenticated.is_none());
     assert!(connection.take_signals().is_none());
 }
@@ -84,7 +84,7 @@ async fn of_many_threads_that_close_one_gives_the_reason() {
     let closers: Vec<_> = (0..8)
         .map(|n| {
             let connection = connection.clone();
-            let reason = if n % 2 == 0 { CloseReason::Normal } else { CloseReason::Forbidden };
+            let reason = if n % 2 == 0 { Close::NORMAL } else { Close::FORBIDDEN };
             thread::spawn(move || connection.close(reason))
         })
         .collect();
@@ -143,7 +143,7 @@ async fn a_sink_that_panics_asks_for_the_end_of_its_connection() {
     let connection = Connection::new(None, limits, None, Audit::new(Broken));
     connection.refuse("layer", "a", None, None);
     let signals = connection.take_signals().unwrap();
-    assert_eq!(signals.close, Some(CloseReason::HandlerFailed));
+    assert_eq!(signals.close, Some(Close::HANDLER_FAILED));
     connection.refuse("layer", "b", None, None);
     assert!(connection.take_signals().is_some(), "the list of refusals is not poisoned");
 }

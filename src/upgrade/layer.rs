@@ -58,8 +58,8 @@ use crate::{
 /// ```
 /// use axum::{Router, routing::get};
 /// # use tower::{layer::util::Identity, service_fn};
-/// # use tower_websocket::{Anonymous, CloseReason, Inbound, Message, Reply, WebSocketLayer};
-/// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, CloseReason> {
+/// # use tower_websocket::{Anonymous, Close, Inbound, Message, Reply, WebSocketLayer};
+/// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
 /// #     Ok(Reply::one(m.message))
 /// # }
 /// # let endpoint = WebSocketLayer::new(Identity::new(), service_fn(echo));

@@ -156,7 +156,6 @@ impl UpgradeRejectionKind {
     pub fn rule(self) -> &'static str {
         self.row().2
     }
-
 }
 
 impl fmt::Display for UpgradeRejection {

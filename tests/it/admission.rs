@@ -12,8 +12,8 @@ use axum::{
 };
 use tower::service_fn;
 use tower_websocket::{
-    Admission, Authenticated, CloseReason, Inbound, Message, PeerAddr, Quota, Reply,
-    RequireAuthLayer, WebSocketLayer,
+    Admission, Authenticated, Close, Inbound, Message, PeerAddr, Quota, Reply, RequireAuthLayer,
+    WebSocketLayer,
 };
 
 use test_support::http::{HttpServer, RawClient, handshake, handshake_with};
@@ -155,7 +155,7 @@ async fn a_refused_login_makes_room_for_the_next_though_its_socket_is_still_hear
     let server = HttpServer::start_endpoint(|| {
         let messages = RequireAuthLayer::new(Verifier(Arc::new(Probe::default())));
         let handler = service_fn(async |_: Inbound<Message, Authenticated<User>>| {
-            Ok::<_, CloseReason>(Reply::none())
+            Ok::<_, Close>(Reply::none())
         });
         let admission =
             Admission::new().max_unauthenticated(NonZeroUsize::MIN).max_connections(FOUR);

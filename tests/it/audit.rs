@@ -9,8 +9,8 @@ use std::{
 
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Anonymous, AuditEvent, AuditRecord, AuditSink, CloseReason, DecodeLayer, Inbound, OpenRooms,
-    Reply, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
+    Anonymous, AuditEvent, AuditRecord, AuditSink, Close, DecodeLayer, Inbound, OpenRooms, Reply,
+    RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
     service::{self, ClientMessage, ServerMessage},
 };
 
@@ -64,7 +64,7 @@ async fn a_refused_message_is_recorded_and_answered_with_its_field_and_what_it_b
         .anonymous()
         .reply_invalid(|error| Invalid { error: error.to_string() }, NonZeroU32::MAX);
     let handler = service_fn(async |_: Inbound<ClientMessage, Anonymous>| {
-        Ok::<_, CloseReason>(Reply::<Invalid>::none())
+        Ok::<_, Close>(Reply::<Invalid>::none())
     });
     let layer = WebSocketLayer::new(messages, handler).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, advance, interval, sleep};
-use tower_websocket::{AuditEvent, CloseReason};
+use tower_websocket::{AuditEvent, Close};
 
 use super::{
     support::{TestServer, auth, join, quiet, say},
@@ -131,7 +131,7 @@ async fn a_session_ends_when_it_says_so_or_is_revoked() {
     assert_eq!(start.elapsed(), Duration::from_secs(2));
 
     revoked.send(say("r1", "still here")).await;
-    server.probe.connection(2).close(CloseReason::SessionExpired);
+    server.probe.connection(2).close(Close::SESSION_EXPIRED);
     assert_eq!(revoked.assert_closed(4401).await, "session expired");
 
     expiring.send(say("r1", "me too")).await;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, ServiceBuilder, service_fn, timeout::TimeoutLayer};
 use tower_websocket::{
-    AuditEvent, Authenticated, CloseReason, Failure, HandleErrorLayer, Inbound, Message, Reply,
+    AuditEvent, Authenticated, Close, Failure, HandleErrorLayer, Inbound, Message, Reply,
     RequireAuthLayer, WebSocketLayer,
 };
 
@@ -136,7 +136,7 @@ async fn what_is_in_flight_when_the_server_closes_is_not_handled() {
     let mut member = server.member("ada", "r1").await;
     // The bytes are on their way before the server's task runs again.
     member.send(rest.concat()).await;
-    server.probe.connection(1).close(CloseReason::Forbidden);
+    server.probe.connection(1).close(Close::FORBIDDEN);
     assert_eq!(member.assert_closed(4403).await, "forbidden");
     member.send(rest.concat()).await;
     member.send(close(1000, b"")).await;
@@ -177,7 +177,7 @@ async fn a_verifier_that_fails_lets_nobody_in() {
 async fn a_verifier_that_was_dropped_has_not_said_yes() {
     let server = TestServer::start(|probe| {
         let handler = service_fn(async |_: Inbound<Message, Authenticated<User>>| {
-            Ok::<_, CloseReason>(Reply::one(Message::text("handled")))
+            Ok::<_, Close>(Reply::one(Message::text("handled")))
         });
         let late = |error: BoxError| match error.is::<tower::timeout::error::Elapsed>() {
             true => Failure::Reply(Message::text("late")),

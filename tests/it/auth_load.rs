@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower::service_fn;
 use tower_websocket::{
-    Admission, AuthFailure, Authenticate, Authenticated, CloseReason, Connection, Inbound, Message,
+    Admission, AuthFailure, Authenticate, Authenticated, Close, Connection, Inbound, Message,
     Reply, RequireAuthLayer, Session, WebSocketLayer,
 };
 
@@ -76,9 +76,8 @@ async fn those_whom_a_slow_verifier_cannot_take_in_time_are_turned_away_in_time(
         asked: Arc::default(),
         most_at_once: Arc::default(),
     };
-    let handler = service_fn(async |_: Inbound<Message, Authenticated<User>>| {
-        Ok::<_, CloseReason>(Reply::none())
-    });
+    let handler =
+        service_fn(async |_: Inbound<Message, Authenticated<User>>| Ok::<_, Close>(Reply::none()));
     let layer = WebSocketLayer::new(RequireAuthLayer::new(verifier.clone()), handler)
         .path("/ws")
         .connection(quiet())

@@ -14,15 +14,15 @@ use tokio::time::Instant;
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, AuditEvent, CloseReason, Connection, ConnectionConfig, Inbound, Message, Reply,
-    Retry, RoomKey, Rooms, WebSocketLayer,
+    Anonymous, AuditEvent, Close, Connection, ConnectionConfig, Inbound, Message, Reply, Retry,
+    RoomKey, Rooms, WebSocketLayer,
     service::{Refusal, ServerMessage},
 };
 
 use test_support::metered::Meter;
 use test_support::slow::{Frame, FrozenClock, Server, chat, frame, nonzero, quiet, say};
 
-type Handled = Result<Reply<Message>, CloseReason>;
+type Handled = Result<Reply<Message>, Close>;
 
 /// Answers each message with `size` bytes, and counts.
 fn answering(size: usize, config: ConnectionConfig) -> (WebSocketLayer, Arc<AtomicUsize>) {
@@ -180,7 +180,7 @@ async fn a_peer_that_does_not_answer_a_close_is_dropped_in_time() {
         let server = Server::start(layer);
         let mut peer = server.connect().await;
         turns().await;
-        opened.lock().unwrap()[0].close(CloseReason::Normal);
+        opened.lock().unwrap()[0].close(Close::NORMAL);
         let began = Instant::now();
         peer.assert_closed(1000).await;
         while chatty && began.elapsed() < Duration::from_secs(4) {
@@ -297,11 +297,11 @@ async fn a_peer_that_sends_and_never_reads_is_a_slow_consumer() {
 // covers: DL-20, DL-26
 #[tokio::test(start_paused = true)]
 async fn what_was_accepted_comes_before_a_close_whatever_its_reason() {
-    let kicked = CloseReason::application(4100, "kicked", Retry::Stop).unwrap();
-    let reasons = [CloseReason::Forbidden, CloseReason::RateLimited, CloseReason::Normal, kicked];
+    let kicked = Close::application(4100, "kicked", Retry::Stop).unwrap();
+    let closes = [Close::FORBIDDEN, Close::RATE_LIMITED, Close::NORMAL, kicked];
     let (layer, opened) = silent(quiet());
     let server = Server::start(layer);
-    for (nth, reason) in reasons.into_iter().enumerate() {
+    for (nth, close) in closes.into_iter().enumerate() {
         let mut peer = server.connect().await;
         turns().await;
         let connection = opened.lock().unwrap()[nth].clone();
@@ -311,10 +311,10 @@ async fn what_was_accepted_comes_before_a_close_whatever_its_reason() {
             connection.push(Message::text(message.as_str())).unwrap();
         }
         turns().await;
-        connection.close(reason.clone());
+        connection.close(close.clone());
         let (messages, code) = peer.until_close().await;
-        assert!(messages == said, "{reason}: {} of 100", messages.len());
-        assert_eq!(code, reason.code().map(u16::from));
+        assert!(messages == said, "{close}: {} of 100", messages.len());
+        assert_eq!(code, close.reason().code().map(u16::from));
     }
 }
 
@@ -349,7 +349,7 @@ async fn a_graceful_close_flushes_first_and_not_for_ever() {
         for n in 0..100 {
             connection.push(Message::text(format!("{n:08192}"))).unwrap();
         }
-        connection.close(CloseReason::GoingAway);
+        connection.close(Close::GOING_AWAY);
     };
     push_all(&opened.lock().unwrap()[0]);
     let (messages, code) = peer.until_close().await;

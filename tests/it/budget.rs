@@ -10,8 +10,8 @@ use tokio::{sync::Semaphore, task::yield_now};
 use tower::{service_fn, util::BoxCloneSyncService};
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, AuditEvent, AuditRecord, CloseReason, Connection, ConnectionConfig, Inbound,
-    MemoryBudget, Message, Reply, WebSocketLayer, audit::Closed,
+    Anonymous, AuditEvent, AuditRecord, Close, Connection, ConnectionConfig, Inbound, MemoryBudget,
+    Message, Reply, WebSocketLayer, audit::Closed,
 };
 
 use test_support::{
@@ -19,7 +19,7 @@ use test_support::{
     slow::{Audit, Frame, FrozenClock, Peer, Server, frame, nonzero, quiet},
 };
 
-type Handle = BoxCloneSyncService<Inbound<Message, Anonymous>, Reply<Message>, CloseReason>;
+type Handle = BoxCloneSyncService<Inbound<Message, Anonymous>, Reply<Message>, Close>;
 
 /// Handles each message when there is a permit for it.
 fn gated() -> (Arc<Semaphore>, Handle) {
@@ -165,15 +165,15 @@ async fn a_message_under_way_is_charged_from_its_header_on() {
 async fn every_end_gives_everything_back() {
     type End = fn(&Connection, &mut Option<Peer>);
     let ends: [(&str, End, &str); 6] = [
-        ("the application closes", |it, _| it.close(CloseReason::Forbidden), "forbidden"),
-        ("in good order", |it, _| it.close(CloseReason::GoingAway), "going_away"),
+        ("the application closes", |it, _| it.close(Close::FORBIDDEN), "forbidden"),
+        ("in good order", |it, _| it.close(Close::GOING_AWAY), "going_away"),
         ("reset", |_, peer| *peer = None, "lost"),
         (
             "its queue overflows",
             |it, _| while it.push(Message::binary(vec![0; 60_000])).is_ok() {},
             "slow_consumer",
         ),
-        ("its handler fails", |it, _| it.close(CloseReason::HandlerFailed), "handler.failed"),
+        ("its handler fails", |it, _| it.close(Close::HANDLER_FAILED), "handler.failed"),
         ("the peer does not read", |_, _| {}, "write.timeout"),
     ];
     for (name, end, rule) in ends {
@@ -205,7 +205,7 @@ async fn a_message_in_flight_is_given_back_at_the_close_not_at_the_end() {
     let (mut peer, connection) = server.connect().await;
     peer.send(frame(0x82, vec![0; 100_000])).await;
     server.until(|used| used == 100_000).await;
-    connection.close(CloseReason::Forbidden);
+    connection.close(Close::FORBIDDEN);
     assert_eq!(peer.frame().await, Frame::Close(Some(4403), "forbidden".into()));
     server.assert_free().await;
     let live = server.server.audit.records();

@@ -10,7 +10,7 @@ use tokio::{
     net::TcpListener,
     time::{Instant, sleep},
 };
-use tower_websocket::{AuditEvent, CloseReason, InvalidClose, Retry};
+use tower_websocket::{AuditEvent, Close, InvalidClose, Retry};
 
 use test_support::{
     echo::endpoint,
@@ -146,23 +146,23 @@ async fn what_stands_behind_the_peers_close_is_never_handled() {
 #[tokio::test(start_paused = true)]
 async fn the_application_can_send_only_what_may_be_sent() {
     for code in [1004, 1005, 1006, 1015, 0, 999, 1016, 5000] {
-        let made = CloseReason::application(code, "", Retry::Stop);
+        let made = Close::application(code, "", Retry::Stop);
         assert_eq!(made, Err(InvalidClose::Code(code)));
     }
     for long in [124, 200] {
         let text: &'static str = "x".repeat(long).leak();
-        let made = CloseReason::application(4000, text, Retry::Stop);
+        let made = Close::application(4000, text, Retry::Stop);
         assert_eq!(made, Err(InvalidClose::ReasonTooLong(long)));
     }
     // A character across the boundary is refused with the rest, not cut in half.
     let across: &'static str = format!("{}🦀", "x".repeat(121)).leak();
-    assert!(CloseReason::application(4000, across, Retry::Stop).is_err());
+    assert!(Close::application(4000, across, Retry::Stop).is_err());
 
     let server = TestServer::echo(quiet()).await;
     let longest: &'static str = format!("{}🦀", "x".repeat(119)).leak();
     for (nth, (code, reason)) in [(4000, longest), (4999, "")].into_iter().enumerate() {
         let mut client = server.connect().await;
-        let reason_given = CloseReason::application(code, reason, Retry::Stop).unwrap();
+        let reason_given = Close::application(code, reason, Retry::Stop).unwrap();
         server.probe.connection(nth).close(reason_given);
         assert_eq!(client.assert_closed(code).await, reason);
     }
@@ -188,11 +188,11 @@ async fn a_clean_close_is_answered_once_and_the_server_hangs_up() {
 #[tokio::test(start_paused = true)]
 async fn when_both_close_at_once_each_is_heard_once() {
     let server = TestServer::echo(quiet()).await;
-    for (nth, reason) in [CloseReason::GoingAway, CloseReason::Forbidden].into_iter().enumerate() {
+    for (nth, said) in [Close::GOING_AWAY, Close::FORBIDDEN].into_iter().enumerate() {
         let mut client = server.connect().await;
         client.send(close(1000, b"")).await;
-        let code = u16::from(reason.code().unwrap());
-        server.probe.connection(nth).close(reason);
+        let code = u16::from(said.reason().code().unwrap());
+        server.probe.connection(nth).close(said);
         client.assert_closed(code).await;
         drop(client);
         assert_eq!(server.closed(nth).await.intended_code, Some(code));

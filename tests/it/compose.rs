@@ -21,7 +21,7 @@ use tower::{
 use tower_layer::{Identity, Layer};
 use tower_service::Service;
 use tower_websocket::{
-    Anonymous, CloseReason, Connection, DecodeLayer, Failure, HandleErrorLayer, Handler, Inbound,
+    Anonymous, Close, Connection, DecodeLayer, Failure, HandleErrorLayer, Handler, Inbound,
     Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer,
     WebSocketLayer,
     service::{self, ClientMessage, ServerMessage},
@@ -29,7 +29,7 @@ use tower_websocket::{
 
 use test_support::slow::{Frame, FrozenClock, Server, Tokens, quiet, say};
 
-type Handled = Result<Reply<Message>, CloseReason>;
+type Handled = Result<Reply<Message>, Close>;
 
 /// Never answers `slow`.
 async fn echo(inbound: Inbound<Message, Anonymous>) -> Handled {
@@ -99,10 +99,10 @@ struct Stuck(Arc<AtomicUsize>);
 
 impl Service<Inbound<Message, Anonymous>> for Stuck {
     type Response = Reply<Message>;
-    type Error = CloseReason;
+    type Error = Close;
     type Future = std::future::Pending<Handled>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Close>> {
         Poll::Ready(Ok(()))
     }
 

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, CloseReason, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
+    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
 };
 
 use super::{
@@ -41,9 +41,8 @@ const SIZES: [Setter<NonZeroUsize>; 5] = [
 /// A short life of a connection with `config` ends, and not for a fault of the server's; or an endpoint
 /// refuses to be made of it, and says what is wrong with which setting.
 async fn assert_works_or_is_refused(name: &str, config: ConnectionConfig) {
-    let nothing = service_fn(async |_: Inbound<Message, Anonymous>| {
-        Ok::<_, CloseReason>(Reply::<Message>::none())
-    });
+    let nothing =
+        service_fn(async |_: Inbound<Message, Anonymous>| Ok::<_, Close>(Reply::<Message>::none()));
     if let Err(error) = WebSocketLayer::new(Identity::new(), nothing).connection(config.clone()) {
         assert!(error.to_string().starts_with(&format!("{name} is ")), "{name}: {error}");
         return;

@@ -15,7 +15,7 @@ use std::{
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, CloseReason, ConnectionConfig, Inbound, Message, Reply, Rooms, WebSocketLayer,
+    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, Rooms, WebSocketLayer,
 };
 
 use test_support::{
@@ -46,7 +46,7 @@ impl Turns {
 
 fn echo(config: ConnectionConfig) -> WebSocketLayer {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
-        Ok::<_, CloseReason>(Reply::one(inbound.message))
+        Ok::<_, Close>(Reply::one(inbound.message))
     });
     WebSocketLayer::new(Identity::new(), echo).allow_anonymous().connection(config).unwrap()
 }
@@ -130,7 +130,7 @@ async fn one_turn_of_a_connection_handles_a_bounded_number_of_messages() {
                 last.1.store(0, Relaxed);
             }
             most.fetch_max(last.1.fetch_add(1, Relaxed) + 1, Relaxed);
-            async { Ok::<_, CloseReason>(Reply::<Message>::none()) }
+            async { Ok::<_, Close>(Reply::<Message>::none()) }
         }
     });
     let layer = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();

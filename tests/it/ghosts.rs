@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tower_websocket::{AuditEvent, AuditRecord, CloseReason, ConnectionConfig};
+use tower_websocket::{AuditEvent, AuditRecord, Close, ConnectionConfig};
 
 use super::{
     support::{TestServer, auth, join, quiet, say},
@@ -113,7 +113,7 @@ async fn a_member_that_falls_silent_has_left_in_time() {
 #[tokio::test(start_paused = true)]
 async fn a_member_that_vanishes_while_it_is_being_closed_has_left_once() {
     let server = TestServer::rooms(quiet()).await;
-    for (nth, reason) in [CloseReason::Forbidden, CloseReason::GoingAway].into_iter().enumerate() {
+    for (nth, close) in [Close::FORBIDDEN, Close::GOING_AWAY].into_iter().enumerate() {
         // At rest, and while its message is being handled.
         for (busy, nth) in [(false, 2 * nth), (true, 2 * nth + 1)] {
             let mut client = server.member("ada", "r1").await;
@@ -121,13 +121,13 @@ async fn a_member_that_vanishes_while_it_is_being_closed_has_left_once() {
                 client.send(say("r1", "sleep 3")).await;
                 client.assert_silent().await;
             }
-            server.probe.connection(nth).close(reason.clone());
+            server.probe.connection(nth).close(close.clone());
             let start = Instant::now();
             vanish(client).await;
             let (record, closed) = server.ended(nth).await;
             assert!(start.elapsed() <= T_GHOST);
-            assert_eq!(joined_and_left(&server, &record), (1, 1), "{reason:?}, busy: {busy}");
-            assert_eq!(closed.rule, reason.rule());
+            assert_eq!(joined_and_left(&server, &record), (1, 1), "{close:?}, busy: {busy}");
+            assert_eq!(closed.rule, close.reason().rule());
             assert!(server.probe.rooms.is_empty());
         }
     }

@@ -8,8 +8,8 @@ use std::sync::{
 use tokio::time::timeout;
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Authenticated, CloseReason, Connection, Inbound, Message, Reply, RequireAuthLayer,
-    WebSocketLayer, audit::Closed,
+    Authenticated, Close, Connection, Inbound, Message, Reply, RequireAuthLayer, WebSocketLayer,
+    audit::Closed,
 };
 
 use test_support::{
@@ -38,9 +38,7 @@ async fn eventually(is: impl Fn() -> bool) {
     waited.await.expect("it never comes");
 }
 
-async fn echo(
-    inbound: Inbound<Message, Authenticated<User>>,
-) -> Result<Reply<Message>, CloseReason> {
+async fn echo(inbound: Inbound<Message, Authenticated<User>>) -> Result<Reply<Message>, Close> {
     Ok(Reply::one(inbound.message))
 }
 

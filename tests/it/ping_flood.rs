@@ -9,7 +9,7 @@ use std::{
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, CloseReason, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
+    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
 };
 
 use test_support::metered::Meter;
@@ -17,9 +17,8 @@ use test_support::slow::{FrozenClock, Server, frame, quiet};
 
 /// An endpoint that says nothing by itself.
 fn silent(config: ConnectionConfig) -> WebSocketLayer {
-    let handler = service_fn(async |_: Inbound<Message, Anonymous>| {
-        Ok::<_, CloseReason>(Reply::<Message>::none())
-    });
+    let handler =
+        service_fn(async |_: Inbound<Message, Anonymous>| Ok::<_, Close>(Reply::<Message>::none()));
     WebSocketLayer::new(Identity::new(), handler).allow_anonymous().connection(config).unwrap()
 }
 

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Anonymous, CloseReason, DecodeLayer, Inbound, Json, Message, OpenRooms, PayloadBytes, Quota,
+    Anonymous, Close, DecodeLayer, Inbound, Json, Message, OpenRooms, PayloadBytes, Quota,
     RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
     layers::{Decode, DecodeError, Encode, EncodeError, OnExcess},
     service::{self, ClientMessage},
@@ -23,7 +23,7 @@ use test_support::slow::{Frame, FrozenClock, Peer, Server, Tokens, frame, quiet,
 /// 20 each second, and 40 at once: the default of the reference server.
 const EACH: Quota = Quota::per_second(20).burst(40);
 
-async fn echo(inbound: Inbound<Message, Anonymous>) -> Result<Reply<Message>, CloseReason> {
+async fn echo(inbound: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
     Ok(Reply::one(inbound.message))
 }
 
@@ -177,8 +177,7 @@ async fn malformed_messages_are_charged_before_anything_reads_them() {
         let decode = DecodeLayer::<(), _>::new(codec.clone())
             .anonymous()
             .reply_invalid(|_| "invalid".to_owned(), forever);
-        let handler =
-            service_fn(async |_: Inbound<(), Anonymous>| Ok::<_, CloseReason>(Reply::none()));
+        let handler = service_fn(async |_: Inbound<(), Anonymous>| Ok::<_, Close>(Reply::none()));
         let slow_down = || Message::text("slow down");
         let layer = if by_bytes {
             let quota = Quota::per_second(1).burst(4 * 64 * 1024);

@@ -12,13 +12,13 @@ use std::{
 use tokio::time::advance;
 use tower::{BoxError, ServiceBuilder, service_fn, timeout::TimeoutLayer};
 use tower_websocket::{
-    Anonymous, Authenticated, CloseReason, ConnectionConfig, Failure, HandleErrorLayer, Inbound,
-    Message, PayloadBytes, Quota, RateLimitLayer, Reply, RequireAuthLayer, WebSocketLayer,
+    Anonymous, Authenticated, Close, ConnectionConfig, Failure, HandleErrorLayer, Inbound, Message,
+    PayloadBytes, Quota, RateLimitLayer, Reply, RequireAuthLayer, WebSocketLayer,
 };
 
 use test_support::slow::{FrozenClock, Peer, Server, Tokens, User, frame, quiet};
 
-type Answer = Result<Reply<Message>, CloseReason>;
+type Answer = Result<Reply<Message>, Close>;
 
 /// How many messages the handler had.
 type Handled = Arc<AtomicUsize>;

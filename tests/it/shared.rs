@@ -12,7 +12,7 @@ use tower::{
 };
 use tower_layer::{Identity, Layer};
 use tower_websocket::{
-    Anonymous, AuditEvent, AuthFailure, Authenticate, Authenticated, CloseReason, Connection,
+    Anonymous, AuditEvent, AuthFailure, Authenticate, Authenticated, Close, Connection,
     DecodeLayer, Failure, Handler, Inbound, Message, OpenRooms, PayloadBytes, Quota,
     RateLimitLayer, Reply, RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, Session,
     WebSocketLayer,
@@ -23,7 +23,7 @@ use tower_websocket::{
 
 use test_support::slow::{Frame, Peer, Server, Tokens, User, quiet, say};
 
-type Answer = Result<Reply<Message>, CloseReason>;
+type Answer = Result<Reply<Message>, Close>;
 
 /// What the handler was called with, whoever it was called for.
 type Calls = Arc<Mutex<Vec<(String, String)>>>;
@@ -226,7 +226,7 @@ async fn a_shared_decoder_counts_no_ones_errors_for_another() {
         .anonymous()
         .reply_invalid(|_| vec![b'?'], NonZeroU32::new(2).unwrap());
     let handler = service_fn(async |inbound: Inbound<Vec<u8>, Anonymous>| {
-        Ok::<_, CloseReason>(Reply::one(inbound.message))
+        Ok::<_, Close>(Reply::one(inbound.message))
     });
     let stack = ServiceBuilder::new().buffer(16).layer(decode).service(handler);
     let layer = WebSocketLayer::new(Identity::new(), stack).allow_anonymous();
@@ -356,7 +356,7 @@ async fn a_switch_between_shared_stacks_shares_each_of_them() {
         let quota = Quota::per_second(1_000).burst(1_000_000);
         let limit = RateLimitLayer::per_connection(quota).cost(PayloadBytes::new());
         let handler = service_fn(move |_: Inbound<Message, Anonymous>| async move {
-            Ok::<_, CloseReason>(Reply::one(Message::text(says)))
+            Ok::<_, Close>(Reply::one(Message::text(says)))
         });
         ServiceBuilder::new()
             .buffer::<Inbound<Message, Anonymous>>(16)

@@ -18,10 +18,10 @@ use tokio::{
 };
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Admission, Anonymous, AuditEvent, AuditRecord, AuthFailure, Authenticate, CloseReason,
-    Connection, ConnectionConfig, DecodeLayer, Failure, Inbound, Json, Member, Message, Principal,
-    Quota, RateLimitLayer, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer,
-    Session, WebSocketLayer,
+    Admission, Anonymous, AuditEvent, AuditRecord, AuthFailure, Authenticate, Close, Connection,
+    ConnectionConfig, DecodeLayer, Failure, Inbound, Json, Member, Message, Principal, Quota,
+    RateLimitLayer, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, Session,
+    WebSocketLayer,
     audit::Closed,
     layers::Encode as _,
     room::{JoinDenied, JoinRequest, MemberInfo},
@@ -104,7 +104,7 @@ impl TestServer {
         Self::start(|probe| {
             let echo = move |inbound: Inbound<Message, Anonymous>| {
                 probe.count_call();
-                async { Ok::<_, CloseReason>(Reply::one(inbound.message)) }
+                async { Ok::<_, Close>(Reply::one(inbound.message)) }
             };
             WebSocketLayer::new(RateLimitLayer::per_connection(quota), service_fn(echo))
                 .allow_anonymous()

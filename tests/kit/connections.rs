@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use tower_websocket::{
-    AuthFailure, Authenticate, CloseReason, ConnectionConfig, Failure, Member, Message, Principal,
-    Rooms,
+    AuthFailure, Authenticate, Close, CloseReason, ConnectionConfig, Failure, Member, Message,
+    Principal, Rooms,
     service::{self, ClientMessage, ServerMessage},
     testing::{
         TestConnection, assert_broadcast, assert_closed, assert_push, assert_reply, replies,
@@ -20,7 +20,7 @@ async fn a_connection_without_a_socket_keeps_what_it_is_told() {
     ada.connection().push(Message::text("hello")).unwrap();
     assert_push(&mut ada, "hello");
     assert_eq!(ada.pushed(), None);
-    ada.connection().close(CloseReason::Forbidden);
+    ada.connection().close(Close::FORBIDDEN);
     assert_eq!(ada.close_reason(), Some(CloseReason::Forbidden));
     assert!(ada.connection().push(Message::text("too late")).is_err());
 }

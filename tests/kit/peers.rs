@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use serde_json::json;
 use tower::{layer::util::Identity, service_fn};
 use tower_websocket::{
-    Anonymous, CloseCode, CloseReason, ConnectionConfig, Inbound, Message, PeerAddr, Reply,
+    Anonymous, Close, CloseCode, CloseReason, ConnectionConfig, Inbound, Message, PeerAddr, Reply,
     WebSocketLayer,
     testing::{
         Heard, Records, RequestBody, TestPeer, TestServer, assert_broadcast, handshake, wire,
@@ -54,7 +54,7 @@ async fn a_peer_can_be_slow_or_gone() {
         for _ in 0..20 {
             let _ = m.connection().push(line.clone());
         }
-        Ok::<_, CloseReason>(Reply::none())
+        Ok::<_, Close>(Reply::none())
     };
     let endpoint = WebSocketLayer::new(Identity::new(), service_fn(push)).allow_anonymous();
     let server = TestServer::endpoint(endpoint.connection(config).unwrap().audit(records.clone()));
@@ -154,7 +154,7 @@ async fn a_broadcast_that_nobody_could_hear_shows_nothing() {
 
 /// Sends every message back.
 fn echo() -> TestServer {
-    let echo = |m: Inbound<Message, Anonymous>| async { Ok::<_, CloseReason>(m.message.into()) };
+    let echo = |m: Inbound<Message, Anonymous>| async { Ok::<_, Close>(m.message.into()) };
     let config = ConnectionConfig::new().max_fragments(4.try_into().unwrap());
     let endpoint = WebSocketLayer::new(Identity::new(), service_fn(echo));
     TestServer::endpoint(endpoint.allow_anonymous().connection(config).unwrap())

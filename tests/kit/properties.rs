@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, layer::util::Identity, service_fn};
 use tower_websocket::{
-    Anonymous, CloseReason, Connection, DecodeLayer, Inbound, Message, OriginPolicy, Reply,
+    Anonymous, Close, Connection, DecodeLayer, Inbound, Message, OriginPolicy, Reply,
     RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, WebSocketLayer,
     room::{JoinDenied, JoinRequest},
     service::{self, ClientMessage},
@@ -53,7 +53,7 @@ async fn complaint(property: impl Future<Output = ()>) -> String {
 #[tokio::test(start_paused = true)]
 async fn a_stack_that_answers_strangers_is_found() {
     let calls = AtomicUsize::new(0);
-    let echo = |m: Inbound<Message, Anonymous>| async { Ok::<_, CloseReason>(m.message.into()) };
+    let echo = |m: Inbound<Message, Anonymous>| async { Ok::<_, Close>(m.message.into()) };
     let echo = WebSocketLayer::new(Identity::new(), service_fn(echo)).allow_anonymous();
     let server = TestServer::endpoint(echo);
     let properties = Properties::new(&server, "/").login(login);
@@ -67,7 +67,7 @@ async fn a_handler_that_runs_for_strangers_is_found_though_they_are_closed() {
     let counted = Arc::clone(&calls);
     let handler = move |_: Inbound<Message, Anonymous>| {
         counted.fetch_add(1, Ordering::SeqCst);
-        async { Err::<Reply<Message>, _>(CloseReason::AuthRequired) }
+        async { Err::<Reply<Message>, _>(Close::FORBIDDEN) }
     };
     let server = WebSocketLayer::new(Identity::new(), service_fn(handler));
     let server = TestServer::endpoint(server);
@@ -144,7 +144,7 @@ impl Own {
         self: Arc<Self>,
         mistake: Mistake,
         inbound: Inbound<Message, Anonymous>,
-    ) -> Result<Reply<Message>, CloseReason> {
+    ) -> Result<Reply<Message>, Close> {
         let message: Value = serde_json::from_str(inbound.message.as_text().unwrap()).unwrap();
         let mut room = message["roomId"].as_str().unwrap_or_default().to_owned();
         match mistake {

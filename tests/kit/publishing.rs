@@ -7,9 +7,9 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    CloseReason, ConnectionConfig, DecodeLayer, Inbound, Member, OpenRooms, Principal as _, Quota,
-    RateLimitLayer, Reply, RequireAuthLayer, RoomName, RoomNotice, RoomScoped, Rooms, RoomsLayer,
-    Scope, WebSocketLayer,
+    Close, CloseReason, ConnectionConfig, DecodeLayer, Inbound, Member, OpenRooms, Principal as _,
+    Quota, RateLimitLayer, Reply, RequireAuthLayer, RoomName, RoomNotice, RoomScoped, Rooms,
+    RoomsLayer, Scope, WebSocketLayer,
     layers::Failure,
     service::{self, ClientMessage, ServerMessage},
     testing::{self, TestConnection, TestPeer, TestServer},
@@ -56,7 +56,7 @@ async fn say(
 ) -> Result<Reply<Answer>, Failure<Answer>> {
     let (request, sender, _) = inbound.into_parts();
     let Request::Say { text, .. } = request else {
-        return Err(CloseReason::InvalidMessage.into());
+        return Err(Close::INVALID_MESSAGE.into());
     };
     let said = Answer::Said { by: sender.id().to_owned(), text };
     sender.room()?.broadcast(&said).await?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tower_websocket::{CloseReason, Connection, ConnectionId, audit::Closed};
+use tower_websocket::{Close, Connection, ConnectionId, audit::Closed};
 
 /// The open connections, as many as the admission limits let in, and the sockets that may become one.
 /// Clones share them.
@@ -45,7 +45,7 @@ impl Connections {
             let mut open = this.open();
             open.connections.insert(connection.id(), connection.clone());
             if open.stopping {
-                connection.close(CloseReason::GoingAway);
+                connection.close(Close::GOING_AWAY);
             }
         }
     }
@@ -80,7 +80,7 @@ impl Connections {
         open.stopping = true;
         let connections = open.connections.len();
         for connection in open.connections.values() {
-            connection.close(CloseReason::GoingAway);
+            connection.close(Close::GOING_AWAY);
         }
         drop(open);
         tracing::info!(connections, "closing");

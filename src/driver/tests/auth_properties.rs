@@ -18,7 +18,7 @@ use tower::{Layer, Service};
 use super::support::Served;
 use crate::{
     audit::AuditEvent,
-    close::CloseReason,
+    close::Close,
     connection::Connection,
     driver::ConnectionConfig,
     layers::{
@@ -140,7 +140,7 @@ async fn run(verdict: Verdict, operations: &[Operation]) {
             Operation::Decide => decided.notify_one(),
             Operation::Wait(millis) => served.wait(*millis).await,
             Operation::Push => drop(served.connection.push(Message::text("pushed"))),
-            Operation::Close => served.connection.close(CloseReason::Forbidden),
+            Operation::Close => served.connection.close(Close::FORBIDDEN),
             Operation::End => served.peer.end(),
         }
         served.settle().await;

@@ -7,7 +7,7 @@ use std::{
 
 use super::support::{Served, echo, ping, quiet, text};
 use crate::{
-    close::CloseReason,
+    close::Close,
     driver::ConnectionConfig,
     message::Message,
     outbound::{Dropped, ENTRY_OVERHEAD, SendError},
@@ -148,7 +148,7 @@ async fn pings_of_a_peer_that_does_not_read_are_held_within_the_bound() {
     // One chunk, one message and half of the headroom, and then what one turn reads.
     assert!(held(&served) < (16 + 80 + 32 + 5) * 1024, "{}", held(&served));
     assert!(served.peer.unread() > 100 * 1024);
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     served.settle().await;
     served.peer.room(None);
     served.settle().await;
@@ -188,7 +188,7 @@ async fn the_buffer_has_room_for_a_close_frame_at_its_fullest() {
     for _ in 0..20 {
         served.send(ping(&[0; 125]).repeat(100)).await;
     }
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     served.settle().await;
     served.peer.room(None);
     served.settle().await;
@@ -228,7 +228,7 @@ async fn a_push_over_the_outbound_limit_is_told_to_whoever_pushes_and_costs_the_
     served.settle().await;
     assert_eq!((served.peer.frames().len(), served.peer.close_code()), (2, None));
     assert_eq!(held(&served), 0);
-    served.connection.close(CloseReason::Normal);
+    served.connection.close(Close::NORMAL);
     served.settle().await;
     assert_eq!(served.connection.push(too_large.clone()), Err(SendError::TooLarge(too_large)));
 }

@@ -4,7 +4,7 @@ use super::{
     support::{Served, echo, frame, quiet, text},
 };
 use crate::{
-    close::CloseReason,
+    close::Close,
     driver::ConnectionConfig,
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
@@ -65,19 +65,10 @@ async fn a_fault_right_after_a_grace_still_cuts_it_short() {
     let mut served =
         Served::new(quiet(), service_fn(|_: Inbound<Message, Anonymous>| pending::<Answer>()));
     served.send(text("a")).await;
-    served.connection.close(CloseReason::Normal);
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::NORMAL);
+    served.connection.close(Close::FORBIDDEN);
     served.settle().await;
     assert!(served.connection.push(Message::text("a")).is_err());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_did_not_close_gets_a_close_frame_whatever_the_reason() {
-    let mut served = echo(quiet());
-    served.settle().await;
-    served.connection.close(CloseReason::PeerClosed(Some(1000)));
-    served.settle().await;
-    assert_eq!(served.peer.frames().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use proptest::{
 };
 
 use crate::{
-    close::CloseReason,
+    close::Close,
     driver::ConnectionConfig,
     testing::{
         Invariant,
@@ -56,11 +56,7 @@ fn peaceful() -> impl Strategy<Value = Operation> {
 }
 
 fn anything() -> impl Strategy<Value = Operation> {
-    let reason = prop_oneof![
-        3 => Just(CloseReason::Normal),
-        1 => Just(CloseReason::Forbidden),
-        1 => Just(CloseReason::Lost),
-    ];
+    let close = prop_oneof![3 => Just(Close::NORMAL), 1 => Just(Close::FORBIDDEN)];
     prop_oneof![
         30 => peaceful(),
         3 => Just(Operation::Room(Some(0))),
@@ -69,7 +65,7 @@ fn anything() -> impl Strategy<Value = Operation> {
             .prop_map(|(sent, size)| Operation::Send(sent, size)),
         1 => Just(Operation::Plan(Outcome::Fails)),
         1 => Just(Operation::Plan(Outcome::Panics)),
-        3 => reason.prop_map(Operation::Close),
+        3 => close.prop_map(Operation::Close),
         1 => prop_oneof![2 => Just(Operation::End), 1 => Just(Operation::BreakDown)],
     ]
 }
@@ -151,7 +147,7 @@ proptest! {
                 run.apply(&Operation::Push(1000)).await;
             }
             prop_assert_eq!(run.served.records.all_closed().len(), 0);
-            run.apply(&Operation::Close(CloseReason::Normal)).await;
+            run.apply(&Operation::Close(Close::NORMAL)).await;
             run.apply(&Operation::Answer).await;
             run.apply(&Operation::Piece(None)).await;
             run.apply(&Operation::Room(None)).await;

@@ -19,7 +19,7 @@ use super::{
     support::{Served, echo, frame, quiet, text},
 };
 use crate::{
-    close::CloseReason,
+    close::Close,
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
     testing::Records,
@@ -91,7 +91,7 @@ async fn a_task_that_is_dropped_takes_everything_with_it_whatever_its_destructor
     // While it ends.
     let mut served = Served::new(quiet(), Stack(Panics));
     served.send(text("a")).await;
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     served.settle().await;
     assert_eq!(served.peer.close_code(), Some(4403));
     assert_eq!(assert_no_ghost(served).closed().rule, "forbidden");
@@ -224,22 +224,22 @@ async fn a_task_that_is_dropped_says_what_it_was_to_say() {
     // The close that nobody has looked at yet.
     let mut served = echo(quiet());
     served.settle().await;
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     let (peer, records) = served.abort();
     assert_eq!((peer.close_code(), records.closed().rule), (Some(4403), "forbidden"));
 
     // The close that waits for the handler: the application's, and the peer's own.
     let (mut served, _) = stuck(quiet());
     served.send(text("a")).await;
-    served.connection.close(CloseReason::Normal);
+    served.connection.close(Close::NORMAL);
     served.settle().await;
     let (peer, records) = served.abort();
     assert_eq!((peer.close_code(), records.closed().rule), (Some(1000), "normal"));
     let (mut served, _) = stuck(quiet());
     served.send(text("a")).await;
-    served.connection.close(CloseReason::GoingAway);
+    served.connection.close(Close::GOING_AWAY);
     served.settle().await;
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     let (peer, records) = served.abort();
     assert_eq!((peer.close_code(), records.closed().rule), (Some(1001), "going_away"));
 }

@@ -15,7 +15,7 @@ use tower::service_fn;
 
 use super::support::{Served, echo, frame, ping, quiet, text};
 use crate::{
-    close::CloseReason,
+    close::{Close, CloseReason},
     driver::ConnectionConfig,
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
@@ -78,7 +78,7 @@ async fn a_graceful_end_lets_the_call_finish_and_the_queue_go_out() {
     for n in 0..50 {
         served.connection.push(Message::text(n.to_string())).unwrap();
     }
-    served.connection.close(CloseReason::GoingAway);
+    served.connection.close(Close::GOING_AWAY);
     served.wait(1000).await;
     served.connection.push(Message::text("late")).unwrap();
     served.peer.room(None);
@@ -98,7 +98,7 @@ async fn a_graceful_end_waits_for_a_stuck_handler_no_longer_than_it_may() {
     let (mut served, alive) = stuck(quiet());
     served.send(text("a")).await;
     assert_eq!(alive.left(), 2);
-    served.connection.close(CloseReason::Normal);
+    served.connection.close(Close::NORMAL);
     served.wait(4999).await;
     assert_eq!((alive.left(), served.peer.frames().len()), (2, 0));
     served.wait(1).await;
@@ -153,7 +153,7 @@ async fn after_the_end_began_nothing_is_handed_to_the_stack() {
         quiet(),
         service_fn(move |_: Inbound<Message, Anonymous>| {
             calls.fetch_add(1, Ordering::SeqCst);
-            ready(Answer::Err(Failure::Close(CloseReason::AuthFailed)))
+            ready(Answer::Err(Failure::Close(Close::because(CloseReason::AuthFailed))))
         }),
     );
     served.send(text("a").repeat(10)).await;
@@ -236,7 +236,7 @@ async fn a_peer_that_never_says_goodbye_is_left_after_the_close_timeout() {
     for chatty in [false, true] {
         let mut served = echo(quiet());
         served.settle().await;
-        served.connection.close(CloseReason::Forbidden);
+        served.connection.close(Close::FORBIDDEN);
         served.settle().await;
         assert!(served.peer.socket().shut_down);
         for _ in 0..4 {
@@ -261,7 +261,7 @@ async fn what_the_peer_had_under_way_is_heard_out_up_to_a_limit() {
     for (megabytes, heard) in [(8, true), (16, true), (17, false)] {
         let mut served = echo(quiet());
         served.settle().await;
-        served.connection.close(CloseReason::Forbidden);
+        served.connection.close(Close::FORBIDDEN);
         served.settle().await;
         for _ in 0..megabytes {
             served.send(vec![0; 1024 * 1024]).await;
@@ -280,7 +280,7 @@ async fn a_peer_that_writes_before_it_reads_is_heard_before_the_close_frame_is_o
     let mut served = echo(quiet());
     served.settle().await;
     served.peer.room(0);
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     served.send(vec![0; 1024 * 1024]).await;
     assert_eq!(served.peer.unread(), 0);
     // It is done with sending; the close frame may still reach it.
@@ -337,7 +337,7 @@ async fn a_task_that_is_dropped_leaves_one_record_with_what_it_did() {
 
     let mut served = echo(quiet());
     served.settle().await;
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     served.settle().await;
     let (_, records) = served.abort();
     let closed = records.closed();

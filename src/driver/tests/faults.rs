@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::support::{Served, echo, frame, quiet, text};
 use crate::{
     audit::{Audit, AuditRecord, AuditSink, Connected},
-    close::CloseReason,
+    close::Close,
     connection::Connection,
     driver::{self, calls::Calls, stats::ConnectionStats, transport::Opaque},
     layers::{Anonymous, Failure, Inbound, Reply},
@@ -42,7 +42,7 @@ struct FaultyError(bool);
 impl From<FaultyError> for Failure<Message> {
     fn from(error: FaultyError) -> Self {
         assert!(!error.0, "in the conversion");
-        Self::Close(CloseReason::Forbidden)
+        Self::Close(Close::FORBIDDEN)
     }
 }
 
@@ -112,7 +112,7 @@ async fn a_panic_while_the_connection_ends_does_not_stop_the_end() {
     for spot in [Spot::DropOfPendingCall, Spot::DropOfStack] {
         let mut served = Served::new(quiet(), Faulty(spot));
         served.send(text("a")).await;
-        served.connection.close(CloseReason::Forbidden);
+        served.connection.close(Close::FORBIDDEN);
         served.settle().await;
         assert_eq!(served.peer.close_code(), Some(4403), "{spot:?}");
         served.peer.end();
@@ -165,11 +165,9 @@ async fn a_sink_that_panics_costs_its_connection_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_socket_that_breaks_ends_the_connection_in_every_stage() {
-    for (name, reason) in [
-        ("open", None),
-        ("finishing", Some(CloseReason::Normal)),
-        ("closing", Some(CloseReason::Forbidden)),
-    ] {
+    for (name, reason) in
+        [("open", None), ("finishing", Some(Close::NORMAL)), ("closing", Some(Close::FORBIDDEN))]
+    {
         let mut served = echo(quiet());
         served.settle().await;
         served.peer.room(0);
@@ -182,7 +180,7 @@ async fn a_socket_that_breaks_ends_the_connection_in_every_stage() {
         served.peer.break_down();
         served.settle().await;
         assert!(served.done, "{name}");
-        let rule = reason.as_ref().map_or("lost", CloseReason::rule);
+        let rule = reason.as_ref().map_or("lost", |it| it.reason().rule());
         assert_eq!(served.records.closed().rule, rule, "{name}");
     }
 }

@@ -9,7 +9,7 @@ use super::{
     support::{Served, quiet, text},
 };
 use crate::{
-    close::{CloseReason, Retry},
+    close::{Close, Retry},
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
 };
@@ -19,19 +19,19 @@ type Answer = Result<Reply<Message>, Failure<Message>>;
 // covers: DL-26
 #[tokio::test(start_paused = true)]
 async fn what_was_accepted_before_the_application_closes_goes_out_before_the_close() {
-    let kicked = CloseReason::application(4100, "kicked", Retry::Stop).unwrap();
-    for reason in [CloseReason::Forbidden, CloseReason::Overloaded, kicked] {
+    let kicked = Close::application(4100, "kicked", Retry::Stop).unwrap();
+    for close in [Close::FORBIDDEN, Close::OVERLOADED, kicked] {
         let (mut served, alive) = stuck_with_a_queue().await;
-        served.connection.close(reason.clone());
+        served.connection.close(close.clone());
         served.settle().await;
         // Call and stack are gone at once, and nothing more is taken.
-        assert_eq!(alive.left(), 100 - 17, "{reason}");
+        assert_eq!(alive.left(), 100 - 17, "{close}");
         assert_refused(&served);
         served.wait(4000).await;
         served.peer.room(None);
         served.settle().await;
-        assert_eq!(served.peer.close_code(), reason.code().map(u16::from));
-        assert_eq!(served.peer.frames().len(), 1 + 100, "{reason}");
+        assert_eq!(served.peer.close_code(), close.reason().code().map(u16::from));
+        assert_eq!(served.peer.frames().len(), 1 + 100, "{close}");
         assert_eq!(alive.left(), 0);
     }
 }
@@ -40,7 +40,7 @@ async fn what_was_accepted_before_the_application_closes_goes_out_before_the_clo
 #[tokio::test(start_paused = true)]
 async fn what_goes_out_before_a_close_has_the_close_timeout_and_no_more() {
     let (mut served, alive) = stuck_with_a_queue().await;
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     served.wait(4999).await;
     assert_eq!(alive.left(), 100 - 17);
     served.wait(1).await;
@@ -58,7 +58,7 @@ async fn answers_to_what_was_accepted_go_out_before_a_close_by_the_stack() {
         count += 1;
         ready(match count {
             ..=3 => Answer::Ok(Reply::one(inbound.message)),
-            _ => Answer::Err(Failure::Close(CloseReason::RateLimited)),
+            _ => Answer::Err(Failure::Close(Close::RATE_LIMITED)),
         })
     });
     let mut served = Served::new(quiet(), stack);
@@ -91,7 +91,7 @@ async fn what_was_pushed_before_a_time_is_over_goes_out_before_the_close() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_breaks_while_the_queue_goes_out_ends_it() {
     let (mut served, alive) = stuck_with_a_queue().await;
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     served.settle().await;
     served.peer.break_down();
     served.settle().await;

@@ -89,7 +89,7 @@ async fn a_close_that_finds_half_a_ping_does_not_wait_for_a_socket_without_anyth
     served.settle().await;
     served.peer.room(3);
     served.wait(1000).await;
-    served.connection.close(crate::close::CloseReason::Forbidden);
+    served.connection.close(crate::close::Close::FORBIDDEN);
     served.settle().await;
     assert_eq!(limits(&served).last(), Some(&UNSENT));
     served.peer.room(None);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    close::CloseReason,
+    close::{Close, CloseReason},
     driver::{
         config::ConnectionConfig,
         ping::Challenge,
@@ -26,7 +26,7 @@ pub(super) enum Operation {
     Authenticated(Option<i64>),
     Close(CloseReason),
     /// The application asks for it.
-    Asked(CloseReason),
+    Asked(Close),
     CallPending,
     CallFinished,
     Message,
@@ -108,7 +108,7 @@ impl Run {
                 self.state.handle_authenticated(expires);
             }
             Operation::Close(reason) => self.state.close(reason.clone(), now),
-            Operation::Asked(reason) => self.state.close_as_asked(reason.clone(), now),
+            Operation::Asked(close) => self.state.close_as_asked(close.clone(), now),
             Operation::CallPending => self.state.handle_call_pending(now),
             Operation::CallFinished => self.state.handle_call_finished(),
             Operation::Message => self.state.handle_message(now),

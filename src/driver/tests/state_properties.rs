@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::state_operation::{Operation, Run};
 use crate::{
-    close::CloseReason,
+    close::{Close, CloseReason},
     driver::{config::ConnectionConfig, state::Phase},
 };
 
@@ -46,7 +46,7 @@ fn anything() -> impl Strategy<Value = Operation> {
         12 => living(),
         1 => (0u64..20_000).prop_map(Operation::Late),
         1 => reason().prop_map(Operation::Close),
-        1 => reason().prop_map(Operation::Asked),
+        1 => select(Close::ALL).prop_map(Operation::Asked),
         1 => Just(Operation::Finished),
         1 => Just(Operation::CloseFlushed),
         2 => Just(Operation::CloseMoves),

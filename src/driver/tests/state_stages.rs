@@ -6,7 +6,7 @@ use super::{
     state_operation::Operation::{self, *},
 };
 use crate::{
-    close::CloseReason,
+    close::{Close, CloseReason},
     driver::{config::ConnectionConfig, state::Phase::*},
 };
 
@@ -272,12 +272,11 @@ fn the_end_has_stages_and_each_a_limit() {
         ("forced, then lost", &[Close(Forbidden), Close(Lost)], Done, Some("forbidden"), None),
         (
             "a fault that the application names",
-            &[Asked(ProtocolError), Wait(1000)],
+            &[Asked(Close::because(ProtocolError)), Wait(1000)],
             Flushing,
             Some("protocol"),
             Some(5000),
         ),
-        ("a loss that it names", &[Asked(Lost)], Finishing, Some("normal"), Some(5000)),
         (
             "graceful twice",
             &[Close(Normal), Wait(1000), Close(GoingAway)],

@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::support::{Served, echo, frame, ping, quiet, text};
 use crate::{
-    close::CloseReason,
+    close::Close,
     driver::ConnectionConfig,
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
@@ -75,7 +75,7 @@ async fn pushes_pings_and_a_close_go_on_while_a_handler_waits() {
             let wait = wait.take();
             async move {
                 match wait {
-                    Some(wait) => wait.await.map_err(|_| CloseReason::HandlerFailed)?,
+                    Some(wait) => wait.await.map_err(|_| Close::HANDLER_FAILED)?,
                     None => pending().await,
                 }
                 Answer::Ok(Reply::one(Message::text("done")))
@@ -93,7 +93,7 @@ async fn pushes_pings_and_a_close_go_on_while_a_handler_waits() {
     done.send(()).unwrap();
     served.settle().await;
     assert_eq!(served.peer.texts(), ["pushed", "done"]);
-    served.connection.close(CloseReason::Forbidden);
+    served.connection.close(Close::FORBIDDEN);
     served.settle().await;
     assert_eq!(served.peer.close_code(), Some(4403));
 }
@@ -159,7 +159,7 @@ async fn a_close_within_the_first_turn_is_heard() {
     let mut served = Served::new(
         ConnectionConfig::new(),
         service_fn(|inbound: Inbound<Message, Anonymous>| {
-            inbound.connection().close(CloseReason::Forbidden);
+            inbound.connection().close(Close::FORBIDDEN);
             pending::<Answer>()
         }),
     );
@@ -174,7 +174,7 @@ async fn a_push_and_a_close_wake_a_task_that_sleeps() {
     served.settle().await;
     served.connection.push(Message::text("a")).unwrap();
     assert!(served.settle().await > 0);
-    served.connection.close(CloseReason::Normal);
+    served.connection.close(Close::NORMAL);
     assert!(served.settle().await > 0);
     assert_eq!(served.peer.close_code(), Some(1000));
 }

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::{
     audit::Audit,
-    close::CloseReason,
+    close::{Close, CloseReason},
     layers::{Failure, Inbound, Reply},
     outbound::{Encoded, OutboundLimits},
     room::{Member, OpenRooms, RoomHandle, Rooms, RoomsConfig, RoomsLayer, outcome::PublishError},
@@ -61,7 +61,7 @@ fn a_kept_room_is_worth_nothing_after_leave_removal_and_close() {
     drop(peer);
     assert_eq!(say("after the close"), Err(PublishError::NotAMember));
     assert_eq!(listener.heard(), ["joined r1", "as a member"]);
-    assert_eq!(CloseReason::from(PublishError::NotAMember), CloseReason::NotAMember);
+    assert_eq!(Close::from(PublishError::NotAMember).reason(), &CloseReason::NotAMember);
 }
 
 fn kept_room(kept: &Arc<Mutex<Vec<RoomHandle<Line>>>>) -> RoomHandle<Line> {

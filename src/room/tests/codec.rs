@@ -52,7 +52,7 @@ fn join(rooms: Rooms<Line>) -> (Result<Vec<String>, CloseReason>, Vec<String>) {
         let inbound = Inbound::new(Message::text(words), user.clone(), connection.clone());
         let answer = stack.call(inbound).now_or_never().expect("nothing to wait for");
         if let Err(Failure::Close(reason)) = answer {
-            return (Err(reason), events.take());
+            return (Err(reason.into()), events.take());
         }
     }
     (Ok(drain(&connection)), events.take())

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     audit::{AuditRecord, AuditSink},
-    close::CloseReason,
+    close::Close,
     room::{JoinDenied, JoinRequest, OpenRooms, RoomPolicy, Rooms, RoomsLayer},
 };
 
@@ -226,7 +226,7 @@ fn an_audit_sink_that_panics_leaves_no_ghost() {
         assert_eq!(peer.join(name).unwrap(), [""; 0]);
     }
     let ended = peer.connection.take_signals().and_then(|it| it.close);
-    assert_eq!(ended, Some(CloseReason::HandlerFailed));
+    assert_eq!(ended, Some(Close::HANDLER_FAILED));
     assert_eq!(now(rooms.at(&key("", "r1")).remove("alice")), 1);
     drop(peer);
     assert_eq!(rooms.len(), 1);

@@ -200,7 +200,7 @@ fn lines(answer: Result<Reply<Line>, Failure<Line>>) -> Result<Vec<String>, Clos
     let reply = match answer {
         Ok(reply) => reply,
         Err(Failure::Reply(line)) => Reply::one(line),
-        Err(Failure::Close(reason)) => return Err(reason),
+        Err(Failure::Close(close)) => return Err(close.into()),
     };
     let mut lines = Vec::new();
     let pushed = reply.try_for_each(|Line(line)| {

@@ -7,6 +7,7 @@ use tower_service::Service;
 
 use super::*;
 use crate::{
+    close::CloseReason,
     connection::Connection,
     layers::Authenticated,
     room::{
@@ -46,7 +47,7 @@ where
                 })?;
                 Ok(said)
             }
-            Err(Failure::Close(reason)) => Err(reason),
+            Err(Failure::Close(close)) => Err(close.into()),
             Err(Failure::Reply(_)) => panic!("the service has no error replies"),
         }
     }

@@ -3,7 +3,7 @@
 //! An operation is a byte that says which, then what it needs; where the input ends, zeros. A handler
 //! that panics is missing: libFuzzer takes every panic for a finding, caught or not.
 
-use crate::close::FIXED_CLOSE_REASONS;
+use crate::close::Close;
 
 use super::operation::{Operation, Outcome, Sent};
 
@@ -38,8 +38,8 @@ impl Operation {
             11 => Self::Answer,
             12 | 13 => Self::Push(number(input, 2) % 3000),
             14 => {
-                let reason = number(input, 1) % FIXED_CLOSE_REASONS.len();
-                Self::Close(FIXED_CLOSE_REASONS[reason].clone())
+                let close = number(input, 1) % Close::ALL.len();
+                Self::Close(Close::ALL[close].clone())
             }
             _ if number(input, 1) < 128 => Self::End,
             _ => Self::BreakDown,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    close::{CloseReason, FIXED_CLOSE_REASONS},
+    close::{Close, CloseReason},
     driver::ConnectionConfig,
     testing::invariant::Invariant,
 };
@@ -28,7 +28,7 @@ impl Run {
 
     /// Ends the connection, and checks what is left of it.
     pub async fn finish(mut self) {
-        self.apply(&Operation::Close(CloseReason::Forbidden)).await;
+        self.apply(&Operation::Close(Close::FORBIDDEN)).await;
         let close = self.served.config.close_timeout.as_millis();
         // What was queued may take one, and the close frame another.
         for _ in 0..2 {
@@ -75,7 +75,7 @@ impl Run {
         Invariant::NoSecrets.assert(!shown.contains(SECRET), || shown.to_string());
         // The peer's own is answered with itself, if it may be sent at all.
         let answer = CloseReason::PeerClosed(closed.received_code);
-        let mut known = FIXED_CLOSE_REASONS.iter().chain([&answer]).map(payload_of);
+        let mut known = CloseReason::ALL.iter().chain([&answer]).map(payload_of);
         Invariant::KnownCloses.assert(known.any(|it| it == payload), || shown.to_string());
     }
 }

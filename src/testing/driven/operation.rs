@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::served::Served;
 use crate::{
-    close::CloseReason,
+    close::Close,
     driver::ConnectionConfig,
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
@@ -39,7 +39,7 @@ pub enum Operation {
     Answer,
     /// The application pushes a message of so many bytes, more or less.
     Push(usize),
-    Close(CloseReason),
+    Close(Close),
     /// The peer sends no more.
     End,
     BreakDown,
@@ -124,7 +124,7 @@ impl Service<Inbound<Message, Anonymous>> for Planned {
                     let _ = wait.unwrap().await;
                     Ok(shared.lock().unwrap().replies(1))
                 }
-                Outcome::Fails => Err(CloseReason::InvalidMessage.into()),
+                Outcome::Fails => Err(Close::INVALID_MESSAGE.into()),
                 Outcome::Panics => panic!("as planned"),
             }
         })

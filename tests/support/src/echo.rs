@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, AuditSink, CloseReason, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
+    Anonymous, AuditSink, Close, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
 };
 
 /// Sends every message back.
 pub fn endpoint(audit: Arc<dyn AuditSink>) -> WebSocketLayer {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
-        Ok::<_, CloseReason>(Reply::one(inbound.message))
+        Ok::<_, Close>(Reply::one(inbound.message))
     });
     // The first ping comes at a random moment; none is to come in the middle of a test.
     let config = ConnectionConfig::new().ping_interval(Duration::from_secs(24 * 60 * 60));

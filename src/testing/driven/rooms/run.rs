@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
-    close::CloseReason,
+    close::{Close, CloseReason},
     driver::ConnectionConfig,
     room::{RoomKey, RoomName},
     testing::invariant::Invariant,
@@ -55,7 +55,7 @@ impl Run {
                     .assert(removed == Ok(expected), || format!("{removed:?} members removed"));
             }
             Operation::Close(at) => {
-                self.peers[*at].served.connection.close(CloseReason::Forbidden);
+                self.peers[*at].served.connection.close(Close::FORBIDDEN);
                 self.model.end(*at, CloseReason::Forbidden.code());
             }
             Operation::Cut(at) => {
