@@ -191,7 +191,7 @@ impl Connection {
     /// Ends the authentication deadline. Called by the one layer that verified the peer.
     pub(crate) fn authenticated(&self, user: &impl Principal, expires: Option<Instant>) {
         self.shared.user.get_or_init(|| Identity {
-            tenant: Some(user.tenant()).filter(|it| !it.is_empty()).map(Arc::from),
+            tenant: user.tenant().map(Arc::from),
             user: user.id().into(),
         });
         {

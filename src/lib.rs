@@ -186,7 +186,7 @@ pub use self::{
         HandleErrorLayer, Handler, Inbound, Json, JsonLimits, PayloadBytes, RateLimitLayer, Reply,
         RequireAuthLayer, Session,
     },
-    message::{Message, Utf8Bytes},
+    message::{EncodeError, Message, Utf8Bytes},
     outbound::{
         SendError,
         budget::{self, MemoryBudget},

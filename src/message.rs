@@ -1,8 +1,9 @@
 //! Carry what a peer sent, or is to get.
 
-use std::{fmt, ops::Deref};
+use std::{error::Error, fmt, ops::Deref};
 
 use bytes::Bytes;
+use serde::Serialize;
 use tokio_tungstenite::tungstenite;
 
 /// One whole data message, as the peer sent it or as it will be sent.
@@ -21,10 +22,24 @@ pub enum Message {
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Utf8Bytes(tungstenite::Utf8Bytes);
 
+/// A value of the application's own could not be written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct EncodeError;
+
 impl Message {
     /// A text message.
     pub fn text(text: impl Into<Utf8Bytes>) -> Self {
         Self::Text(text.into())
+    }
+
+    /// A text message: `value` as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if JSON has no form for `value`, as for a map whose keys are no strings.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        serde_json::to_string(value).map(Self::text).map_err(|_| EncodeError)
     }
 
     /// A binary message. A `Vec` should have no more capacity than it needs: what is queued is charged
@@ -95,6 +110,14 @@ impl fmt::Debug for Message {
         }
     }
 }
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message could not be encoded")
+    }
+}
+
+impl Error for EncodeError {}
 
 impl Utf8Bytes {
     /// The text.

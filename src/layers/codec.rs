@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     close::Close,
     layers::{Fault, JsonError, JsonErrorKind, JsonLimits, fault::Place, json},
-    message::Message,
+    message::{EncodeError, Message},
 };
 
 /// Reads an application's type `T` from a message.
@@ -61,11 +61,6 @@ pub enum DecodeErrorKind {
     Invalid,
 }
 
-/// A value of the application's own could not be written.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct EncodeError;
-
 impl Json {
     /// JSON within these limits.
     pub fn new(limits: JsonLimits) -> Self {
@@ -84,7 +79,7 @@ impl<T: DeserializeOwned> Decode<T> for Json {
 
 impl<R: Serialize> Encode<R> for Json {
     fn encode(&self, value: &R) -> Result<Message, EncodeError> {
-        serde_json::to_string(value).map(Message::text).map_err(|_| EncodeError)
+        Message::json(value)
     }
 }
 
@@ -165,11 +160,4 @@ impl fmt::Display for DecodeError {
     }
 }
 
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a message could not be encoded")
-    }
-}
-
 impl Error for DecodeError {}
-impl Error for EncodeError {}

@@ -153,7 +153,8 @@
 //! ```
 
 pub use self::{
-    codec::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, Json},
+    authenticate::{AuthFailure, Authenticate, AuthenticateFn, Session},
+    codec::{Decode, DecodeError, DecodeErrorKind, Encode, Json},
     decode::{DecodeFuture, DecodeLayer, DecodeMessage, Everybody, OnlyAuthenticated},
     error::{HandleError, HandleErrorFuture, HandleErrorLayer},
     fault::{Constraint, Fault},
@@ -167,14 +168,11 @@ pub use self::{
         RateLimitLayer, WaitOnExcess,
     },
     reply::{Failure, Reply},
-    require_auth::{
-        AuthFailure, Authenticate, OnOpen, RequireAuth, RequireAuthFuture, RequireAuthLayer,
-        Session,
-    },
+    require_auth::{OnOpen, RequireAuth, RequireAuthFuture, RequireAuthLayer},
 };
 
 pub(crate) use self::fault::Muted;
-pub use crate::quota::RateKeyValue;
+pub use crate::{message::EncodeError, quota::RateKeyValue};
 
 mod inbound;
 mod reply;
@@ -182,6 +180,7 @@ mod proof;
 pub(crate) mod binding;
 mod rate_key;
 mod rate_limit;
+mod authenticate;
 mod require_auth;
 mod decode;
 mod codec;

@@ -7,11 +7,9 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -21,48 +19,14 @@ use crate::{
     connection::Connection,
     hooks::Hooks,
     layers::{
-        Anonymous, Authenticated, Failure, Inbound, Reply,
+        Anonymous, AuthFailure, Authenticate, AuthenticateFn, Authenticated, Failure, Inbound,
+        Reply, Session,
         binding::{Binding, Own},
         on_demand::{OnDemand, OnDemandFuture},
     },
     message::Message,
     principal::Principal,
 };
-
-/// Verifies credentials.
-pub trait Authenticate: Send + Sync + 'static {
-    /// Who a verified peer is.
-    type User: Principal;
-
-    /// Verifies `credentials`: the first message of `connection`, from a peer nobody knows.
-    ///
-    /// The future is dropped when the authentication deadline passes.
-    fn authenticate(
-        &self,
-        credentials: &Message,
-        connection: &Connection,
-    ) -> impl Future<Output = Result<Session<Self::User>, AuthFailure>> + Send;
-}
-
-/// A verified peer: who it is, until when, and what it is told.
-#[must_use]
-pub struct Session<U> {
-    user: U,
-    expires: Option<Instant>,
-    reply: Option<Message>,
-}
-
-/// Why credentials were not accepted. The peer is not told which it was.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AuthFailure {
-    /// The message was not credentials.
-    Required,
-    /// The credentials are wrong, expired or locked.
-    Rejected,
-    /// It could not be decided: the verifier's backend failed.
-    Unavailable,
-}
 
 /// What happens when a peer has been authenticated, before its next message is read.
 pub trait OnOpen<U>: Send + Sync + 'static {
@@ -89,19 +53,44 @@ pub trait OnOpen<U>: Send + Sync + 'static {
 /// # Example
 ///
 /// ```
+/// use tower_websocket::{AuthFailure, Message, RequireAuthLayer, Session};
+///
+/// let layer = RequireAuthLayer::from_fn(async |credentials, _connection| {
+///     match credentials.as_text().and_then(|text| text.strip_prefix("ticket ")) {
+///         Some("t-1") => Ok(Session::new("ada").reply(Message::text("welcome"))),
+///         Some(_) => Err(AuthFailure::Rejected),
+///         None => Err(AuthFailure::Required),
+///     }
+/// });
+/// # fn is_one<A: tower_websocket::Authenticate<User = &'static str>>(_: RequireAuthLayer<A>) {}
+/// # is_one(layer);
+/// ```
+///
+/// # Example: a verifier with a state, and users with tenants
+///
+/// ```
+/// use std::collections::HashMap;
 /// use tower_websocket::{
 ///     AuthFailure, Authenticate, Connection, Message, Principal, RequireAuthLayer, Session,
 /// };
 ///
-/// struct User(String);
+/// #[derive(Clone)]
+/// struct User {
+///     tenant: String,
+///     id: String,
+/// }
 ///
 /// impl Principal for User {
 ///     fn id(&self) -> &str {
-///         &self.0
+///         &self.id
+///     }
+///
+///     fn tenant(&self) -> Option<&str> {
+///         Some(&self.tenant)
 ///     }
 /// }
 ///
-/// struct Tickets;
+/// struct Tickets(HashMap<String, User>);
 ///
 /// impl Authenticate for Tickets {
 ///     type User = User;
@@ -111,15 +100,14 @@ pub trait OnOpen<U>: Send + Sync + 'static {
 ///         credentials: &Message,
 ///         _: &Connection,
 ///     ) -> Result<Session<User>, AuthFailure> {
-///         match credentials.as_text().and_then(|text| text.strip_prefix("ticket ")) {
-///             Some("t-1") => Ok(Session::new(User("ada".into())).reply(Message::text("welcome"))),
-///             Some(_) => Err(AuthFailure::Rejected),
-///             None => Err(AuthFailure::Required),
-///         }
+///         let ticket = credentials.as_text().ok_or(AuthFailure::Required)?;
+///         let user = self.0.get(ticket).ok_or(AuthFailure::Rejected)?;
+///         let welcome = Message::json(&("welcome", user.id()))?;
+///         Ok(Session::new(user.clone()).reply(welcome))
 ///     }
 /// }
 ///
-/// let layer = RequireAuthLayer::new(Tickets);
+/// let layer = RequireAuthLayer::new(Tickets(HashMap::new()));
 /// # let _ = layer;
 /// ```
 ///
@@ -150,6 +138,18 @@ impl<A: Authenticate> RequireAuthLayer<A> {
     pub fn on_open(mut self, hook: impl OnOpen<A::User>) -> Self {
         self.on_open.add(Arc::new(hook));
         self
+    }
+}
+
+impl<F, Fut, U> RequireAuthLayer<AuthenticateFn<F>>
+where
+    F: Fn(Message, Connection) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Session<U>, AuthFailure>> + Send,
+    U: Principal,
+{
+    /// Authenticates every connection with `verify`, which is given its first message.
+    pub fn from_fn(verify: F) -> Self {
+        Self::new(AuthenticateFn::new(verify))
     }
 }
 
@@ -197,16 +197,15 @@ impl<S, A: Authenticate> RequireAuth<S, A> {
     }
 }
 
-impl<S, A, R> Service<Inbound<Message, Anonymous>> for RequireAuth<S, A>
+impl<S, A> Service<Inbound<Message, Anonymous>> for RequireAuth<S, A>
 where
-    S: Service<Inbound<Message, Authenticated<A::User>>, Response = Reply<R>>,
-    S::Error: Into<Failure<R>>,
+    S: Service<Inbound<Message, Authenticated<A::User>>, Response = Reply<Message>>,
+    S::Error: Into<Failure<Message>>,
     A: Authenticate,
-    R: From<Message> + 'static,
 {
-    type Response = Reply<R>;
-    type Error = Failure<R>;
-    type Future = RequireAuthFuture<S, A::User, R>;
+    type Response = Reply<Message>;
+    type Error = Failure<Message>;
+    type Future = RequireAuthFuture<S, A::User>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -234,11 +233,11 @@ where
 }
 
 /// Asks the authenticator, and claims the proof if it says so: the only place that does.
-async fn verify<A: Authenticate, R: From<Message>>(
+async fn verify<A: Authenticate>(
     layer: RequireAuthLayer<A>,
     inbound: Inbound<Message, Anonymous>,
     slot: Arc<OnceLock<Authenticated<A::User>>>,
-) -> Result<Reply<R>, Failure<R>> {
+) -> Verdict {
     let connection = inbound.connection();
     let failure = match layer.authenticator.authenticate(&inbound.message, connection).await {
         Ok(Session { user, expires, reply }) => {
@@ -247,7 +246,7 @@ async fn verify<A: Authenticate, R: From<Message>>(
             if let Err(panic) = layer.on_open.call(|hook| hook.on_open(proof, connection)) {
                 resume_unwind(panic);
             }
-            return Ok(reply.map_or(Reply::none(), |message| Reply::one(message.into())));
+            return Ok(reply.map_or(Reply::none(), Reply::one));
         }
         Err(failure) => failure,
     };
@@ -258,30 +257,6 @@ async fn verify<A: Authenticate, R: From<Message>>(
     };
     connection.record(AuditEvent::AuthFailed(AuthFailed { rule }));
     Err(Close::because(reason).into())
-}
-
-impl<U> Session<U> {
-    /// A session of `user` that does not end by itself.
-    pub fn new(user: U) -> Self {
-        Self { user, expires: None, reply: None }
-    }
-
-    /// Whose session it is.
-    pub fn user(&self) -> &U {
-        &self.user
-    }
-
-    /// Ends the session `time` from now: the connection then closes with 4401.
-    pub fn expires_in(mut self, time: Duration) -> Self {
-        self.expires = Instant::now().checked_add(time);
-        self
-    }
-
-    /// Tells the peer that it is authenticated, in the endpoint's own words.
-    pub fn reply(mut self, message: Message) -> Self {
-        self.reply = Some(message);
-        self
-    }
 }
 
 impl<U, F> OnOpen<U> for F
@@ -311,49 +286,44 @@ impl<S, A: Authenticate> fmt::Debug for RequireAuth<S, A> {
     }
 }
 
-impl<U: Principal> fmt::Debug for Session<U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("user", &self.user.id()).finish_non_exhaustive()
-    }
-}
-
-type BoxVerify<R> = Pin<Box<dyn Future<Output = Result<Reply<R>, Failure<R>>> + Send>>;
+type Verdict = Result<Reply<Message>, Failure<Message>>;
+type BoxVerify = Pin<Box<dyn Future<Output = Verdict> + Send>>;
 
 pin_project! {
     /// The answer of [`RequireAuth`].
-    pub struct RequireAuthFuture<S, U, R>
+    pub struct RequireAuthFuture<S, U>
     where
         S: Service<Inbound<Message, Authenticated<U>>>,
     {
         #[pin]
-        kind: Kind<S, U, R>,
+        kind: Kind<S, U>,
     }
 }
 
 pin_project! {
     #[project = KindProjection]
-    enum Kind<S, U, R>
+    enum Kind<S, U>
     where
         S: Service<Inbound<Message, Authenticated<U>>>,
     {
         Inner { #[pin] future: OnDemandFuture<S, Inbound<Message, Authenticated<U>>> },
-        Verify { future: BoxVerify<R> },
+        Verify { future: BoxVerify },
         Refused { close: Option<Close> },
     }
 }
 
-impl<S: Service<Inbound<Message, Authenticated<U>>>, U, R> RequireAuthFuture<S, U, R> {
+impl<S: Service<Inbound<Message, Authenticated<U>>>, U> RequireAuthFuture<S, U> {
     fn refused(close: Close) -> Self {
         Self { kind: Kind::Refused { close: Some(close) } }
     }
 }
 
-impl<S, U, R> Future for RequireAuthFuture<S, U, R>
+impl<S, U> Future for RequireAuthFuture<S, U>
 where
-    S: Service<Inbound<Message, Authenticated<U>>, Response = Reply<R>>,
-    S::Error: Into<Failure<R>>,
+    S: Service<Inbound<Message, Authenticated<U>>, Response = Reply<Message>>,
+    S::Error: Into<Failure<Message>>,
 {
-    type Output = Result<Reply<R>, Failure<R>>;
+    type Output = Verdict;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
@@ -368,9 +338,7 @@ where
     }
 }
 
-impl<S: Service<Inbound<Message, Authenticated<U>>>, U, R> fmt::Debug
-    for RequireAuthFuture<S, U, R>
-{
+impl<S: Service<Inbound<Message, Authenticated<U>>>, U> fmt::Debug for RequireAuthFuture<S, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireAuthFuture").finish_non_exhaustive()
     }

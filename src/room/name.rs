@@ -124,8 +124,7 @@ impl RoomKey {
 
     /// The room `name` of the tenant that `user` belongs to.
     pub fn of(user: &impl Principal, name: RoomName) -> Self {
-        let tenant = Some(user.tenant()).filter(|it| !it.is_empty());
-        Self { tenant: tenant.map(Arc::from), name }
+        Self { tenant: user.tenant().map(Arc::from), name }
     }
 
     /// The tenant; `None` for a room of users without one.

@@ -22,8 +22,8 @@ impl Principal for User {
         self.1
     }
 
-    fn tenant(&self) -> &str {
-        self.0
+    fn tenant(&self) -> Option<&str> {
+        Some(self.0)
     }
 }
 
@@ -162,8 +162,8 @@ async fn a_pushed_slice_of_a_buffer_does_not_hold_the_buffer() {
 #[tokio::test(start_paused = true)]
 async fn a_handle_shows_its_id_and_its_peer_and_nothing_else() {
     let (connection, _) = connection();
-    connection.authenticated(&User("", "alice"), None);
-    assert_eq!(connection.tenant(), None, "no tenant is none, and not the empty one");
+    connection.authenticated(&"alice", None);
+    assert_eq!(connection.tenant(), None);
     connection.push(Message::text("secret")).unwrap();
     let shown = format!("{connection:?} {:?}", connection.sender());
     assert!(shown.contains(&connection.id().to_string()));

@@ -50,8 +50,8 @@ impl Principal for User {
         &self.id
     }
 
-    fn tenant(&self) -> &str {
-        &self.tenant
+    fn tenant(&self) -> Option<&str> {
+        Some(&self.tenant).filter(|it| !it.is_empty()).map(String::as_str)
     }
 }
 

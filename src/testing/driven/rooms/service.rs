@@ -109,8 +109,8 @@ impl Principal for User {
         PEERS[self.0].1
     }
 
-    fn tenant(&self) -> &str {
-        PEERS[self.0].0
+    fn tenant(&self) -> Option<&str> {
+        Some(PEERS[self.0].0)
     }
 }
 

@@ -1,0 +1,120 @@
+//! Verify credentials: what an application says of a peer that nobody knows.
+
+use std::{fmt, future::Future, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    connection::Connection,
+    message::{EncodeError, Message},
+    principal::Principal,
+};
+
+/// Verifies credentials.
+pub trait Authenticate: Send + Sync + 'static {
+    /// Who a verified peer is.
+    type User: Principal;
+
+    /// Verifies `credentials`: the first message of `connection`, from a peer nobody knows.
+    ///
+    /// The future is dropped when the authentication deadline passes.
+    fn authenticate(
+        &self,
+        credentials: &Message,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Session<Self::User>, AuthFailure>> + Send;
+}
+
+/// A verified peer: who it is, until when, and what it is told.
+#[must_use]
+pub struct Session<U> {
+    pub(super) user: U,
+    pub(super) expires: Option<Instant>,
+    pub(super) reply: Option<Message>,
+}
+
+/// Why credentials were not accepted. The peer is not told which it was.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuthFailure {
+    /// The message was not credentials.
+    Required,
+    /// The credentials are wrong, expired or locked.
+    Rejected,
+    /// It could not be decided: the verifier's backend failed.
+    Unavailable,
+}
+
+/// A function that verifies credentials; made by
+/// [`RequireAuthLayer::from_fn`](crate::RequireAuthLayer::from_fn).
+#[derive(Clone)]
+pub struct AuthenticateFn<F> {
+    verify: F,
+}
+
+impl<F> AuthenticateFn<F> {
+    pub(super) fn new(verify: F) -> Self {
+        Self { verify }
+    }
+}
+
+impl<F, Fut, U> Authenticate for AuthenticateFn<F>
+where
+    F: Fn(Message, Connection) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Session<U>, AuthFailure>> + Send,
+    U: Principal,
+{
+    type User = U;
+
+    fn authenticate(
+        &self,
+        credentials: &Message,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Session<U>, AuthFailure>> + Send {
+        (self.verify)(credentials.clone(), connection.clone())
+    }
+}
+
+impl<U> Session<U> {
+    /// A session of `user` that does not end by itself.
+    pub fn new(user: U) -> Self {
+        Self { user, expires: None, reply: None }
+    }
+
+    /// Whose session it is.
+    pub fn user(&self) -> &U {
+        &self.user
+    }
+
+    /// Ends the session `time` from now: the connection then closes with 4401.
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expires = Instant::now().checked_add(time);
+        self
+    }
+
+    /// Tells the peer that it is authenticated, in the endpoint's own words:
+    /// [`Message::json`](Message::json) writes them as [`Json`](crate::Json) would.
+    pub fn reply(mut self, message: Message) -> Self {
+        self.reply = Some(message);
+        self
+    }
+}
+
+/// A welcome that cannot be written is a fault of the server.
+impl From<EncodeError> for AuthFailure {
+    fn from(_: EncodeError) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl<F> fmt::Debug for AuthenticateFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthenticateFn").finish_non_exhaustive()
+    }
+}
+
+impl<U: Principal> fmt::Debug for Session<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("user", &self.user.id()).finish_non_exhaustive()
+    }
+}
