@@ -16,8 +16,8 @@ use tower::{ServiceBuilder, service_fn};
 use tower_layer::Layer as _;
 use tower_websocket::{
     Anonymous, AuditRecord, AuditSink, AuthFailure, Authenticate, Close, Connection,
-    ConnectionConfig, DecodeLayer, Inbound, Message, OpenRooms, Principal, Quota, RateLimitLayer,
-    Reply, RequireAuthLayer, Rooms, RoomsLayer, Session, internal, service,
+    ConnectionConfig, DecodeLayer, Inbound, Message, OpenRooms, Quota, RateLimitLayer, Reply,
+    RequireAuthLayer, Rooms, RoomsLayer, Session, internal, service,
 };
 
 /// Gives the same frames in each read, one read at a time, and takes whatever is written.
@@ -74,25 +74,17 @@ impl AuditSink for Silent {
     fn record(&self, _: &AuditRecord) {}
 }
 
-struct User;
-
-impl Principal for User {
-    fn id(&self) -> &str {
-        "user"
-    }
-}
-
 struct Anybody;
 
 impl Authenticate for Anybody {
-    type User = User;
+    type User = &'static str;
 
     async fn authenticate(
         &self,
         _: &Message,
         _: &Connection,
-    ) -> Result<Session<User>, AuthFailure> {
-        Ok(Session::new(User))
+    ) -> Result<Session<Self::User>, AuthFailure> {
+        Ok(Session::new("user"))
     }
 }
 
@@ -151,7 +143,7 @@ async fn fanout(turns: usize, members: usize) {
         };
         let config = ConnectionConfig::new();
         let connection = internal::connection(&config, Silent);
-        let stack = layers.service(service_fn(service::handle::<User, ()>));
+        let stack = layers.service(service_fn(service::handle::<&'static str, ()>));
         if speaks {
             let speaker = internal::serve(tape, connection, config, false, stack);
             local.run_until(speaker).await;

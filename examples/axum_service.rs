@@ -14,22 +14,10 @@ use axum::{
 };
 use tower::ServiceBuilder;
 use tower_websocket::{
-    AuthFailure, Authenticate, Connection, DecodeLayer, Json, Message, OpenRooms, PeerAddr,
-    Principal, Quota, RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
-    layers::Encode as _,
+    AuthFailure, Authenticate, Connection, DecodeLayer, Message, OpenRooms, PeerAddr, Quota,
+    RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
     service::{self, ClientMessage, ServerMessage, credentials},
 };
-
-/// Who an authenticated peer is. A tenant could stand here too.
-struct User {
-    name: String,
-}
-
-impl Principal for User {
-    fn id(&self) -> &str {
-        &self.name
-    }
-}
 
 /// Knows whose ticket is whose. A real one asks a database, and accepts each ticket once.
 struct Tickets {
@@ -37,20 +25,20 @@ struct Tickets {
 }
 
 impl Authenticate for Tickets {
-    type User = User;
+    /// The name. A type with a tenant and more could stand here.
+    type User = String;
 
     async fn authenticate(
         &self,
         message: &Message,
         connection: &Connection,
-    ) -> Result<Session<User>, AuthFailure> {
+    ) -> Result<Session<String>, AuthFailure> {
         // What is not `{"type":"auth","token":..}` is not worth a look-up.
         let ticket = credentials(message).ok_or(AuthFailure::Required)?;
         let name = self.holders.get(ticket.as_str()).ok_or(AuthFailure::Rejected)?;
-        let user = User { name: name.clone() };
         // The peer learns that it is in from a message of the endpoint's own protocol.
-        let welcome = Json::default().encode(&ServerMessage::auth_ok(connection, &user));
-        Ok(Session::new(user).reply(welcome.map_err(|_| AuthFailure::Unavailable)?))
+        let welcome = Message::json(&ServerMessage::auth_ok(connection, name))?;
+        Ok(Session::new(name.clone()).reply(welcome))
     }
 }
 

@@ -7,34 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    AuthFailure, Authenticate, Authenticated, Close, CloseCode, Connection, DecodeLayer, Inbound,
-    Message, Principal, Reply, RequireAuthLayer, Session, WebSocketLayer,
+    AuthFailure, Authenticated, Close, CloseCode, DecodeLayer, Inbound, Reply, RequireAuthLayer,
+    Session, WebSocketLayer,
     testing::{TestConnection, TestServer, assert_reply},
 };
 
-struct Bidder(String);
-
-impl Principal for Bidder {
-    fn id(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Takes anybody at their word.
-struct Names;
-
-impl Authenticate for Names {
-    type User = Bidder;
-
-    async fn authenticate(
-        &self,
-        message: &Message,
-        _: &Connection,
-    ) -> Result<Session<Bidder>, AuthFailure> {
-        let name = message.as_text().ok_or(AuthFailure::Rejected)?;
-        Ok(Session::new(Bidder(name.to_owned())))
-    }
-}
+/// A user is a name, and nothing else.
+type Bidder = String;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,7 +31,7 @@ struct Taken {
 async fn bid(bid: Inbound<Bid, Authenticated<Bidder>>) -> Result<Reply<Taken>, Close> {
     match bid.message.cents {
         0 => Err(Close::INVALID_MESSAGE),
-        cents => Ok(Reply::one(Taken { bidder: bid.proof().id().to_owned(), cents })),
+        cents => Ok(Reply::one(Taken { bidder: bid.proof().user().clone(), cents })),
     }
 }
 
@@ -60,15 +39,18 @@ async fn bid(bid: Inbound<Bid, Authenticated<Bidder>>) -> Result<Reply<Taken>, C
 async fn main() {
     // The handler alone.
     let ada = TestConnection::new();
-    let proof = ada.authenticated(Bidder("ada".into()));
+    let proof = ada.authenticated(Bidder::from("ada"));
     let answer = bid(ada.inbound(Bid { cents: 250 }, proof.clone())).await;
     assert_reply(answer, json!({ "bidder": "ada", "cents": 250 }));
     let answer = bid(ada.inbound(Bid { cents: 0 }, proof)).await;
     assert_eq!(answer.err(), Some(Close::INVALID_MESSAGE));
 
     // The handler behind its stack, as its peers see it.
-    let messages =
-        ServiceBuilder::new().layer(RequireAuthLayer::new(Names)).layer(DecodeLayer::json());
+    let anybody = RequireAuthLayer::from_fn(async |name, _| match name.as_text() {
+        Some(name) => Ok(Session::new(Bidder::from(name))),
+        None => Err(AuthFailure::Required),
+    });
+    let messages = ServiceBuilder::new().layer(anybody).layer(DecodeLayer::json());
     let server = TestServer::endpoint(WebSocketLayer::new(messages, service_fn(bid)));
     let mut bob = server.connect("/").await;
     bob.send("bob");

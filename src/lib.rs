@@ -21,35 +21,23 @@
 //! ```rust,no_run
 //! use axum::{Router, routing::get};
 //! use tower_websocket::{
-//!     AuthFailure, Authenticate, Authenticated, Close, Connection, Inbound, Message, Principal,
-//!     Reply, RequireAuthLayer, Session, WebSocketLayer,
+//!     AuthFailure, Authenticated, Close, Inbound, Message, Reply, RequireAuthLayer, Session,
+//!     WebSocketLayer,
 //! };
 //!
-//! struct Ali;
-//! impl Principal for Ali {
-//!     fn id(&self) -> &str {
-//!         "ali"
-//!     }
-//! }
-//!
-//! struct Door;
-//! impl Authenticate for Door {
-//!     type User = Ali;
-//!     async fn authenticate(&self, m: &Message, _: &Connection) -> Result<Session<Ali>, AuthFailure> {
-//!         // A real secret is compared in constant time.
-//!         let open = m.as_text() == Some("open sesame");
-//!         open.then(|| Session::new(Ali)).ok_or(AuthFailure::Rejected)
-//!     }
-//! }
-//!
 //! /// Its type says that the sender was let in: without the layer below, this does not compile.
-//! async fn echo(m: Inbound<Message, Authenticated<Ali>>) -> Result<Reply<Message>, Close> {
+//! async fn echo(m: Inbound<Message, Authenticated<&'static str>>) -> Result<Reply<Message>, Close> {
 //!     Ok(Reply::one(m.message))
 //! }
 //!
 //! #[tokio::main]
 //! async fn main() -> std::io::Result<()> {
-//!     let endpoint = WebSocketLayer::new(RequireAuthLayer::new(Door), tower::service_fn(echo));
+//!     // Who knows the word is Ali. A real secret is compared in constant time.
+//!     let door = RequireAuthLayer::from_fn(async |credentials, _connection| {
+//!         let open = credentials.as_text() == Some("open sesame");
+//!         open.then(|| Session::new("ali")).ok_or(AuthFailure::Rejected)
+//!     });
+//!     let endpoint = WebSocketLayer::new(door, tower::service_fn(echo));
 //!     let app = Router::new().route("/", get("hello")).route_service("/ws", endpoint.into_service());
 //!     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
 //!     let listener = tokio::net::TcpListener::bind(addr).await?;

@@ -130,7 +130,7 @@ impl Authenticate for Ada {
     ) -> Result<Session<User>, AuthFailure> {
         let token = credentials(message).ok_or(AuthFailure::Required)?;
         let name = if token.as_str() == "odd" { ODD } else { "ada" };
-        let session = Session::new(User(name.to_owned())).reply(Message::text("welcome"));
+        let session = Session::new(name.to_owned()).reply(Message::text("welcome"));
         tracing::info!(?token, ?message, ?session, ?connection, "asked");
         Ok(session)
     }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     AuditRecord, AuditSink, AuthFailure, Authenticate, Connection, ConnectionConfig, DecodeLayer,
-    Message, OpenRooms, Principal, RequireAuthLayer, Rooms, RoomsLayer, Session, internal,
+    Message, OpenRooms, RequireAuthLayer, Rooms, RoomsLayer, Session, internal,
     service::{self, ClientMessage, ServerMessage},
     testing::wire,
 };
@@ -19,13 +19,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 /// The allocator counts the process, so the tests take turns.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-struct User(String);
-
-impl Principal for User {
-    fn id(&self) -> &str {
-        &self.0
-    }
-}
+type User = String;
 
 struct Anybody;
 
@@ -37,7 +31,7 @@ impl Authenticate for Anybody {
         name: &Message,
         _: &Connection,
     ) -> Result<Session<User>, AuthFailure> {
-        Ok(Session::new(User(name.as_text().ok_or(AuthFailure::Rejected)?.to_owned())))
+        Ok(Session::new(name.as_text().ok_or(AuthFailure::Rejected)?.to_owned()))
     }
 }
 

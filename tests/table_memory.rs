@@ -12,9 +12,8 @@ use tower::service_fn;
 use tower_layer::Layer;
 use tower_service::Service;
 use tower_websocket::{
-    Anonymous, Close, ConnectionConfig, Inbound, Member, Message, OpenRooms, Principal, Quota,
-    RateLimitLayer, Reply, RoomName, RoomNotice, RoomScoped, Rooms, RoomsLayer, Scope,
-    testing::TestConnection,
+    Anonymous, Close, ConnectionConfig, Inbound, Member, Message, OpenRooms, Quota, RateLimitLayer,
+    Reply, RoomName, RoomNotice, RoomScoped, Rooms, RoomsLayer, Scope, testing::TestConnection,
 };
 
 #[global_allocator]
@@ -56,13 +55,7 @@ async fn a_hundred_thousand_buckets_of_a_rate_limit_are_below_16_mb() {
     assert!((MB..16 * MB).contains(&bytes), "{bytes}");
 }
 
-struct User(String);
-
-impl Principal for User {
-    fn id(&self) -> &str {
-        &self.0
-    }
-}
+type User = String;
 
 struct Join(RoomName);
 
@@ -89,7 +82,7 @@ async fn a_hundred_thousand_rooms_of_one_member_are_below_120_mb() {
     let mut members: Vec<_> = (0..1_000)
         .map(|n| {
             let test = TestConnection::new();
-            let user = test.authenticated(User(format!("user {n}")));
+            let user = test.authenticated(format!("user {n}"));
             let handler = service_fn(async |_: Inbound<Join, Member<User, Told>>| {
                 Ok::<_, Close>(Reply::none())
             });

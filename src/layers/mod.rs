@@ -40,22 +40,13 @@
 //! ```
 //! # use tower::{ServiceBuilder, service_fn};
 //! # use tower_websocket::*;
-//! # struct User;
-//! # impl Principal for User { fn id(&self) -> &str { "ada" } }
-//! # struct Tickets;
-//! # impl Authenticate for Tickets {
-//! #     type User = User;
-//! #     async fn authenticate(&self, _: &Message, _: &Connection) -> Result<Session<User>, AuthFailure> {
-//! #         Err(AuthFailure::Rejected)
-//! #     }
-//! # }
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Hello {}
-//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, Close> {
+//! # async fn handle(_: Inbound<Hello, Authenticated<String>>) -> Result<Reply<Hello>, Close> {
 //! #     Ok(Reply::none())
 //! # }
 //! let messages = ServiceBuilder::new()
-//!     .layer(RequireAuthLayer::new(Tickets))
+//!     .layer(RequireAuthLayer::from_fn(async |_, _| Err::<Session<String>, _>(AuthFailure::Rejected)))
 //!     .layer(DecodeLayer::<Hello>::json());
 //! WebSocketLayer::new(messages, service_fn(handle));
 //! ```
@@ -63,18 +54,9 @@
 //! ```compile_fail,E0277
 //! # use tower::{ServiceBuilder, service_fn};
 //! # use tower_websocket::*;
-//! # struct User;
-//! # impl Principal for User { fn id(&self) -> &str { "ada" } }
-//! # struct Tickets;
-//! # impl Authenticate for Tickets {
-//! #     type User = User;
-//! #     async fn authenticate(&self, _: &Message, _: &Connection) -> Result<Session<User>, AuthFailure> {
-//! #         Err(AuthFailure::Rejected)
-//! #     }
-//! # }
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Hello {}
-//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, Close> {
+//! # async fn handle(_: Inbound<Hello, Authenticated<String>>) -> Result<Reply<Hello>, Close> {
 //! #     Ok(Reply::none())
 //! # }
 //! let messages = ServiceBuilder::new()
@@ -87,23 +69,14 @@
 //! ```compile_fail,E0277
 //! # use tower::{ServiceBuilder, service_fn};
 //! # use tower_websocket::*;
-//! # struct User;
-//! # impl Principal for User { fn id(&self) -> &str { "ada" } }
-//! # struct Tickets;
-//! # impl Authenticate for Tickets {
-//! #     type User = User;
-//! #     async fn authenticate(&self, _: &Message, _: &Connection) -> Result<Session<User>, AuthFailure> {
-//! #         Err(AuthFailure::Rejected)
-//! #     }
-//! # }
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Hello {}
-//! # async fn handle(_: Inbound<Hello, Authenticated<User>>) -> Result<Reply<Hello>, Close> {
+//! # async fn handle(_: Inbound<Hello, Authenticated<String>>) -> Result<Reply<Hello>, Close> {
 //! #     Ok(Reply::none())
 //! # }
 //! let messages = ServiceBuilder::new()
 //!     .layer(DecodeLayer::<Hello>::json())
-//!     .layer(RequireAuthLayer::new(Tickets));
+//!     .layer(RequireAuthLayer::from_fn(async |_, _| Err::<Session<String>, _>(AuthFailure::Rejected)));
 //! WebSocketLayer::new(messages, service_fn(handle));
 //! ```
 //!

@@ -42,8 +42,7 @@
 //!     Rooms, RoomsLayer, Scope, layers::Failure,
 //! };
 //!
-//! # struct User { id: String }
-//! # impl Principal for User { fn id(&self) -> &str { &self.id } }
+//! # type User = String;
 //! enum Request {
 //!     Enter(RoomName),
 //!     Say(RoomName, String),

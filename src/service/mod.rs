@@ -9,22 +9,14 @@
 //!
 //! ```
 //! use tower::{ServiceBuilder, service_fn};
-//! use tower_websocket::{OpenRooms, Principal, Rooms, RoomsLayer, service};
-//!
-//! struct User(String);
-//!
-//! impl Principal for User {
-//!     fn id(&self) -> &str {
-//!         &self.0
-//!     }
-//! }
+//! use tower_websocket::{OpenRooms, Rooms, RoomsLayer, service};
 //!
 //! let rooms = Rooms::<service::ServerMessage>::new();
 //! let stack = ServiceBuilder::new()
 //!     .layer(RoomsLayer::new(rooms, OpenRooms))
-//!     .service(service_fn(service::handle::<User, ()>));
+//!     .service(service_fn(service::handle::<String, ()>));
 //! # use tower_websocket::{Authenticated, Inbound};
-//! # fn check<S: tower::Service<Inbound<service::ClientMessage, Authenticated<User>>>>(_: S) {}
+//! # fn check<S: tower::Service<Inbound<service::ClientMessage, Authenticated<String>>>>(_: S) {}
 //! # check(stack);
 //! ```
 

@@ -40,19 +40,17 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use tower_websocket::{
-///     Authenticated, CloseReason, Inbound, Principal, Reply, testing::{TestConnection, assert_reply},
+///     Authenticated, Close, Inbound, Reply, testing::{TestConnection, assert_reply},
 /// };
-/// # struct User(&'static str);
-/// # impl Principal for User { fn id(&self) -> &str { self.0 } }
 ///
 /// async fn add(
-///     numbers: Inbound<Vec<u32>, Authenticated<User>>,
-/// ) -> Result<Reply<u32>, CloseReason> {
+///     numbers: Inbound<Vec<u32>, Authenticated<&'static str>>,
+/// ) -> Result<Reply<u32>, Close> {
 ///     Ok(Reply::one(numbers.message.iter().sum()))
 /// }
 ///
 /// let ada = TestConnection::new();
-/// let proof = ada.authenticated(User("ada"));
+/// let proof = ada.authenticated("ada");
 /// assert_reply(add(ada.inbound(vec![1, 2], proof)).await, 3);
 /// # }
 /// ```

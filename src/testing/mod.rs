@@ -32,25 +32,18 @@
 //! ```
 //! use serde_json::json;
 //! use tower_websocket::{
-//!     Json, Message, Principal, Rooms,
+//!     Json, Message, Rooms,
 //!     layers::Decode,
 //!     service::{self, ClientMessage, ServerMessage},
 //!     testing::{TestConnection, assert_broadcast, assert_reply, replies},
 //! };
 //!
-//! struct User(&'static str);
-//! impl Principal for User {
-//!     fn id(&self) -> &str {
-//!         self.0
-//!     }
-//! }
-//!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! let rooms = Rooms::<ServerMessage>::new();
 //! let (mut ada, mut bob) = (TestConnection::new(), TestConnection::new());
-//! let member = ada.join(&rooms, &ada.authenticated(User("ada")), "lobby", ()).await;
-//! bob.join(&rooms, &bob.authenticated(User("bob")), "lobby", ()).await;
+//! let member = ada.join(&rooms, &ada.authenticated("ada"), "lobby", ()).await;
+//! bob.join(&rooms, &bob.authenticated("bob"), "lobby", ()).await;
 //!
 //! let answer = service::handle(ada.inbound(ClientMessage::Ping, member.clone())).await;
 //! assert_reply(answer, json!({ "type": "pong" }));

@@ -29,18 +29,12 @@ use crate::message::Message;
 ///
 /// # use tower::{ServiceBuilder, service_fn};
 /// # use tower_websocket::{*, service::{self, ClientMessage}};
-/// # struct User(String);
-/// # impl Principal for User { fn id(&self) -> &str { &self.0 } }
-/// # struct Tokens;
-/// # impl Authenticate for Tokens {
-/// #     type User = User;
-/// #     async fn authenticate(&self, m: &Message, _: &Connection) -> Result<Session<User>, AuthFailure> {
-/// #         let token = service::credentials(m).ok_or(AuthFailure::Rejected)?;
-/// #         Ok(Session::new(User(token.as_str().to_owned())))
-/// #     }
-/// # }
+/// # let auth = RequireAuthLayer::from_fn(async |m, _| {
+/// #     let token = service::credentials(&m).ok_or(AuthFailure::Rejected)?;
+/// #     Ok(Session::new(token.as_str().to_owned()))
+/// # });
 /// # let messages = ServiceBuilder::new()
-/// #     .layer(RequireAuthLayer::new(Tokens))
+/// #     .layer(auth)
 /// #     .layer(DecodeLayer::<ClientMessage>::json())
 /// #     .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
 /// # let endpoint = WebSocketLayer::new(messages, service_fn(service::handle));

@@ -55,7 +55,7 @@ impl Authenticate for Busy {
         self.asked.fetch_add(1, Relaxed);
         self.most_at_once.fetch_max(AT_ONCE - self.backend.available_permits(), Relaxed);
         sleep(EACH).await;
-        Ok(Session::new(User("ada".to_owned())).reply(Message::text("welcome")))
+        Ok(Session::new("ada".to_owned()).reply(Message::text("welcome")))
     }
 }
 

@@ -32,7 +32,7 @@ fn noting(calls: &Calls) -> impl Fn(Inbound<Message, Authenticated<User>>) -> An
     let calls = Arc::clone(calls);
     move |inbound| {
         let text = inbound.message.as_text().unwrap_or("").to_owned();
-        calls.lock().unwrap().push((inbound.proof().0.clone(), text));
+        calls.lock().unwrap().push((inbound.proof().user().clone(), text));
         Ok(Reply::one(inbound.message))
     }
 }
@@ -166,7 +166,7 @@ impl RoomPolicy<User> for AdaOnly {
     type Role = ();
 
     async fn join(&self, request: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
-        if request.user().0 == "ada" { Ok(()) } else { Err(JoinDenied::new()) }
+        if request.user().as_str() == "ada" { Ok(()) } else { Err(JoinDenied::new()) }
     }
 }
 

@@ -19,11 +19,9 @@ use tokio::{
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     Admission, Anonymous, AuditEvent, AuditRecord, AuthFailure, Authenticate, Close, Connection,
-    ConnectionConfig, DecodeLayer, Failure, Inbound, Json, Member, Message, Principal, Quota,
-    RateLimitLayer, Reply, RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, Session,
-    WebSocketLayer,
+    ConnectionConfig, DecodeLayer, Failure, Inbound, Member, Message, Quota, RateLimitLayer, Reply,
+    RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, Session, WebSocketLayer,
     audit::Closed,
-    layers::Encode as _,
     room::{JoinDenied, JoinRequest, MemberInfo},
     service::{self, ClientMessage, ServerMessage, credentials},
 };
@@ -238,13 +236,7 @@ pub(crate) fn say(room: &str, words: &str) -> Vec<u8> {
 }
 
 /// Who a token of [`Verifier`]'s names.
-pub(crate) struct User(pub(crate) String);
-
-impl Principal for User {
-    fn id(&self) -> &str {
-        &self.0
-    }
-}
+pub(crate) type User = String;
 
 /// Does as the token says: `good:ada`, `good:ada:500` (after 500 ms), `brief:ada:500` (for 500 ms),
 /// `bad:_:500`, `error`, `panic`, `never`; or, for `good:ada@task:500`, has another task do it.
@@ -265,8 +257,8 @@ impl Authenticate for Verifier {
         let name = words.next().unwrap_or_default();
         let millis = words.next().map_or(0, |it| it.parse().unwrap());
         let time = Duration::from_millis(millis);
-        let user = User(name.to_owned());
-        let welcome = Json::default().encode(&ServerMessage::auth_ok(connection, &user)).unwrap();
+        let user = name.to_owned();
+        let welcome = Message::json(&ServerMessage::auth_ok(connection, &user))?;
         let session = Session::new(user).reply(welcome);
         match verdict {
             "good" if name.ends_with("@task") => {

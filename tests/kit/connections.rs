@@ -44,11 +44,11 @@ async fn a_connection_whose_messages_are_looked_at_never_fills_up_and_another_on
 async fn members_are_in_their_rooms_until_they_leave() {
     let rooms = Rooms::<ServerMessage>::new();
     let (mut ada, mut bob) = (TestConnection::new(), TestConnection::new());
-    let user = ada.authenticated(User("ada".into()));
+    let user = ada.authenticated(User::from("ada"));
     assert_eq!(ada.connection().user_id().map(|it| &**it), Some("ada"));
     let member = ada.join(&rooms, &user, "r", "chair").await;
     assert_eq!((member.role(), rooms.len()), (Some(&"chair"), 1));
-    bob.join(&rooms, &bob.authenticated(User("bob".into())), "r", ()).await;
+    bob.join(&rooms, &bob.authenticated(User::from("bob")), "r", ()).await;
 
     let room = member.room().unwrap();
     room.broadcast(&ServerMessage::pong()).await.unwrap();
@@ -65,7 +65,7 @@ async fn members_are_in_their_rooms_until_they_leave() {
 async fn nobody_is_in_a_room_twice() {
     let rooms = Rooms::<ServerMessage>::new();
     let mut ada = TestConnection::new();
-    let user = ada.authenticated(User("ada".into()));
+    let user = ada.authenticated(User::from("ada"));
     for _ in 0..2 {
         ada.join(&rooms, &user, "r", ()).await;
     }
@@ -74,7 +74,7 @@ async fn nobody_is_in_a_room_twice() {
 #[tokio::test]
 async fn what_a_handler_answers_is_told_from_what_closes() {
     let ada = TestConnection::new();
-    let user = ada.authenticated(User("ada".into()));
+    let user = ada.authenticated(User::from("ada"));
     let outside: Member<User, ServerMessage> = ada.in_no_room(&user);
     let answer = service::handle(ada.inbound(ClientMessage::Ping, outside.clone())).await;
     assert_reply(answer, json!({ "type": "pong" }));

@@ -13,8 +13,8 @@ use std::{
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    AuthFailure, Authenticate, Connection, DecodeLayer, Message, OpenRooms, Principal,
-    RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
+    AuthFailure, Authenticate, Connection, DecodeLayer, Message, OpenRooms, RequireAuthLayer,
+    Rooms, RoomsLayer, Session, WebSocketLayer,
     service::{self, ClientMessage},
 };
 
@@ -23,13 +23,7 @@ mod peers;
 mod properties;
 mod publishing;
 
-struct User(String);
-
-impl Principal for User {
-    fn id(&self) -> &str {
-        &self.0
-    }
-}
+type User = String;
 
 /// Whoever has a token is who it says, but for `nobody`.
 struct Tokens;
@@ -43,9 +37,9 @@ impl Authenticate for Tokens {
         _: &Connection,
     ) -> Result<Session<User>, AuthFailure> {
         let token = service::credentials(message).filter(|it| it.as_str() != "nobody");
-        let user = User(token.ok_or(AuthFailure::Rejected)?.as_str().to_owned());
-        let welcome = json!({ "type": "auth_ok", "userId": user.id() }).to_string();
-        Ok(Session::new(user).reply(Message::text(welcome)))
+        let user = token.ok_or(AuthFailure::Rejected)?.as_str().to_owned();
+        let welcome = Message::json(&json!({ "type": "auth_ok", "userId": user }))?;
+        Ok(Session::new(user).reply(welcome))
     }
 }
 

@@ -261,7 +261,7 @@ async fn the_room_service_tells_who_waited_in_vain_and_closes_nobody() {
     let (mut slow, mut ada) =
         (TestConnection::with(&short, None), TestConnection::with(&hasty, None));
     let (user, proof) =
-        (slow.authenticated(User("slow".into())), ada.authenticated(User("ada".into())));
+        (slow.authenticated(User::from("slow")), ada.authenticated(User::from("ada")));
     slow.join(&rooms, &user, "r", ()).await;
     let member = ada.join(&rooms, &proof, "r", ()).await;
     let chat: ClientMessage = serde_json::from_value(

@@ -2,21 +2,12 @@
 
 use subtle::ConstantTimeEq;
 use tower_websocket::{
-    AuthFailure, Authenticate, Connection, Json, Message, Principal, Session,
-    layers::Encode as _,
+    AuthFailure, Authenticate, Connection, Message, Session,
     service::{ServerMessage, credentials},
 };
 
-/// Somebody who knew the token.
-pub(crate) struct User {
-    name: String,
-}
-
-impl Principal for User {
-    fn id(&self) -> &str {
-        &self.name
-    }
-}
+/// Somebody who knew the token, by name.
+pub(crate) type User = String;
 
 /// Accepts one token, alone or followed by `:` and the name to go by.
 pub(crate) struct DevTokens {
@@ -50,10 +41,8 @@ impl Authenticate for DevTokens {
     ) -> Result<Session<User>, AuthFailure> {
         let offered = credentials(message).ok_or(AuthFailure::Required)?;
         let name = self.name(offered.as_str(), connection).ok_or(AuthFailure::Rejected)?;
-        let user = User { name };
-        let welcome = ServerMessage::auth_ok(connection, &user);
-        let welcome = Json::default().encode(&welcome).map_err(|_| AuthFailure::Unavailable)?;
-        Ok(Session::new(user).reply(welcome))
+        let welcome = Message::json(&ServerMessage::auth_ok(connection, &name))?;
+        Ok(Session::new(name).reply(welcome))
     }
 }
 
