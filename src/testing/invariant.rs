@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One of the eight properties that this crate promises.
 ///
-/// A test that shows one is marked `// holds: I4`. SECURITY.md lists them, in the same words and with
+/// A test that shows one is marked `// holds: I4`. `docs/assurance/invariants.md` lists them, in the same words and with
 /// the tests that show them.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
