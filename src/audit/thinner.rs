@@ -7,7 +7,7 @@
 use std::{
     net::IpAddr,
     num::NonZeroUsize,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -37,8 +37,9 @@ struct Rule {
     suppressed: u64,
 }
 
-/// Thins the refusals of one connection.
-pub(crate) struct Refusals(Thinner);
+/// Thins the refusals of one connection. Made at the first: most connections have none.
+#[derive(Default)]
+pub(crate) struct Refusals(OnceLock<Box<Thinner>>);
 
 /// Thins the refused handshakes of one endpoint.
 pub(crate) struct RefusedHandshakes {
@@ -96,20 +97,16 @@ impl Thinner {
 
 impl Refusals {
     /// Whether a refusal by `rule` is recorded; if so, how many were not since the last one.
+    ///
+    /// One a second, for each rule and for all of them: whoever is refused for ever by all rules in
+    /// turn is no better seen by more. Ten at once, which is more rules than an honest client breaks.
     pub(crate) fn pass(&self, rule: &'static str) -> Option<u64> {
-        self.0.pass(rule, true)
+        let made = || Box::new(Thinner::new(SECOND, Bucket::new(SECOND, 10)));
+        self.0.get_or_init(made).pass(rule, true)
     }
 
     pub(crate) fn take_suppressed(&self) -> u64 {
-        self.0.take_suppressed()
-    }
-}
-
-impl Default for Refusals {
-    /// One a second, for each rule and for all of them: whoever is refused for ever by all rules in
-    /// turn is no better seen by more. Ten at once, which is more rules than an honest client breaks.
-    fn default() -> Self {
-        Self(Thinner::new(SECOND, Bucket::new(SECOND, 10)))
+        self.0.get().map_or(0, |thinner| thinner.take_suppressed())
     }
 }
 
