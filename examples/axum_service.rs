@@ -15,7 +15,7 @@ use axum::{
 use tower::ServiceBuilder;
 use tower_websocket::{
     AuthFailure, Authenticate, Connection, DecodeLayer, Message, OpenRooms, PeerAddr, Quota,
-    RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketLayer,
+    RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketEndpoint,
     service::{self, ClientMessage, ServerMessage, credentials},
 };
 
@@ -54,7 +54,7 @@ fn existing_application() -> Router {
 }
 
 /// The endpoint: every message passes these layers, from the top to the bottom.
-fn endpoint() -> WebSocketLayer {
+fn endpoint() -> WebSocketEndpoint {
     let holders = ["ada", "grace"].map(|name| (format!("ticket-of-{name}"), name.to_owned()));
     let messages = ServiceBuilder::new()
         // First, so that also what is refused below has been counted. A connection may be in 100 rooms,
@@ -65,7 +65,7 @@ fn endpoint() -> WebSocketLayer {
         // What is no join has the 40 for itself.
         .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40)).cost(unless_join))
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
-    WebSocketLayer::new(messages, tower::service_fn(service::handle))
+    WebSocketEndpoint::new(messages, tower::service_fn(service::handle))
 }
 
 fn unless_join(message: &ClientMessage) -> u32 {

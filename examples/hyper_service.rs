@@ -3,7 +3,7 @@
 //! Run with `cargo run --example hyper_service`. `/` answers as before; `/ws` is open to the public
 //! and adds up the numbers it is sent: `{"add":2}` is answered with `{"total":2}`.
 
-use std::{convert::Infallible, net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{convert::Infallible, error::Error, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1};
@@ -18,7 +18,8 @@ use tokio::{
 use tower::{Layer as _, Service as _, ServiceBuilder, service_fn};
 use tower_websocket::{
     Anonymous, DecodeLayer, Failure, Handler, Inbound, PeerAddr, Quota, RateLimitLayer, Reply,
-    WebSocketLayer, upgrade::PeerSlots,
+    WebSocketEndpoint, WebSocketLayer,
+    upgrade::{InvalidPath, PeerSlots},
 };
 
 #[derive(serde::Deserialize)]
@@ -61,11 +62,11 @@ async fn existing_service(request: Request<Incoming>) -> Result<Response<String>
 
 /// The endpoint. That it is open to everybody is said twice: to the decoder, which otherwise takes
 /// only authenticated messages, and to the endpoint, which otherwise ends what does not log in.
-fn endpoint() -> WebSocketLayer {
+fn endpoint() -> Result<WebSocketLayer, InvalidPath> {
     let messages = ServiceBuilder::new()
         .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40)))
         .layer(DecodeLayer::<Add>::json().anonymous());
-    WebSocketLayer::with_handler(messages, |_| Sum::default()).allow_anonymous().path("/ws")
+    WebSocketEndpoint::with_handler(messages, |_| Sum::default()).allow_anonymous().layer("/ws")
 }
 
 async fn serve(socket: TcpStream, addr: SocketAddr, endpoint: WebSocketLayer) {
@@ -88,12 +89,12 @@ async fn serve(socket: TcpStream, addr: SocketAddr, endpoint: WebSocketLayer) {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
     let listener = TcpListener::bind(addr).await?;
     println!("listening on {}", listener.local_addr()?);
     // Clones are the same endpoint: its limits hold for all sockets together.
-    let endpoint = endpoint();
+    let endpoint = endpoint()?;
     // The endpoint's limits begin with a handshake. These are for sockets that are still HTTP.
     let slots = PeerSlots::new(MAX_SOCKETS, MAX_SOCKETS_PER_PEER);
     loop {

@@ -6,7 +6,7 @@
 use axum::{Router, routing::get};
 use tower_websocket::{
     AuthFailure, Authenticated, Close, Inbound, Message, Reply, RequireAuthLayer, Session,
-    WebSocketLayer,
+    WebSocketEndpoint,
 };
 
 /// Its type says that the sender was let in: without the layer below, this does not compile.
@@ -21,7 +21,7 @@ async fn main() -> std::io::Result<()> {
         let open = credentials.as_text() == Some("open sesame");
         open.then(|| Session::new("ali")).ok_or(AuthFailure::Rejected)
     });
-    let endpoint = WebSocketLayer::new(door, tower::service_fn(echo));
+    let endpoint = WebSocketEndpoint::new(door, tower::service_fn(echo));
     let app = Router::new().route("/", get("hello")).route_service("/ws", endpoint.into_service());
     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
     let listener = tokio::net::TcpListener::bind(addr).await?;

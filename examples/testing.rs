@@ -8,7 +8,7 @@ use serde_json::json;
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     AuthFailure, Authenticated, Close, CloseCode, DecodeLayer, Inbound, Reply, RequireAuthLayer,
-    Session, WebSocketLayer,
+    Session, WebSocketEndpoint,
     testing::{TestConnection, TestServer, assert_reply},
 };
 
@@ -51,7 +51,7 @@ async fn main() {
         None => Err(AuthFailure::Required),
     });
     let messages = ServiceBuilder::new().layer(anybody).layer(DecodeLayer::json());
-    let server = TestServer::endpoint(WebSocketLayer::new(messages, service_fn(bid)));
+    let server = TestServer::endpoint(WebSocketEndpoint::new(messages, service_fn(bid)));
     let mut bob = server.connect("/").await;
     bob.send("bob");
     bob.assert_reply(json!({ "cents": 300 }), json!({ "bidder": "bob", "cents": 300 })).await;

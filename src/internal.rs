@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower_service::Service;
 
 use crate::{
     audit::{Audit, AuditSink, Connected},
     connection::Connection,
     driver::{self, ConnectionConfig, calls::Calls, stats::ConnectionStats, transport::Opaque},
-    layers::{Anonymous, Failure, Inbound, Reply},
-    message::Message,
+    layers::MessageStack,
     upgrade::{self, OriginPolicy, UpgradeRejectionKind},
 };
 pub use crate::{
@@ -33,8 +31,7 @@ pub async fn serve<Io, S>(
     stack: S,
 ) where
     Io: AsyncRead + AsyncWrite + Unpin,
-    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
-    S::Error: Into<Failure<Message>>,
+    S: MessageStack,
 {
     let stats = ConnectionStats::new(connection, Connected::default());
     let (io, config, calls) = (Opaque(io), Arc::new(config), Calls::new(stack));

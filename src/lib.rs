@@ -2,7 +2,7 @@
 //! default.
 //!
 //! You have an HTTP service (axum, hyper, anything that is a tower `Service`) and want WebSockets at one of
-//! its paths. [`WebSocketLayer`] checks each handshake, answers it, and makes it a connection. Each message
+//! its paths. [`WebSocketEndpoint`] checks each handshake, answers it, and makes it a connection. Each message
 //! passes a stack of layers: rate limit, authentication, decoding, rooms. What has passed arrives at your
 //! handler, an `async fn`, and what the handler returns goes back.
 //!
@@ -22,7 +22,7 @@
 //! use axum::{Router, routing::get};
 //! use tower_websocket::{
 //!     AuthFailure, Authenticated, Close, Inbound, Message, Reply, RequireAuthLayer, Session,
-//!     WebSocketLayer,
+//!     WebSocketEndpoint,
 //! };
 //!
 //! /// Its type says that the sender was let in: without the layer below, this does not compile.
@@ -37,7 +37,7 @@
 //!         let open = credentials.as_text() == Some("open sesame");
 //!         open.then(|| Session::new("ali")).ok_or(AuthFailure::Rejected)
 //!     });
-//!     let endpoint = WebSocketLayer::new(door, tower::service_fn(echo));
+//!     let endpoint = WebSocketEndpoint::new(door, tower::service_fn(echo));
 //!     let app = Router::new().route("/", get("hello")).route_service("/ws", endpoint.into_service());
 //!     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
 //!     let listener = tokio::net::TcpListener::bind(addr).await?;
@@ -84,7 +84,7 @@
 //!
 //! | layer | lets through | default | what does not pass |
 //! |---|---|---|---|
-//! | [`WebSocketLayer`] | handshakes to the letter of RFC 6455, from pages of the same host | 10,000 connections, 500 handshakes/s; 256 and 10/s per address (where [`PeerAddr`] tells it) | 400, 403, 405, 421, 426, 429, 503 |
+//! | [`WebSocketEndpoint`] | handshakes to the letter of RFC 6455, from pages of the same host | 10,000 connections, 500 handshakes/s; 256 and 10/s per address (where [`PeerAddr`] tells it) | 400, 403, 405, 421, 426, 429, 503 |
 //! | [frame limits](ConnectionConfig) | what RFC 6455 allows, in pieces of a sane size | 64 KiB a message (4 KiB for the first), 64 fragments, 50 control frames/s | 1002, 1007, 1008, 1009 |
 //! | [`RateLimitLayer`] | messages within a quota per connection, user or address | none: you say | 1008 `rate limited`, a reply of yours, or it waits |
 //! | [`RequireAuthLayer`] | everything after credentials that your `Authenticate` accepts | 5 s for the login | 4401 too late or expired, 4403 refused |
@@ -110,11 +110,11 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | the extractor, and `on_upgrade(\|socket\| ..)` | [`route_service`](WebSocketLayer#in-a-router) with the endpoint |
+//! | the extractor, and `on_upgrade(\|socket\| ..)` | [`route_service`](WebSocketEndpoint#in-a-router) with the endpoint |
 //! | a loop over `socket.recv()` | a handler for one message; the loop is the crate's |
 //! | `socket.send(..)` for an answer | [`Reply`], what the handler returns |
 //! | `socket.split()` and a channel, so that others can send | [`Connection::push`], from any task; [`Rooms`] |
-//! | state before the loop | [`WebSocketLayer::with_handler`], a [`Handler`] for each connection |
+//! | state before the loop | [`WebSocketEndpoint::with_handler`], a [`Handler`] for each connection |
 //! | `max_message_size`, pings by hand | [`ConnectionConfig`], with defaults |
 //! | a token in the first message, checked in the loop | [`RequireAuthLayer`] |
 //!
@@ -138,7 +138,7 @@
 //! | log peers in | [`RequireAuthLayer`], [`Authenticate`] |
 //! | limit rates | [`RateLimitLayer`], [`Quota`] |
 //! | decode messages, or bring another codec | [`DecodeLayer`], [`JsonLimits`], [`layers::Decode`] |
-//! | keep state for each connection | [`Handler`], [`WebSocketLayer::with_handler`] |
+//! | keep state for each connection | [`Handler`], [`WebSocketEndpoint::with_handler`] |
 //! | answer instead of closing when a layer fails | [`HandleErrorLayer`], [`Failure`] |
 //! | put peers into rooms | [`room`], [`RoomPolicy`], and [`service`] for a small protocol of its own |
 //! | send without being asked, or close | [`Connection`], [`Rooms::at`] |
@@ -171,8 +171,8 @@ pub use self::{
     driver::{ConnectionConfig, ConnectionConfigError},
     layers::{
         Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
-        HandleErrorLayer, Handler, Inbound, Json, JsonLimits, PayloadBytes, RateLimitLayer, Reply,
-        RequireAuthLayer, Session,
+        HandleErrorLayer, Handler, HandlerResult, Inbound, Json, JsonLimits, PayloadBytes,
+        RateLimitLayer, Reply, RequireAuthLayer, Session,
     },
     message::{EncodeError, Message, Utf8Bytes},
     outbound::{
@@ -186,7 +186,8 @@ pub use self::{
         RoomsLayer, Scope,
     },
     upgrade::{
-        Admission, OriginPolicy, PeerAddr, UpgradeRejection, UpgradeRejectionKind, WebSocketLayer,
+        Admission, OriginPolicy, PeerAddr, UpgradeRejection, UpgradeRejectionKind,
+        WebSocketEndpoint, WebSocketLayer,
     },
 };
 

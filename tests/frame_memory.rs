@@ -13,7 +13,7 @@ use peak_alloc::PeakAlloc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tower::{ServiceExt, service_fn};
 use tower_layer::{Identity, Layer};
-use tower_websocket::{Anonymous, Close, Inbound, Message, Reply, WebSocketLayer};
+use tower_websocket::{Anonymous, Close, Inbound, Message, Reply, WebSocketEndpoint};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -31,10 +31,10 @@ async fn connect() -> DuplexStream {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
         Ok::<_, Close>(Reply::one(inbound.message))
     });
-    let layer = WebSocketLayer::new(Identity::new(), echo).allow_anonymous();
+    let layer = WebSocketEndpoint::new(Identity::new(), echo).allow_anonymous();
     let inner =
         service_fn(async |_: Request<Incoming>| Ok::<_, Infallible>(Response::new(String::new())));
-    let service = layer.layer(inner);
+    let service = layer.layer_on_every_path().layer(inner);
     let service = hyper::service::service_fn(move |request| service.clone().oneshot(request));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(server), service);
     tokio::spawn(async { drop(connection.with_upgrades().await) });

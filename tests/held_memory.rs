@@ -15,7 +15,7 @@ use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
     Anonymous, Close, Connection, ConnectionConfig, Inbound, MemoryBudget, Message, Reply,
-    WebSocketLayer,
+    WebSocketEndpoint,
     testing::{TestPeer, TestServer},
 };
 
@@ -53,7 +53,7 @@ impl Crowd {
             }
         });
         let quiet = ConnectionConfig::new().ping_interval(Duration::from_secs(1_000_000));
-        let layer = WebSocketLayer::new(Identity::new(), handle)
+        let layer = WebSocketEndpoint::new(Identity::new(), handle)
             .allow_anonymous()
             .connection(quiet)
             .unwrap()

@@ -17,7 +17,7 @@ use tower_layer::Identity;
 use tower_websocket::{
     Anonymous, AuthFailure, Authenticate, Close, Connection, DecodeLayer, Failure, Inbound, Member,
     Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer, Session,
-    TracingSink, WebSocketLayer,
+    TracingSink, WebSocketEndpoint,
     service::{self, ClientMessage, ServerMessage, credentials},
 };
 use tracing::Metadata;
@@ -146,14 +146,14 @@ async fn handle(
     service::handle(inbound).await
 }
 
-fn endpoint(audit: &Arc<test_support::slow::Audit>) -> WebSocketLayer {
+fn endpoint(audit: &Arc<test_support::slow::Audit>) -> WebSocketEndpoint {
     let messages = ServiceBuilder::new()
         .layer(RateLimitLayer::per_connection(Quota::per_second(1_000)))
         .layer(RequireAuthLayer::new(Ada))
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
     tracing::info!(?messages, "stack");
-    let layer = WebSocketLayer::new(messages, service_fn(handle)).connection(quiet()).unwrap();
+    let layer = WebSocketEndpoint::new(messages, service_fn(handle)).connection(quiet()).unwrap();
     layer.audit((TracingSink::new(), Arc::clone(audit)))
 }
 
@@ -285,7 +285,7 @@ async fn a_raw_message_shows_its_length_only() {
         tracing::info!(?reply, ?failure, "answer");
         Ok::<_, Close>(reply)
     });
-    let layer = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();
+    let layer = WebSocketEndpoint::new(Identity::new(), handler).allow_anonymous();
     tracing::info!(?layer, "layer");
     let server = Server::start(layer);
     let mut peer = server.connect().await;

@@ -22,7 +22,7 @@ use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
     Anonymous, Close, Connection, ConnectionConfig, Inbound, Message, Reply, RoomKey, Rooms,
-    WebSocketLayer, service::ServerMessage,
+    WebSocketEndpoint, service::ServerMessage,
 };
 
 use test_support::{
@@ -40,14 +40,14 @@ const KIB: usize = 1024;
 
 type Handled = Result<Reply<Message>, Close>;
 
-fn echo(config: ConnectionConfig) -> WebSocketLayer {
+fn echo(config: ConnectionConfig) -> WebSocketEndpoint {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
         Handled::Ok(Reply::one(inbound.message))
     });
-    WebSocketLayer::new(Identity::new(), echo).allow_anonymous().connection(config).unwrap()
+    WebSocketEndpoint::new(Identity::new(), echo).allow_anonymous().connection(config).unwrap()
 }
 
-fn metered(layer: WebSocketLayer) -> (Server, Arc<Meter>) {
+fn metered(layer: WebSocketEndpoint) -> (Server, Arc<Meter>) {
     let meter = Meter::new();
     let on = Arc::clone(&meter);
     (Server::start_on(layer, move |stream| Arc::clone(&on).on(stream)), meter)
@@ -214,7 +214,7 @@ fn what_is_queued_for_somebody_does_not_pin_what_it_was_read_into() {
                 async { Handled::Ok(Reply::none()) }
             }
         });
-        let layer = WebSocketLayer::new(Identity::new(), to_first)
+        let layer = WebSocketEndpoint::new(Identity::new(), to_first)
             .allow_anonymous()
             .on_connect({
                 let opened = Arc::clone(&opened);

@@ -28,7 +28,7 @@ use tokio::{
 use tower::ServiceBuilder;
 use tower_websocket::{
     Admission, Anonymous, Close, ConnectionConfig, Inbound, Message, Quota, RateLimitLayer, Reply,
-    WebSocketLayer,
+    WebSocketEndpoint,
     upgrade::{WebSocket, WebSocketOnly},
 };
 
@@ -98,7 +98,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let unlimited = Quota::per_second(1_000_000_000).burst(1_000_000_000);
     let messages = ServiceBuilder::new().layer(RateLimitLayer::per_connection(unlimited));
-    let endpoint = WebSocketLayer::new(messages, tower::service_fn(echo))
+    let endpoint = WebSocketEndpoint::new(messages, tower::service_fn(echo))
         .allow_anonymous()
         .admission(unlimited_admission())
         .connection(options.connection())?

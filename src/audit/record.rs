@@ -14,7 +14,7 @@ pub struct AuditRecord {
     /// back: the order is that of the calls.
     pub at: SystemTime,
     /// Which of several servers it happened on: what
-    /// [`WebSocketLayer::node`](crate::WebSocketLayer::node) was given. `None` without that, and if it
+    /// [`WebSocketEndpoint::node`](crate::WebSocketEndpoint::node) was given. `None` without that, and if it
     /// was the application itself.
     pub node: Option<Arc<str>>,
     /// The connection it happened on; `None` if there is none, or if it was the application itself.

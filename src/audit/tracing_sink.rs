@@ -18,7 +18,7 @@ use crate::{foreign, quota::Quota};
 ///
 /// `event` is the event's [name](AuditEvent::name), `at` the time at which it happened: the time that
 /// the subscriber writes is that of the writing. `node` is the server's name, if it
-/// [has one](crate::WebSocketLayer::node). `connection`, `peer`, `tenant` and `user` say whose it is,
+/// [has one](crate::WebSocketEndpoint::node). `connection`, `peer`, `tenant` and `user` say whose it is,
 /// where that is known.
 ///
 /// Records go through a bounded queue to a worker thread of the sink's own, which writes them in

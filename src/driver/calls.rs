@@ -11,24 +11,23 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tower_service::Service;
 
 use crate::{
     close::Close,
     connection::Connection,
     foreign,
-    layers::{Anonymous, Failure, Inbound, Reply},
+    layers::{Anonymous, Failure, HandlerResult, Inbound, MessageStack, Reply},
     message::Message,
 };
 
 /// What a call ends in.
-pub(crate) type Outcome = Result<Reply<Message>, Failure<Message>>;
+pub(crate) type Outcome = HandlerResult;
 
 pin_project! {
     /// A stack and the message it is about.
     pub(crate) struct Calls<S>
     where
-        S: Service<Inbound<Message, Anonymous>>,
+        S: MessageStack,
     {
         // The connection's own; gone once the connection ends.
         stack: Option<S>,
@@ -41,7 +40,7 @@ pin_project! {
 
     impl<S> PinnedDrop for Calls<S>
     where
-        S: Service<Inbound<Message, Anonymous>>,
+        S: MessageStack,
     {
         // The task may be dropped in the middle of a call, as at the end of a runtime.
         fn drop(this: Pin<&mut Self>) {
@@ -52,7 +51,7 @@ pin_project! {
 
 impl<S> Calls<S>
 where
-    S: Service<Inbound<Message, Anonymous>>,
+    S: MessageStack,
 {
     pub(crate) fn new(stack: S) -> Self {
         Self { stack: Some(stack), call: None, slot: None }
@@ -70,8 +69,7 @@ where
 
 impl<S> Calls<S>
 where
-    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
-    S::Error: Into<Failure<Message>>,
+    S: MessageStack,
 {
     pub(crate) fn is_calling(&self) -> bool {
         self.call.is_some()
@@ -120,10 +118,10 @@ where
             return Poll::Ready(Ok(()));
         };
         let called = foreign::run(|| {
-            ready!(stack.poll_ready(cx)).map_err(Into::into)?;
+            ready!(stack.poll_stack(cx)).map_err(Into::into)?;
             if let Some(message) = this.slot.take() {
                 let inbound = Inbound::new(message, Anonymous::claim(), connection.clone());
-                this.call.set(Some(stack.call(inbound)));
+                this.call.set(Some(stack.call_stack(inbound)));
             }
             Poll::Ready(Ok(()))
         });

@@ -10,7 +10,7 @@ use crate::outbound::{ENTRY_OVERHEAD, OutboundLimits, PUBLISH_WAIT};
 /// The bounds of one connection.
 ///
 /// Every bound has a finite default. What it costs to raise one stands at its setter. What the bounds
-/// are together is looked at by [`WebSocketLayer::connection`](crate::WebSocketLayer::connection),
+/// are together is looked at by [`WebSocketEndpoint::connection`](crate::WebSocketEndpoint::connection),
 /// which refuses those that cannot work.
 ///
 /// | setting | default | why this number |

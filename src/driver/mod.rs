@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tower_service::Service;
 
 use crate::{
     driver::{
@@ -22,8 +21,7 @@ use crate::{
         transport::Transport,
         wire::Wire,
     },
-    layers::{Anonymous, Failure, Inbound, Reply},
-    message::Message,
+    layers::MessageStack,
 };
 
 pub(crate) use self::permit::Permit;
@@ -64,8 +62,7 @@ pub(crate) fn serve<Io, S, P>(
 ) -> Driver<Io, S, P>
 where
     Io: Transport,
-    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
-    S::Error: Into<Failure<Message>>,
+    S: MessageStack,
     P: Permit,
 {
     let connection = stats.connection().clone();

@@ -31,7 +31,6 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_tungstenite::tungstenite;
-use tower_service::Service;
 
 use crate::{
     close::{Close, CloseReason},
@@ -49,7 +48,7 @@ use crate::{
         transport::Transport,
     },
     foreign,
-    layers::{Anonymous, Failure, Inbound, Reply},
+    layers::{Failure, MessageStack, Reply},
     message::{Message, Utf8Bytes},
     outbound::{Dropped, SendError},
     quota::clock,
@@ -60,7 +59,7 @@ pin_project! {
     pub(crate) struct Driver<Io, S, P>
     where
         Io: Transport,
-        S: Service<Inbound<Message, Anonymous>>,
+        S: MessageStack,
     {
         engine: Engine<Io>,
         state: State,
@@ -86,7 +85,7 @@ pin_project! {
     impl<Io, S, P> PinnedDrop for Driver<Io, S, P>
     where
         Io: Transport,
-        S: Service<Inbound<Message, Anonymous>>,
+        S: MessageStack,
     {
         // A task can be dropped before its end: with its runtime.
         fn drop(this: Pin<&mut Self>) {
@@ -109,8 +108,7 @@ pin_project! {
 impl<Io, S, P> Driver<Io, S, P>
 where
     Io: Transport,
-    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
-    S::Error: Into<Failure<Message>>,
+    S: MessageStack,
     P: Permit,
 {
     pub(crate) fn new(
@@ -447,8 +445,7 @@ where
 impl<Io, S, P> Future for Driver<Io, S, P>
 where
     Io: Transport,
-    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
-    S::Error: Into<Failure<Message>>,
+    S: MessageStack,
     P: Permit,
 {
     type Output = ();

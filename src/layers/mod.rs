@@ -27,7 +27,7 @@
 //! message, and refuse those of any other: that connection closes with 1011, the record has the rule
 //! `stack.shared` and the layer's name, and whoever built it is told once, at `warn`.
 //!
-//! Give the layers to [`WebSocketLayer::new`](crate::WebSocketLayer::new) as layers, and as the handler
+//! Give the layers to [`WebSocketEndpoint::new`](crate::WebSocketEndpoint::new) as layers, and as the handler
 //! only what all connections may share.
 //!
 //! # What does not compile
@@ -48,7 +48,7 @@
 //! let messages = ServiceBuilder::new()
 //!     .layer(RequireAuthLayer::from_fn(async |_, _| Err::<Session<String>, _>(AuthFailure::Rejected)))
 //!     .layer(DecodeLayer::<Hello>::json());
-//! WebSocketLayer::new(messages, service_fn(handle));
+//! WebSocketEndpoint::new(messages, service_fn(handle));
 //! ```
 //!
 //! ```compile_fail,E0277
@@ -61,7 +61,7 @@
 //! # }
 //! let messages = ServiceBuilder::new()
 //!     .layer(DecodeLayer::<Hello>::json());
-//! WebSocketLayer::new(messages, service_fn(handle));
+//! WebSocketEndpoint::new(messages, service_fn(handle));
 //! ```
 //!
 //! Decoding before authenticating, so that the decoder reads what strangers send:
@@ -77,7 +77,7 @@
 //! let messages = ServiceBuilder::new()
 //!     .layer(DecodeLayer::<Hello>::json())
 //!     .layer(RequireAuthLayer::from_fn(async |_, _| Err::<Session<String>, _>(AuthFailure::Rejected)));
-//! WebSocketLayer::new(messages, service_fn(handle));
+//! WebSocketEndpoint::new(messages, service_fn(handle));
 //! ```
 //!
 //! Publishing to a room that the sender only names. What a message names is a
@@ -140,8 +140,9 @@ pub use self::{
         CloseOnExcess, Cost, OnExcess, OneEach, PayloadBytes, RateLimit, RateLimitFuture,
         RateLimitLayer, WaitOnExcess,
     },
-    reply::{Failure, Reply},
+    reply::{Failure, HandlerResult, Reply},
     require_auth::{OnOpen, RequireAuth, RequireAuthFuture, RequireAuthLayer},
+    stack::MessageStack,
 };
 
 pub(crate) use self::fault::Muted;
@@ -149,6 +150,7 @@ pub use crate::{message::EncodeError, quota::RateKeyValue};
 
 mod inbound;
 mod reply;
+mod stack;
 mod proof;
 pub(crate) mod binding;
 mod rate_key;

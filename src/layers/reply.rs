@@ -7,6 +7,7 @@ use tower::BoxError;
 use crate::{
     close::{Close, CloseReason},
     foreign,
+    message::Message,
 };
 
 /// The answer to one message: nothing, one message or several, to the peer that asked.
@@ -30,6 +31,12 @@ pub enum Failure<R> {
     /// Close the connection.
     Close(Close),
 }
+
+/// What a handler returns: an answer of type `R`, or why there is none.
+///
+/// The error is a [`Failure`], which `?` makes of a [`Close`]. A handler that has an error of its own,
+/// which becomes a [`Failure`], names it as `E`.
+pub type HandlerResult<R = Message, E = Failure<R>> = Result<Reply<R>, E>;
 
 impl<R> Reply<R> {
     /// No answer.

@@ -37,7 +37,7 @@ use crate::message::Message;
 /// #     .layer(auth)
 /// #     .layer(DecodeLayer::<ClientMessage>::json())
 /// #     .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
-/// # let endpoint = WebSocketLayer::new(messages, service_fn(service::handle));
+/// # let endpoint = WebSocketEndpoint::new(messages, service_fn(service::handle));
 /// let server = TestServer::endpoint(endpoint);
 /// Properties::new(&server, "/")
 ///     .login(|n| json!({ "type": "auth", "token": format!("user-{n}") }))

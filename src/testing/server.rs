@@ -22,7 +22,7 @@ use super::{
     peer::{PATIENCE, in_one_frame},
     socket::{Peer, Server},
 };
-use crate::upgrade::WebSocketLayer;
+use crate::upgrade::WebSocketEndpoint;
 
 /// An HTTP service with your endpoint in it, served to peers in memory.
 ///
@@ -36,14 +36,14 @@ use crate::upgrade::WebSocketLayer;
 /// # async fn main() {
 /// use tower::{layer::util::Identity, service_fn};
 /// use tower_websocket::{
-///     Anonymous, Close, Inbound, Message, Reply, WebSocketLayer, testing::TestServer,
+///     Anonymous, Close, Inbound, Message, Reply, WebSocketEndpoint, testing::TestServer,
 /// };
 ///
 /// async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
 ///     Ok(Reply::one(m.message))
 /// }
 ///
-/// let endpoint = WebSocketLayer::new(Identity::new(), service_fn(echo)).allow_anonymous();
+/// let endpoint = WebSocketEndpoint::new(Identity::new(), service_fn(echo)).allow_anonymous();
 /// let mut peer = TestServer::endpoint(endpoint).connect("/").await;
 /// peer.assert_reply("hello", "hello").await;
 /// # }
@@ -99,7 +99,7 @@ impl TestServer {
     }
 
     /// Serves nothing but an endpoint.
-    pub fn endpoint(endpoint: WebSocketLayer) -> Self {
+    pub fn endpoint(endpoint: WebSocketEndpoint) -> Self {
         Self::new(endpoint.into_service())
     }
 
@@ -122,12 +122,12 @@ impl TestServer {
     /// # async fn main() {
     /// # use tower::{layer::util::Identity, service_fn};
     /// # use tower_websocket::{
-    /// #     Anonymous, Close, Inbound, Message, Reply, WebSocketLayer, testing::TestServer,
+    /// #     Anonymous, Close, Inbound, Message, Reply, WebSocketEndpoint, testing::TestServer,
     /// # };
     /// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
     /// #     Ok(Reply::one(m.message))
     /// # }
-    /// # let endpoint = WebSocketLayer::new(Identity::new(), service_fn(echo)).allow_anonymous();
+    /// # let endpoint = WebSocketEndpoint::new(Identity::new(), service_fn(echo)).allow_anonymous();
     /// let mut peer = TestServer::endpoint(endpoint).connect_sending("/", "hello").await;
     /// peer.assert_push("hello").await;
     /// # }

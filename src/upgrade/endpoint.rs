@@ -1,164 +1,232 @@
-//! Join the two halves: an accepted upgrade and the stack that its messages go through.
+//! Put an endpoint together: what its messages go through, and what its connections may.
 
-use std::{
-    fmt,
-    panic::resume_unwind,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
-use hyper::upgrade::Upgraded;
-use tokio::time::{error::Elapsed, timeout};
 use tower_layer::Layer;
-use tower_service::Service;
 
 use super::{
-    gate::ConnectionPermit,
-    serve::{Accepted, Endpoint, OnClose, Settings},
-    socket::Socket,
+    admission::Admission,
+    gate::Gate,
+    layer::{Shared, WebSocket, WebSocketLayer, WebSocketOnly},
+    origin::OriginPolicy,
+    path::InvalidPath,
+    stack::StackEndpoint,
+    switch::{OnClose, OnConnect, Settings, SpawnConnection},
 };
 use crate::{
+    audit::{Audit, AuditSink, TracingSink, thinner::RefusedHandshakes},
     connection::Connection,
-    driver::{self, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats},
-    foreign,
+    driver::{ConnectionConfig, ConnectionConfigError},
     hooks::Hooks,
-    layers::{Anonymous, Failure, Inbound, Reply},
-    message::Message,
+    layers::{Handler, HandlerService, MessageStack},
+    outbound::budget::MemoryBudget,
 };
 
-/// Makes a stack for each connection: `F` is given the connection, the layers `L` go around what it
-/// returns.
-pub(super) struct StackEndpoint<L, F> {
-    pub(super) layers: L,
-    pub(super) make: F,
+/// A WebSocket endpoint that is being put together.
+///
+/// It has the safe defaults; a setter is for what is to be otherwise. At the end it becomes a service for
+/// a route, or a layer around an application.
+///
+/// # In a router
+///
+/// Give the endpoint a route of its own, as a [service](Self::into_service). It is there whatever is
+/// added to the router later, and wherever the router is nested or merged:
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// # use tower::{layer::util::Identity, service_fn};
+/// # use tower_websocket::{Anonymous, Close, Inbound, Message, Reply, WebSocketEndpoint};
+/// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
+/// #     Ok(Reply::one(m.message))
+/// # }
+/// # let endpoint = WebSocketEndpoint::new(Identity::new(), service_fn(echo));
+///
+/// let app: Router = Router::new()
+///     .route("/", get("a page"))
+///     .route_service("/ws", endpoint.into_service())
+///     .fallback(async || "index.html");
+/// ```
+///
+/// # Around an application
+///
+/// A [layer](Self::layer) is for a whole service that has no routes of its own for the endpoint: hyper's,
+/// or a finished router, outside of which nothing is added. See [`WebSocketLayer`].
+#[must_use]
+pub struct WebSocketEndpoint {
+    spawn: Arc<dyn SpawnConnection>,
+    origin: OriginPolicy,
+    admission: Admission,
+    settings: Settings,
 }
 
-impl<L, F, H, S> Endpoint for StackEndpoint<L, F>
-where
-    L: Layer<H, Service = S> + Send + Sync + 'static,
-    F: Fn(&Connection) -> H + Send + Sync + 'static,
-    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + Send + 'static,
-    S::Error: Into<Failure<Message>>,
-    S::Future: Send,
-{
-    fn serve(&self, accepted: Accepted, settings: &Settings) {
-        let Accepted { upgrade, peer, offers, mut permit } = accepted;
-        let config = Arc::clone(&settings.connection);
-        let limits = config.outbound_limits();
-        let connection =
-            Connection::new(peer, limits, settings.budget.as_ref(), settings.audit.clone());
-        let anonymous = settings.anonymous;
-        if anonymous {
-            // Nobody will authenticate: all that counts is the cap on connections.
-            permit.verdict();
+impl WebSocketEndpoint {
+    /// An endpoint with the defaults: each message goes through `messages` to `handler`.
+    ///
+    /// `messages` is applied once for each connection, to a clone of `handler`. What the layers share
+    /// is shared by all connections; what their services keep belongs to one. So a layer of this crate
+    /// belongs into `messages`, never into `handler`: a service that was made once and can be cloned,
+    /// by `buffer` or a lock, is the same for all connections, and would know the second peer by the
+    /// name of the first. Such a service serves the connection that comes first, and closes every other
+    /// with 1011 ([module docs](crate::layers#a-stack-belongs-to-one-connection)).
+    pub fn new<L, H>(messages: L, handler: H) -> Self
+    where
+        L: Layer<H> + Send + Sync + 'static,
+        H: Clone + Send + Sync + 'static,
+        L::Service: MessageStack + Send + 'static,
+        <L::Service as MessageStack>::Future: Send,
+    {
+        let make = move |_: &Connection| handler.clone();
+        Self::from_spawn(Arc::new(StackEndpoint { layers: messages, make }))
+    }
+
+    /// The same with a [`Handler`] of its own for each connection, which `make` makes.
+    pub fn with_handler<L, F, H, M, P>(messages: L, make: F) -> Self
+    where
+        L: Layer<HandlerService<H, M, P>> + Send + Sync + 'static,
+        F: Fn(&Connection) -> H + Send + Sync + 'static,
+        H: Handler<M, P>,
+        M: Send + 'static,
+        P: Send + 'static,
+        L::Service: MessageStack + Send + 'static,
+        <L::Service as MessageStack>::Future: Send,
+    {
+        let make = move |connection: &Connection| HandlerService::new(make(connection));
+        Self::from_spawn(Arc::new(StackEndpoint { layers: messages, make }))
+    }
+
+    pub(super) fn from_spawn(spawn: Arc<dyn SpawnConnection>) -> Self {
+        Self {
+            spawn,
+            origin: OriginPolicy::new(),
+            admission: Admission::new(),
+            settings: Settings {
+                connection: Arc::default(),
+                anonymous: false,
+                audit: Audit::new(TracingSink::shared()),
+                budget: None,
+                on_connect: Hooks::default(),
+                on_close: Hooks::default(),
+                told: Arc::default(),
+            },
         }
-        // The end comes first: who was told of the beginning is told of it, too. Before the record, so
-        // that it is dropped after it.
-        let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
-        // From here on it has a record of its end, however it ends.
-        let stats = ConnectionStats::new(connection.clone(), offers);
-        let told = Arc::clone(&settings.told);
-        // Code of the application, on the server's task: if it panics, there is no answer and no
-        // connection.
-        if let Err(panic) = settings.on_connect.call(|hook| hook.on_connect(&connection)) {
-            resume_unwind(panic);
-        }
-        // From here on its destructor may panic where it will: the hooks are called all the same.
-        let calls = Calls::new(self.layers.layer((self.make)(&connection)));
-        let waiting = Box::new(Waiting { stats, config, anonymous, calls, permit });
-        let parts = (waiting, end);
-        tokio::spawn(async move {
-            // In one piece until it runs: a task that never does drops them in this order.
-            let (waiting, end) = { parts };
-            let _end = end;
-            let mut waiting = waiting;
-            // The answer is in hyper's hands; a peer that does not take it is not waited for longer
-            // than it would have had to authenticate.
-            let io = match timeout(waiting.config.auth_timeout, upgrade).await {
-                Ok(Ok(io)) => io,
-                failed => {
-                    waiting.stats.never_opened = Some(why_not_opened(failed, &told));
-                    // Its record comes before the hook is called.
-                    drop(waiting);
-                    return;
-                }
-            };
-            waiting.open(io).await;
-        });
+    }
+
+    /// Whose pages may connect. The default is those of the same host.
+    pub fn origin(mut self, policy: OriginPolicy) -> Self {
+        self.origin = policy;
+        self
+    }
+
+    /// How many connections there may be. The defaults stand with [`Admission`].
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
+    /// The bounds of each connection. The defaults stand with [`ConnectionConfig`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionConfigError`] if they contradict each other: a time that is over at once, or a
+    /// legal message that could not be sent on.
+    pub fn connection(mut self, config: ConnectionConfig) -> Result<Self, ConnectionConfigError> {
+        self.settings.connection = Arc::new(config.checked()?);
+        Ok(self)
+    }
+
+    /// Lets connections live that never authenticate: for endpoints that are open to the public.
+    ///
+    /// Without it, one that has not passed a [`RequireAuthLayer`](crate::RequireAuthLayer) is closed
+    /// when the authentication deadline passes.
+    pub fn allow_anonymous(mut self) -> Self {
+        self.settings.anonymous = true;
+        self
+    }
+
+    /// Where refusals and the lives of connections are recorded. The default is a [`TracingSink`]
+    /// that all endpoints share.
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.settings.audit = self.settings.audit.with_sink(sink);
+        self
+    }
+
+    /// Names this server in all records of the endpoint, where several write to one place. Default:
+    /// none.
+    pub fn node(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.settings.audit = self.settings.audit.with_node(name.into());
+        self
+    }
+
+    /// Charges what connections hold to `budget`, which other endpoints may share. Default: none, so
+    /// that only the bounds of each connection and their number hold.
+    pub fn memory_budget(mut self, budget: MemoryBudget) -> Self {
+        self.settings.budget = Some(budget);
+        self
+    }
+
+    /// Calls `hook` for each connection whose handshake was accepted, after those that were given
+    /// before. Its peer is still anybody;
+    /// [`RequireAuthLayer::on_open`](crate::RequireAuthLayer::on_open) tells who it turns out to be.
+    ///
+    /// One that panics costs the connection: there is no answer. The others are called all the same,
+    /// and so are those of [`on_close`](Self::on_close).
+    pub fn on_connect(mut self, hook: impl OnConnect) -> Self {
+        self.settings.on_connect.add(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` once for each connection that has ended, however it did, with the record of its end,
+    /// after those that were given before. If one panics, the others are called all the same.
+    pub fn on_close(mut self, hook: impl OnClose) -> Self {
+        self.settings.on_close.add(Arc::new(hook));
+        self
+    }
+
+    /// The endpoint as a service of its own, for a route: axum's `route_service`.
+    ///
+    /// It answers at whatever path it is asked. What does not try to upgrade is answered `426`. Clones are
+    /// the same endpoint: they share its limits.
+    pub fn into_service(self) -> WebSocket<WebSocketOnly> {
+        self.layer_on_every_path().into_service()
+    }
+
+    /// The endpoint as a layer that takes the upgrades on `path` out of what an application is asked.
+    ///
+    /// `path` is compared byte for byte with the path of the request, as a browser sends it (what is not
+    /// ASCII percent-encoded): `/ws` is neither `/ws/` nor `//ws` nor `/%77s`.
+    /// [`WebSocketLayer::also`] adds others.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPath`] if no request can have `path`: without a slash in front, with a query, a
+    /// fragment, dot segments, or as a pattern.
+    pub fn layer(self, path: impl AsRef<str>) -> Result<WebSocketLayer, InvalidPath> {
+        // Without a path so far, so that this is the only one.
+        self.layer_on_every_path().also(path)
+    }
+
+    /// The endpoint as a layer that takes every upgrade, whatever its path is: around one route of a
+    /// router, to have a page and an endpoint at one path.
+    ///
+    /// Around an application it takes the upgrade out of whatever else comes with an `Upgrade` header.
+    pub fn layer_on_every_path(self) -> WebSocketLayer {
+        let Self { spawn, origin, admission, settings } = self;
+        WebSocketLayer::new(Shared {
+            spawn,
+            origin,
+            gate: Arc::new(Gate::new(&admission)),
+            refused: RefusedHandshakes::default(),
+            settings,
+            presence: Arc::default(),
+        })
     }
 }
 
-/// A connection that has no socket yet. Boxed, and opened by a function: a task keeps the place of whatever
-/// was moved within it for as long as it lives.
-struct Waiting<S: Service<Inbound<Message, Anonymous>>> {
-    stats: ConnectionStats,
-    config: Arc<ConnectionConfig>,
-    anonymous: bool,
-    calls: Calls<S>,
-    permit: ConnectionPermit,
-}
-
-impl<S> Waiting<S>
-where
-    S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>>,
-    S::Error: Into<Failure<Message>>,
-{
-    #[expect(clippy::boxed_local, reason = "the box goes here, and not when the connection ends")]
-    fn open(self: Box<Self>, io: Upgraded) -> impl Future<Output = ()> {
-        let Self { stats, config, anonymous, calls, permit } = *self;
-        let (socket, ahead) = Socket::open(io);
-        driver::serve(socket, ahead, stats, config, anonymous, calls, permit)
-    }
-}
-
-/// The rule by which a connection that was accepted never opened.
-fn why_not_opened<T>(failed: Result<hyper::Result<T>, Elapsed>, told: &AtomicBool) -> &'static str {
-    match failed {
-        // Of all its errors, this is the one that is nobody's on the wire: the server has the socket,
-        // and does not give it away.
-        Ok(Err(error)) if error.is_user() => {
-            if !told.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    %error,
-                    "no WebSocket can open here: the HTTP server hands out no sockets. With hyper, it \
-                     has to be served by `serve_connection(..).with_upgrades()`"
-                );
-            }
-            "upgrade.unsupported"
-        }
-        Ok(_) => "upgrade.lost",
-        Err(_) => "upgrade.timeout",
-    }
-}
-
-/// Gives back what handles would keep, and calls the hooks, when the connection's task ends: also if
-/// it panics or the runtime stops. It is dropped after what records the end, on every path: the hooks
-/// are told what the record says.
-struct End {
-    hooks: Hooks<dyn OnClose>,
-    connection: Connection,
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.connection.outbound().end();
-        let Some(closed) = self.connection.closed() else { return };
-        // A panic here, while the task unwinds from another, would end the process.
-        let told = || self.hooks.call(|hook| hook.on_close(&self.connection, closed));
-        let _ = foreign::run(|| drop(told()));
-    }
-}
-
-impl Permit for ConnectionPermit {
-    fn verdict(&mut self) {
-        Self::verdict(self);
-    }
-}
-
-impl<L, F> fmt::Debug for StackEndpoint<L, F> {
+impl fmt::Debug for WebSocketEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StackEndpoint").finish_non_exhaustive()
+        f.debug_struct("WebSocketEndpoint")
+            .field("origin", &self.origin)
+            .field("admission", &self.admission)
+            .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! What happens before the 101: who may open a connection, and whether there is room.
 //!
-//! [`WebSocketLayer`] wraps an HTTP service. A request on one of its paths that tries to upgrade
-//! goes through four steps, each of which needs what the one before it proved:
+//! A [`WebSocketEndpoint`] is a service for a route, or a layer around an HTTP service. A request on one of
+//! its paths that tries to upgrade goes through four steps, each of which needs what the one before it proved:
 //!
 //! | step | asks | refuses with |
 //! |---|---|---|
@@ -13,7 +13,7 @@
 //! An attempt is a request whose `Upgrade` lists `websocket`, or with any `Sec-WebSocket-*` header, or
 //! a `CONNECT`; everything else goes inward untouched, but without the upgrade that hyper offers for
 //! whatever else is in `Upgrade`: on a path of the endpoint nobody else switches protocols. A `CONNECT`
-//! that names no path is refused on whatever path the endpoint is, because hyper would upgrade it. [`WebSocketLayer::into_service`] makes a
+//! that names no path is refused on whatever path the endpoint is, because hyper would upgrade it. [`WebSocketEndpoint::into_service`] makes a
 //! service without anything inside, which answers `426` there.
 //!
 //! A refusal is a finished response with a fixed text, never an error of the service. It carries an
@@ -22,7 +22,7 @@
 //!
 //! # Deployment
 //!
-//! Give the endpoint a route of its own ([how, and why](WebSocketLayer#in-a-router)).
+//! Give the endpoint a route of its own ([how, and why](WebSocketEndpoint#in-a-router)).
 //!
 //! Layers outside must not replace the 101, and must not time it: what they measure ends there. The
 //! server has to serve connections with upgrades (hyper: `with_upgrades`; axum does), and to close
@@ -46,36 +46,39 @@
 //! `std::process::exit` drops no task. To end in good order close each connection
 //! ([`Connection::close`](crate::Connection::close) with
 //! [`GoingAway`](crate::CloseReason::GoingAway)), and wait until
-//! [`on_close`](WebSocketLayer::on_close) has told of all of them.
+//! [`on_close`](WebSocketEndpoint::on_close) has told of all of them.
 
 pub use self::{
     admission::Admission,
     body::ResponseBody,
-    config_error::ConfigError,
+    endpoint::WebSocketEndpoint,
+    invalid_origin::InvalidOrigin,
     layer::{ResponseFuture, WebSocket, WebSocketLayer, WebSocketOnly},
     origin::OriginPolicy,
-    peer::PeerAddr,
+    path::InvalidPath,
+    peer_addr::PeerAddr,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
-    serve::{OnClose, OnConnect},
+    switch::{OnClose, OnConnect},
 };
 pub use crate::quota::{PeerSlot, PeerSlots};
 
+mod endpoint;
 mod layer;
 mod path;
 mod request;
 mod credential;
 mod authority;
-mod config_error;
+mod invalid_origin;
 mod origin;
 mod site;
 mod cookie;
 mod admission;
 mod gate;
-mod peer;
-mod serve;
+mod peer_addr;
+mod switch;
 mod offers;
 mod presence;
-mod endpoint;
+mod stack;
 mod socket;
 mod rejection;
 mod refused;

@@ -10,8 +10,8 @@ use http::HeaderValue;
 
 use super::{
     authority::Authority,
-    config_error::ConfigError,
     cookie,
+    invalid_origin::InvalidOrigin,
     rejection::UpgradeRejectionKind,
     request::{OriginHeader, UpgradeRequest},
     site::{Origin, default_port},
@@ -56,7 +56,7 @@ use super::{
 /// ```
 /// use tower_websocket::OriginPolicy;
 ///
-/// # fn main() -> Result<(), tower_websocket::upgrade::ConfigError> {
+/// # fn main() -> Result<(), tower_websocket::upgrade::InvalidOrigin> {
 /// let policy = OriginPolicy::new()
 ///     .require_https()
 ///     .trust("https://partner.example")?;
@@ -123,14 +123,14 @@ impl OriginPolicy {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Origin`] if no browser could send `origin`, so that it would never match.
+    /// [`InvalidOrigin::Origin`] if no browser could send `origin`, so that it would never match.
     ///
     /// # Security
     ///
     /// `null` is the origin of every sandboxed frame, and `null` or `file://` that of every local
     /// file, whoever wrote it.
-    pub fn trust(mut self, origin: &str) -> Result<Self, ConfigError> {
-        let error = || ConfigError::Origin(origin.to_owned());
+    pub fn trust(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
+        let error = || InvalidOrigin::Origin(origin.to_owned());
         let parsed = Origin::configured(origin).ok_or_else(error)?;
         Arc::make_mut(&mut self.trusted).push(parsed);
         Ok(self)
@@ -145,10 +145,10 @@ impl OriginPolicy {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Host`] if `host` is not a host, so that it would never match.
-    pub fn allow_host(mut self, host: &str) -> Result<Self, ConfigError> {
+    /// [`InvalidOrigin::Host`] if `host` is not a host, so that it would never match.
+    pub fn allow_host(mut self, host: &str) -> Result<Self, InvalidOrigin> {
         let parsed =
-            Authority::configured(host).ok_or_else(|| ConfigError::Host(host.to_owned()))?;
+            Authority::configured(host).ok_or_else(|| InvalidOrigin::Host(host.to_owned()))?;
         Arc::make_mut(&mut self.hosts).push(parsed);
         Ok(self)
     }
@@ -194,15 +194,15 @@ impl OriginPolicy {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Cookie`] if no cookie can have this name.
+    /// [`InvalidOrigin::Cookie`] if no cookie can have this name.
     ///
     /// # Security
     ///
     /// A cookie by which the application knows a user, or lets one in, must never be named here: for
     /// an example `JSESSIONID`, though balancers can be told to go by it.
-    pub fn ignore_cookie(mut self, name: &str) -> Result<Self, ConfigError> {
+    pub fn ignore_cookie(mut self, name: &str) -> Result<Self, InvalidOrigin> {
         if !cookie::is_name(name) {
-            return Err(ConfigError::Cookie(name.to_owned()));
+            return Err(InvalidOrigin::Cookie(name.to_owned()));
         }
         Arc::make_mut(&mut self.ignored_cookies).push(name.into());
         Ok(self)

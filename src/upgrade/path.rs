@@ -1,10 +1,31 @@
 //! Read the path of an endpoint as an operator writes it.
 
-/// `path` as a browser asks for it, with what is not ASCII percent-encoded; `None` if no request has it.
+use std::{error::Error, fmt};
+
+/// A path that no request has.
+///
+/// Its text is a sentence for the operator, with the path.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InvalidPath(Box<str>);
+
+impl fmt::Display for InvalidPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no path that a request has: it begins with a slash, has ", self.0)?;
+        f.write_str("neither a query nor dot segments, and is no pattern")
+    }
+}
+
+impl Error for InvalidPath {}
+
+/// `path` as a browser asks for it, with what is not ASCII percent-encoded; an error if no request has it.
 ///
 /// A browser resolves dot segments before it asks, and cuts off a query and a fragment. Whoever writes
 /// `*`, `{` or `}` means a pattern, and paths are compared byte for byte.
-pub(super) fn configured(path: &str) -> Option<Box<str>> {
+pub(super) fn configured(path: &str) -> Result<Box<str>, InvalidPath> {
+    percent_encoded(path).ok_or_else(|| InvalidPath(path.into()))
+}
+
+fn percent_encoded(path: &str) -> Option<Box<str>> {
     let mut encoded = String::with_capacity(path.len());
     for byte in path.bytes() {
         match byte {
@@ -40,7 +61,7 @@ mod tests {
             ("/a b", "/a%20b"),
             ("/ws;v=1:2@x", "/ws;v=1:2@x"),
         ] {
-            assert_eq!(configured(path).as_deref(), Some(asked), "{path}");
+            assert_eq!(configured(path).as_deref(), Ok(asked), "{path}");
         }
         for path in [
             "",
@@ -63,7 +84,7 @@ mod tests {
             "ws://a.example/ws",
             "https://a.example/ws",
         ] {
-            assert_eq!(configured(path), None, "{path}");
+            assert!(configured(path).is_err(), "{path}");
         }
     }
 }

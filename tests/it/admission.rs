@@ -13,7 +13,7 @@ use axum::{
 use tower::service_fn;
 use tower_websocket::{
     Admission, Authenticated, Close, Inbound, Message, PeerAddr, Quota, Reply, RequireAuthLayer,
-    WebSocketLayer,
+    WebSocketEndpoint,
 };
 
 use test_support::http::{HttpServer, RawClient, handshake, handshake_with};
@@ -116,10 +116,10 @@ async fn an_axum_application_tells_whose_connection_it_is() {
         request.extensions_mut().insert(PeerAddr(addr));
         request
     }
-    let server = HttpServer::start_axum(|layer| {
+    let server = HttpServer::start_axum(|endpoint| {
         let admission = Admission::new().max_connections_per_peer(NonZeroUsize::MIN);
         axum::Router::new()
-            .layer(layer.path("/ws").admission(admission))
+            .layer(endpoint.admission(admission).layer("/ws").unwrap())
             .layer(middleware::map_request(tell_peer))
     })
     .await;
@@ -159,7 +159,7 @@ async fn a_refused_login_makes_room_for_the_next_though_its_socket_is_still_hear
         });
         let admission =
             Admission::new().max_unauthenticated(NonZeroUsize::MIN).max_connections(FOUR);
-        WebSocketLayer::new(messages, handler).admission(admission)
+        WebSocketEndpoint::new(messages, handler).admission(admission)
     })
     .await;
     let mut lingering = Vec::new();

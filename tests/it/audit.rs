@@ -10,7 +10,7 @@ use std::{
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     Anonymous, AuditEvent, AuditRecord, AuditSink, Close, DecodeLayer, Inbound, OpenRooms, Reply,
-    RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
+    RequireAuthLayer, Rooms, RoomsLayer, WebSocketEndpoint,
     service::{self, ClientMessage, ServerMessage},
 };
 
@@ -26,7 +26,7 @@ async fn a_flood_of_refusals_is_one_record_a_second() {
         .layer(DecodeLayer::<ClientMessage>::json().reply_invalid(error, NonZeroU32::MAX))
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
     let server = Server::start(
-        WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap(),
+        WebSocketEndpoint::new(messages, service_fn(service::handle)).connection(quiet()).unwrap(),
     );
     let mut peer = server.connect().await;
     peer.text(r#"{"type":"auth","token":"t"}"#).await;
@@ -66,7 +66,7 @@ async fn a_refused_message_is_recorded_and_answered_with_its_field_and_what_it_b
     let handler = service_fn(async |_: Inbound<ClientMessage, Anonymous>| {
         Ok::<_, Close>(Reply::<Invalid>::none())
     });
-    let layer = WebSocketLayer::new(messages, handler).allow_anonymous();
+    let layer = WebSocketEndpoint::new(messages, handler).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     for (sent, answer, fault, field, constraint) in [
         (

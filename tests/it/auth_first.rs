@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout};
 use tower::{BoxError, ServiceBuilder, service_fn, timeout::TimeoutLayer};
 use tower_websocket::{
     AuditEvent, Authenticated, Close, Failure, HandleErrorLayer, Inbound, Message, Reply,
-    RequireAuthLayer, WebSocketLayer,
+    RequireAuthLayer, WebSocketEndpoint,
 };
 
 use super::{
@@ -187,7 +187,7 @@ async fn a_verifier_that_was_dropped_has_not_said_yes() {
             .layer(HandleErrorLayer::new(late))
             .layer(TimeoutLayer::new(Duration::from_secs(1)))
             .layer(RequireAuthLayer::new(Verifier(Arc::clone(&probe))));
-        WebSocketLayer::new(messages, handler).connection(quiet()).unwrap()
+        WebSocketEndpoint::new(messages, handler).connection(quiet()).unwrap()
     })
     .await;
     for token in ["never", "good:ada:2000", "good:ada@task:2000"] {

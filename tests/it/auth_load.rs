@@ -18,7 +18,7 @@ use tokio::{
 use tower::service_fn;
 use tower_websocket::{
     Admission, AuthFailure, Authenticate, Authenticated, Close, Connection, Inbound, Message,
-    Reply, RequireAuthLayer, Session, WebSocketLayer,
+    Reply, RequireAuthLayer, Session, WebSocketEndpoint, WebSocketLayer,
 };
 
 use test_support::http::{handshake, serve_one};
@@ -78,11 +78,12 @@ async fn those_whom_a_slow_verifier_cannot_take_in_time_are_turned_away_in_time(
     };
     let handler =
         service_fn(async |_: Inbound<Message, Authenticated<User>>| Ok::<_, Close>(Reply::none()));
-    let layer = WebSocketLayer::new(RequireAuthLayer::new(verifier.clone()), handler)
-        .path("/ws")
+    let layer = WebSocketEndpoint::new(RequireAuthLayer::new(verifier.clone()), handler)
         .connection(quiet())
         .unwrap()
-        .admission(Admission::new().handshake_burst(NonZeroU32::MAX));
+        .admission(Admission::new().handshake_burst(NonZeroU32::MAX))
+        .layer("/ws")
+        .unwrap();
 
     let start = Instant::now();
     let mut clients = Vec::new();

@@ -15,7 +15,7 @@ use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
     Anonymous, AuditEvent, Close, Connection, ConnectionConfig, Inbound, Message, Reply, Retry,
-    RoomKey, Rooms, WebSocketLayer,
+    RoomKey, Rooms, WebSocketEndpoint,
     service::{Refusal, ServerMessage},
 };
 
@@ -25,7 +25,7 @@ use test_support::slow::{Frame, FrozenClock, Server, chat, frame, nonzero, quiet
 type Handled = Result<Reply<Message>, Close>;
 
 /// Answers each message with `size` bytes, and counts.
-fn answering(size: usize, config: ConnectionConfig) -> (WebSocketLayer, Arc<AtomicUsize>) {
+fn answering(size: usize, config: ConnectionConfig) -> (WebSocketEndpoint, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let handler = service_fn(move |_: Inbound<Message, Anonymous>| {
@@ -33,16 +33,16 @@ fn answering(size: usize, config: ConnectionConfig) -> (WebSocketLayer, Arc<Atom
         let answer = format!("{n:0size$}");
         async { Handled::Ok(Reply::one(Message::text(answer))) }
     });
-    let layer = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();
+    let layer = WebSocketEndpoint::new(Identity::new(), handler).allow_anonymous();
     (layer.connection(config).unwrap(), count)
 }
 
 /// An endpoint that says nothing by itself, and the handles of its connections.
-fn silent(config: ConnectionConfig) -> (WebSocketLayer, Arc<Mutex<Vec<Connection>>>) {
+fn silent(config: ConnectionConfig) -> (WebSocketEndpoint, Arc<Mutex<Vec<Connection>>>) {
     let opened = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&opened);
     let handler = service_fn(async |_: Inbound<Message, Anonymous>| Handled::Ok(Reply::none()));
-    let layer = WebSocketLayer::new(Identity::new(), handler)
+    let layer = WebSocketEndpoint::new(Identity::new(), handler)
         .allow_anonymous()
         .on_connect(move |connection: &Connection| keep.lock().unwrap().push(connection.clone()))
         .connection(config)

@@ -11,7 +11,7 @@ use tower::{service_fn, util::BoxCloneSyncService};
 use tower_layer::Identity;
 use tower_websocket::{
     Anonymous, AuditEvent, AuditRecord, Close, Connection, ConnectionConfig, Inbound, MemoryBudget,
-    Message, Reply, WebSocketLayer, audit::Closed,
+    Message, Reply, WebSocketEndpoint, audit::Closed,
 };
 
 use test_support::{
@@ -50,7 +50,7 @@ impl Budgeted {
     fn start_with(budget: MemoryBudget, config: ConnectionConfig, handle: Handle) -> Self {
         let connections = Arc::<Mutex<Vec<Connection>>>::default();
         let kept = Arc::clone(&connections);
-        let layer = WebSocketLayer::new(Identity::new(), handle)
+        let layer = WebSocketEndpoint::new(Identity::new(), handle)
             .allow_anonymous()
             .connection(config)
             .unwrap()

@@ -23,7 +23,7 @@ use tower_service::Service;
 use tower_websocket::{
     Anonymous, Close, Connection, DecodeLayer, Failure, HandleErrorLayer, Handler, Inbound,
     Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer,
-    WebSocketLayer,
+    WebSocketEndpoint,
     service::{self, ClientMessage, ServerMessage},
 };
 
@@ -41,7 +41,7 @@ async fn echo(inbound: Inbound<Message, Anonymous>) -> Handled {
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_layer_closes_with_1011() {
-    let layer = WebSocketLayer::new(TimeoutLayer::new(Duration::from_secs(1)), service_fn(echo));
+    let layer = WebSocketEndpoint::new(TimeoutLayer::new(Duration::from_secs(1)), service_fn(echo));
     let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let mut peer = server.connect().await;
     peer.text("fast").await;
@@ -62,7 +62,7 @@ async fn a_timeout_becomes_a_reply_by_handling_its_error() {
             }
         }))
         .layer(TimeoutLayer::new(Duration::from_secs(1)));
-    let layer = WebSocketLayer::new(messages, service_fn(echo));
+    let layer = WebSocketEndpoint::new(messages, service_fn(echo));
     let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let mut peer = server.connect().await;
     for _ in 0..3 {
@@ -83,7 +83,7 @@ where
     <L::Service as Service<Inbound<Message, Anonymous>>>::Future: Send,
 {
     let stuck = Stuck::default();
-    let layer = WebSocketLayer::new(limit, stuck.clone());
+    let layer = WebSocketEndpoint::new(limit, stuck.clone());
     let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let mut peers = [server.connect().await, server.connect().await];
     for peer in &mut peers {
@@ -125,7 +125,7 @@ async fn load_that_is_shed_closes_with_1013() {
     let messages = ServiceBuilder::new()
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(1));
-    let layer = WebSocketLayer::new(messages, service_fn(echo));
+    let layer = WebSocketEndpoint::new(messages, service_fn(echo));
     let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let mut busy = server.connect().await;
     busy.text("slow").await;
@@ -141,7 +141,7 @@ async fn load_that_is_shed_closes_with_1013() {
 }
 
 /// Ten permits for the handlers of all connections.
-fn limited(rooms: &Rooms<ServerMessage>) -> WebSocketLayer {
+fn limited(rooms: &Rooms<ServerMessage>) -> WebSocketEndpoint {
     let invalid = |_: &_| ServerMessage::error("invalid");
     let messages = ServiceBuilder::new()
         .layer(
@@ -152,7 +152,7 @@ fn limited(rooms: &Rooms<ServerMessage>) -> WebSocketLayer {
         .layer(DecodeLayer::<ClientMessage>::json().reply_invalid(invalid, NonZeroU32::MAX))
         .layer(RoomsLayer::new(rooms.clone(), OpenRooms))
         .layer(GlobalConcurrencyLimitLayer::new(10));
-    WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap()
+    WebSocketEndpoint::new(messages, service_fn(service::handle)).connection(quiet()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +212,7 @@ async fn a_message_that_waited_too_long_holds_no_permit_later() {
             .layer(TimeoutLayer::new(Duration::from_secs(seconds)))
             .layer(RateLimitLayer::per_connection(Quota::per_second(u32::MAX)))
             .layer(permit.clone());
-        let layer = WebSocketLayer::new(messages, service_fn(echo));
+        let layer = WebSocketEndpoint::new(messages, service_fn(echo));
         Server::start(layer.allow_anonymous().connection(quiet()).unwrap())
     };
     let (patient, hasty) = (start(5), start(1));
@@ -250,7 +250,7 @@ async fn a_thousand_connections_share_ten_permits() {
             }
         }
     });
-    let layer = WebSocketLayer::new(GlobalConcurrencyLimitLayer::new(10), handler);
+    let layer = WebSocketEndpoint::new(GlobalConcurrencyLimitLayer::new(10), handler);
     let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
     let mut peers = Vec::new();
     for _ in 0..1_000 {
@@ -295,7 +295,7 @@ impl Drop for Counter {
     }
 }
 
-fn counting<L>(layers: L, dropped: &Arc<AtomicUsize>, go_on: &Arc<Notify>) -> WebSocketLayer
+fn counting<L>(layers: L, dropped: &Arc<AtomicUsize>, go_on: &Arc<Notify>) -> WebSocketEndpoint
 where
     L: tower_layer::Layer<
             tower_websocket::layers::HandlerService<Counter, Message, Anonymous>,
@@ -316,7 +316,7 @@ where
         dropped: Arc::clone(&dropped),
         go_on: Arc::clone(&go_on),
     };
-    WebSocketLayer::with_handler(layers, make).allow_anonymous().connection(quiet()).unwrap()
+    WebSocketEndpoint::with_handler(layers, make).allow_anonymous().connection(quiet()).unwrap()
 }
 
 #[tokio::test]

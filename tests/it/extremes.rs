@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
+    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, WebSocketEndpoint,
 };
 
 use super::{
@@ -43,7 +43,8 @@ const SIZES: [Setter<NonZeroUsize>; 5] = [
 async fn assert_works_or_is_refused(name: &str, config: ConnectionConfig) {
     let nothing =
         service_fn(async |_: Inbound<Message, Anonymous>| Ok::<_, Close>(Reply::<Message>::none()));
-    if let Err(error) = WebSocketLayer::new(Identity::new(), nothing).connection(config.clone()) {
+    if let Err(error) = WebSocketEndpoint::new(Identity::new(), nothing).connection(config.clone())
+    {
         assert!(error.to_string().starts_with(&format!("{name} is ")), "{name}: {error}");
         return;
     }

@@ -15,7 +15,7 @@ use std::{
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, Rooms, WebSocketLayer,
+    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, Rooms, WebSocketEndpoint,
 };
 
 use test_support::{
@@ -44,11 +44,11 @@ impl Turns {
     }
 }
 
-fn echo(config: ConnectionConfig) -> WebSocketLayer {
+fn echo(config: ConnectionConfig) -> WebSocketEndpoint {
     let echo = service_fn(async |inbound: Inbound<Message, Anonymous>| {
         Ok::<_, Close>(Reply::one(inbound.message))
     });
-    WebSocketLayer::new(Identity::new(), echo).allow_anonymous().connection(config).unwrap()
+    WebSocketEndpoint::new(Identity::new(), echo).allow_anonymous().connection(config).unwrap()
 }
 
 /// The turns that the middle one of 200 round trips takes.
@@ -133,7 +133,7 @@ async fn one_turn_of_a_connection_handles_a_bounded_number_of_messages() {
             async { Ok::<_, Close>(Reply::<Message>::none()) }
         }
     });
-    let layer = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();
+    let layer = WebSocketEndpoint::new(Identity::new(), handler).allow_anonymous();
     let server = Server::start(layer.connection(without_budgets()).unwrap());
     let mut peer = server.connect().await;
     peer.send(frame(0x82, "").repeat(50_000)).await;

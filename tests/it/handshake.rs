@@ -44,11 +44,12 @@ async fn ordinary_requests_reach_the_inner_service_and_an_upgrade_may_follow() {
 
 #[tokio::test]
 async fn axum_takes_the_endpoint_as_a_layer_and_as_a_route() {
-    let server = HttpServer::start_axum(|layer| {
+    let server = HttpServer::start_axum(|endpoint| {
+        let layer = endpoint.layer("/ws").unwrap().also("/leaf").unwrap();
         axum::Router::new()
             .route("/", get(async || "page"))
             .route_service("/leaf", layer.clone().into_service())
-            .layer(layer.path("/ws"))
+            .layer(layer)
     })
     .await;
     for target in ["/ws", "/leaf"] {

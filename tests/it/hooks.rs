@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::time::timeout;
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Authenticated, Close, Connection, Inbound, Message, Reply, RequireAuthLayer, WebSocketLayer,
+    Authenticated, Close, Connection, Inbound, Message, Reply, RequireAuthLayer, WebSocketEndpoint,
     audit::Closed,
 };
 
@@ -50,7 +50,7 @@ async fn a_second_hook_is_called_after_the_first_and_not_instead_of_it() {
     let auth = RequireAuthLayer::new(Tokens)
         .on_open(move |_: &Authenticated<User>, _: &Connection| open_1())
         .on_open(move |_: &Authenticated<User>, _: &Connection| open_2());
-    let layer = WebSocketLayer::new(ServiceBuilder::new().layer(auth), service_fn(echo))
+    let layer = WebSocketEndpoint::new(ServiceBuilder::new().layer(auth), service_fn(echo))
         .connection(quiet())
         .unwrap()
         .on_connect(move |_: &Connection| connect_1())
@@ -74,7 +74,7 @@ async fn whoever_was_told_of_a_beginning_is_told_of_the_end_also_if_another_hook
     let (open, most) = (Arc::new(AtomicIsize::new(0)), Arc::new(AtomicIsize::new(0)));
     let [up, seen, down] = [&open, &most, &open].map(Arc::clone);
     let counted = Arc::clone(&open);
-    let layer = WebSocketLayer::new(RequireAuthLayer::new(Tokens), service_fn(echo))
+    let layer = WebSocketEndpoint::new(RequireAuthLayer::new(Tokens), service_fn(echo))
         .connection(quiet())
         .unwrap()
         .on_connect(|_: &Connection| panic!("the first hook"))
@@ -99,7 +99,7 @@ async fn the_hooks_of_the_end_are_told_what_the_record_says() {
     let told: Arc<Mutex<Vec<(&'static str, u64)>>> = Arc::default();
     let (heard, mut first) = (Arc::clone(&told), true);
     let fails = Mutex::new(move || std::mem::take(&mut first));
-    let layer = WebSocketLayer::new(RequireAuthLayer::new(Tokens), service_fn(echo))
+    let layer = WebSocketEndpoint::new(RequireAuthLayer::new(Tokens), service_fn(echo))
         .connection(quiet())
         .unwrap()
         .on_connect(move |_: &Connection| assert!(!fails.lock().unwrap()(), "the first is lost"))

@@ -9,7 +9,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     AuditEvent, AuditRecord, AuditSink, AuthFailure, Authenticate, Authenticated, Connection,
     DecodeLayer, Failure, Inbound, Json, Member, Message, Reply, RequireAuthLayer, RoomKey,
-    RoomPolicy, Rooms, RoomsLayer, Session, WebSocketLayer,
+    RoomPolicy, Rooms, RoomsLayer, Session, WebSocketEndpoint,
     audit::Closed,
     layers::{Decode, DecodeError, Encode, EncodeError},
     room::{JoinDenied, JoinRequest, RoomsConfig},
@@ -100,7 +100,7 @@ impl Drop for Held {
     }
 }
 
-fn endpoint(rooms: &Rooms<ServerMessage>, fuse: &Fuse) -> WebSocketLayer {
+fn endpoint(rooms: &Rooms<ServerMessage>, fuse: &Fuse) -> WebSocketEndpoint {
     let messages = ServiceBuilder::new()
         .layer(RequireAuthLayer::new(fuse.clone()).on_open({
             let fuse = fuse.clone();
@@ -122,7 +122,7 @@ fn endpoint(rooms: &Rooms<ServerMessage>, fuse: &Fuse) -> WebSocketLayer {
             }
         }
     });
-    WebSocketLayer::new(messages, handler)
+    WebSocketEndpoint::new(messages, handler)
         .connection(quiet())
         .unwrap()
         .on_close({

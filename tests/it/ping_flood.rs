@@ -9,17 +9,17 @@ use std::{
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
+    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, WebSocketEndpoint,
 };
 
 use test_support::metered::Meter;
 use test_support::slow::{FrozenClock, Server, frame, quiet};
 
 /// An endpoint that says nothing by itself.
-fn silent(config: ConnectionConfig) -> WebSocketLayer {
+fn silent(config: ConnectionConfig) -> WebSocketEndpoint {
     let handler =
         service_fn(async |_: Inbound<Message, Anonymous>| Ok::<_, Close>(Reply::<Message>::none()));
-    WebSocketLayer::new(Identity::new(), handler).allow_anonymous().connection(config).unwrap()
+    WebSocketEndpoint::new(Identity::new(), handler).allow_anonymous().connection(config).unwrap()
 }
 
 // covers: FR-03

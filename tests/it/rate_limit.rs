@@ -12,8 +12,8 @@ use std::{
 use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Anonymous, Close, DecodeLayer, Inbound, Json, Message, OpenRooms, PayloadBytes, Quota,
-    RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer, WebSocketLayer,
+    Anonymous, Close, DecodeLayer, Inbound, Json, Message, OpenRooms, Quota, RateLimitLayer, Reply,
+    RequireAuthLayer, Rooms, RoomsLayer, WebSocketEndpoint,
     layers::{Decode, DecodeError, Encode, EncodeError, OnExcess},
     service::{self, ClientMessage},
 };
@@ -37,7 +37,7 @@ fn echoing<E>(
 where
     E: OnExcess<Message> + Clone + Send + Sync + 'static,
 {
-    let layer = WebSocketLayer::new(limit, service_fn(echo)).allow_anonymous();
+    let layer = WebSocketEndpoint::new(limit, service_fn(echo)).allow_anonymous();
     Server::start(layer.connection(quiet()).unwrap())
 }
 
@@ -184,10 +184,10 @@ async fn malformed_messages_are_charged_before_anything_reads_them() {
             let limit = RateLimitLayer::per_connection(quota)
                 .cost(PayloadBytes::new())
                 .reply_with(slow_down);
-            WebSocketLayer::new(ServiceBuilder::new().layer(limit).layer(decode), handler)
+            WebSocketEndpoint::new(ServiceBuilder::new().layer(limit).layer(decode), handler)
         } else {
             let limit = RateLimitLayer::per_connection(EACH).reply_with(slow_down);
-            WebSocketLayer::new(ServiceBuilder::new().layer(limit).layer(decode), handler)
+            WebSocketEndpoint::new(ServiceBuilder::new().layer(limit).layer(decode), handler)
         };
         let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
         let mut peer = server.connect().await;
@@ -207,8 +207,8 @@ async fn a_message_that_costs_more_than_the_burst_is_refused_also_by_waiting() {
     let _clock = FrozenClock::new();
     let quota = Quota::per_second(32 * 1024);
     let bytes = || RateLimitLayer::per_connection(quota).cost(PayloadBytes::new());
-    let closing = WebSocketLayer::new(bytes(), service_fn(echo));
-    let waiting = WebSocketLayer::new(bytes().wait(), service_fn(echo));
+    let closing = WebSocketEndpoint::new(bytes(), service_fn(echo));
+    let waiting = WebSocketEndpoint::new(bytes().wait(), service_fn(echo));
     for layer in [closing, waiting] {
         let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
         let mut peer = server.connect().await;
@@ -223,7 +223,7 @@ async fn messages_without_a_byte_have_a_price_by_the_byte_too() {
     let _clock = FrozenClock::new();
     let quota = Quota::per_second(10);
     let bytes = RateLimitLayer::per_connection(quota).cost(PayloadBytes::new());
-    let layer = WebSocketLayer::new(bytes, service_fn(echo)).allow_anonymous();
+    let layer = WebSocketEndpoint::new(bytes, service_fn(echo)).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let mut peer = server.connect().await;
     for _ in 0..10 {
@@ -239,10 +239,10 @@ async fn what_costs_nothing_passes_also_over_the_quota() {
     let _clock = FrozenClock::new();
     let paid = |message: &Message| u32::from(message.as_text() != Some("free"));
     let limit = || RateLimitLayer::per_connection(Quota::per_minute(1)).cost(paid);
-    let closing = WebSocketLayer::new(limit(), service_fn(echo));
-    let waiting = WebSocketLayer::new(limit().wait(), service_fn(echo));
+    let closing = WebSocketEndpoint::new(limit(), service_fn(echo));
+    let waiting = WebSocketEndpoint::new(limit().wait(), service_fn(echo));
     let nothing = RateLimitLayer::per_connection(Quota::per_minute(0)).cost(paid);
-    let nothing = WebSocketLayer::new(nothing, service_fn(echo));
+    let nothing = WebSocketEndpoint::new(nothing, service_fn(echo));
     for (layer, passes) in [(closing, 1), (waiting, 1), (nothing, 0)] {
         let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
         let mut peer = server.connect().await;
@@ -276,7 +276,7 @@ async fn under_a_quota_of_zero_the_first_message_is_over_it() {
 async fn addresses_of_one_subscriber_share_a_bucket() {
     let _clock = FrozenClock::new();
     let quota = Quota::per_minute(1).burst(2);
-    let layer = WebSocketLayer::new(
+    let layer = WebSocketEndpoint::new(
         RateLimitLayer::per_address(quota).reply_with(|| Message::text("slow down")),
         service_fn(echo),
     );
@@ -313,7 +313,7 @@ async fn a_user_has_one_budget_on_fifty_connections() {
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
     let layer =
-        WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap();
+        WebSocketEndpoint::new(messages, service_fn(service::handle)).connection(quiet()).unwrap();
     let server = Server::start(layer);
     let mut peers = Vec::new();
     for _ in 0..50 {
@@ -349,7 +349,7 @@ fn publishing(quota: Quota) -> Server {
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms).publish_quota(quota));
     Server::start(
-        WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap(),
+        WebSocketEndpoint::new(messages, service_fn(service::handle)).connection(quiet()).unwrap(),
     )
 }
 

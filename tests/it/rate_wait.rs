@@ -13,7 +13,7 @@ use tokio::time::advance;
 use tower::{BoxError, ServiceBuilder, service_fn, timeout::TimeoutLayer};
 use tower_websocket::{
     Anonymous, Authenticated, Close, ConnectionConfig, Failure, HandleErrorLayer, Inbound, Message,
-    PayloadBytes, Quota, RateLimitLayer, Reply, RequireAuthLayer, WebSocketLayer,
+    Quota, RateLimitLayer, Reply, RequireAuthLayer, WebSocketEndpoint,
 };
 
 use test_support::slow::{FrozenClock, Peer, Server, Tokens, User, frame, quiet};
@@ -40,7 +40,7 @@ fn waiting(quota: Quota) -> (Server, Handled) {
         .layer(RateLimitLayer::per_user(quota).wait());
     // Longer than anybody waits here.
     let config = quiet().handler_timeout(Duration::from_secs(100_000));
-    (Server::start(WebSocketLayer::new(messages, handler).connection(config).unwrap()), handled)
+    (Server::start(WebSocketEndpoint::new(messages, handler).connection(config).unwrap()), handled)
 }
 
 /// Lets what was sent arrive.
@@ -113,7 +113,7 @@ async fn who_gives_up_waiting_owes_nothing_and_the_next_moves_up() {
         .layer(HandleErrorLayer::new(gave_up))
         .layer(TimeoutLayer::new(Duration::from_secs(10)))
         .layer(RateLimitLayer::per_address(Quota::per_minute(1)).wait());
-    let layer = WebSocketLayer::new(messages, service_fn(echo)).allow_anonymous();
+    let layer = WebSocketEndpoint::new(messages, service_fn(echo)).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let (mut first, mut second) = (server.connect().await, server.connect().await);
     first.text("paid").await;
@@ -142,7 +142,7 @@ async fn who_gives_up_waiting_owes_nothing_and_the_next_moves_up() {
 async fn a_large_message_is_not_overtaken_for_ever_by_small_ones() {
     let _clock = FrozenClock::new();
     let limit = RateLimitLayer::per_address(Quota::per_second(10)).cost(PayloadBytes::new());
-    let layer = WebSocketLayer::new(limit.wait(), service_fn(echo)).allow_anonymous();
+    let layer = WebSocketEndpoint::new(limit.wait(), service_fn(echo)).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let (mut large, mut small) = (server.connect().await, server.connect().await);
     small.text("0123456789").await;
@@ -167,7 +167,7 @@ async fn those_who_share_the_overflow_bucket_wait_for_each_other() {
     let _clock = FrozenClock::new();
     let limit =
         RateLimitLayer::per_address(Quota::per_minute(1)).max_buckets(NonZeroUsize::MIN).wait();
-    let layer = WebSocketLayer::new(limit, service_fn(echo)).allow_anonymous();
+    let layer = WebSocketEndpoint::new(limit, service_fn(echo)).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let mut answered = 0;
     let mut peers = Vec::new();
@@ -194,7 +194,7 @@ async fn who_would_wait_longer_than_a_handler_may_take_is_closed() {
     let clock = FrozenClock::new();
     let limit = RateLimitLayer::per_connection(Quota::per_minute(1)).wait();
     let config: ConnectionConfig = quiet().handler_timeout(Duration::from_secs(30));
-    let layer = WebSocketLayer::new(limit, service_fn(echo)).allow_anonymous();
+    let layer = WebSocketEndpoint::new(limit, service_fn(echo)).allow_anonymous();
     let server = Server::start(layer.connection(config).unwrap());
     let mut peer = server.connect().await;
     peer.send(frame(0x81, "hello").repeat(2)).await;

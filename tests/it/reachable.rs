@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 use tower::ServiceExt;
-use tower_websocket::{AuditEvent, PeerAddr, WebSocketLayer};
+use tower_websocket::{AuditEvent, PeerAddr, WebSocketEndpoint, WebSocketLayer};
 use tracing::subscriber::DefaultGuard;
 
 use test_support::{
@@ -59,7 +59,7 @@ impl Write for Log {
 }
 
 fn layer() -> WebSocketLayer {
-    endpoint(Arc::new(Recorder::default())).path("/ws")
+    endpoint(Arc::new(Recorder::default())).layer("/ws").unwrap()
 }
 
 fn application() -> Router {
@@ -126,7 +126,8 @@ async fn an_endpoint_that_is_dropped_before_anything_was_asked_of_it_says_so() {
 // covers: HS-35
 #[tokio::test]
 async fn an_endpoint_at_a_route_of_its_own_is_there_whatever_comes_after() {
-    let route = |layer: WebSocketLayer| Router::new().route_service("/ws", layer.into_service());
+    let route =
+        |endpoint: WebSocketEndpoint| Router::new().route_service("/ws", endpoint.into_service());
     type Build = fn(Router) -> Router;
     let builds: [(&str, Build, &str); 5] = [
         ("alone", |it| it, "/ws"),
@@ -136,7 +137,7 @@ async fn an_endpoint_at_a_route_of_its_own_is_there_whatever_comes_after() {
         ("merged into", |it| it.merge(application()).fallback(async || ""), "/ws"),
     ];
     for (name, build, path) in builds {
-        let server = HttpServer::start_axum(|layer| build(route(layer))).await;
+        let server = HttpServer::start_axum(|endpoint| build(route(endpoint))).await;
         let (head, mut client) = server.send(handshake().replace("/ws", path)).await;
         assert_eq!(head.status, 101, "{name}");
         client.assert_echo().await;
@@ -145,7 +146,7 @@ async fn an_endpoint_at_a_route_of_its_own_is_there_whatever_comes_after() {
 
 /// A server around the endpoint on a line in memory, by hyper's plain `serve_connection`.
 async fn served_without_upgrades(audit: Arc<Recorder>) -> Vec<u8> {
-    let service = endpoint(audit).path("/ws").into_service();
+    let service = endpoint(audit).into_service();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddr(([192, 0, 2, 1], 1).into()));
         service.clone().oneshot(request)
@@ -196,7 +197,7 @@ async fn a_server_that_cannot_upgrade_says_so_once_and_each_connection_has_its_r
 async fn a_101_that_never_reaches_its_peer_is_recorded_and_no_warning() {
     let (log, _guard) = Log::keep();
     let audit = Arc::new(Recorder::default());
-    let service = endpoint(Arc::<Recorder>::clone(&audit)).path("/ws").into_service();
+    let service = endpoint(Arc::<Recorder>::clone(&audit)).into_service();
 
     // The answer is thrown away, as a layer outside may do; the connection stays.
     let (mut ours, theirs) = duplex(4096);

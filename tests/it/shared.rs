@@ -15,7 +15,7 @@ use tower_websocket::{
     Anonymous, AuditEvent, AuthFailure, Authenticate, Authenticated, Close, Connection,
     DecodeLayer, Failure, Handler, Inbound, Message, OpenRooms, PayloadBytes, Quota,
     RateLimitLayer, Reply, RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, Session,
-    WebSocketLayer,
+    WebSocketEndpoint,
     layers::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, HandlerService},
     room::{JoinDenied, JoinRequest},
     service::{self, ClientMessage, ServerMessage},
@@ -80,7 +80,7 @@ async fn a_stranger_never_gets_the_proof_of_who_logged_in_to_a_shared_stack() {
     let stack =
         ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(Tokens)).service(handler);
     let server =
-        Server::start(WebSocketLayer::new(Identity::new(), stack).connection(quiet()).unwrap());
+        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
     let mut ada = server.user("ada").await;
     // A stranger, somebody with credentials, and ada herself once more.
     for first in ["delete everything", &log_in("grace"), &log_in("ada")] {
@@ -104,7 +104,7 @@ async fn who_comes_when_the_first_is_gone_does_not_inherit_its_login() {
     let stack =
         ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(Tokens)).service(handler);
     let server =
-        Server::start(WebSocketLayer::new(Identity::new(), stack).connection(quiet()).unwrap());
+        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
     let ada = server.user("ada").await;
     drop(ada);
     server.audit.closed(1).await;
@@ -127,7 +127,7 @@ async fn a_login_under_way_is_not_the_next_connections() {
     let stack =
         ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(slow)).service(handler);
     let server =
-        Server::start(WebSocketLayer::new(Identity::new(), stack).connection(quiet()).unwrap());
+        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
     let mut ada = server.connect().await;
     ada.text(&log_in("ada")).await;
     let _asked = asked.acquire().await.unwrap();
@@ -182,7 +182,8 @@ async fn who_is_in_no_room_speaks_in_none_through_a_shared_stack() {
     let messages = ServiceBuilder::new()
         .layer(RequireAuthLayer::new(Tokens))
         .layer(DecodeLayer::<ClientMessage>::json());
-    let server = Server::start(WebSocketLayer::new(messages, stack).connection(quiet()).unwrap());
+    let server =
+        Server::start(WebSocketEndpoint::new(messages, stack).connection(quiet()).unwrap());
     let mut ada = server.member("ada", "secret").await;
     for said in [
         say("secret", "I am not in here"),
@@ -204,7 +205,7 @@ async fn who_is_in_no_room_speaks_in_none_through_a_shared_stack() {
 async fn a_shared_quota_per_connection_is_spent_by_nobody_else() {
     let limit = RateLimitLayer::per_connection(Quota::per_minute(2));
     let stack = ServiceBuilder::new().buffer(16).layer(limit).service(service_fn(echo));
-    let layer = WebSocketLayer::new(Identity::new(), stack).allow_anonymous();
+    let layer = WebSocketEndpoint::new(Identity::new(), stack).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let mut first = server.connect().await;
     first.text("one").await;
@@ -229,7 +230,7 @@ async fn a_shared_decoder_counts_no_ones_errors_for_another() {
         Ok::<_, Close>(Reply::one(inbound.message))
     });
     let stack = ServiceBuilder::new().buffer(16).layer(decode).service(handler);
-    let layer = WebSocketLayer::new(Identity::new(), stack).allow_anonymous();
+    let layer = WebSocketEndpoint::new(Identity::new(), stack).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let mut first = server.connect().await;
     first.text("!").await;
@@ -289,7 +290,7 @@ async fn a_shared_handler_tells_nobody_what_another_said() {
     let (called, answer) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let diary = Diary { told: Vec::new(), called: called.clone(), answer: answer.clone() };
     let stack = Buffer::new(HandlerService::new(diary), 16);
-    let layer = WebSocketLayer::new(Identity::new(), stack).allow_anonymous();
+    let layer = WebSocketEndpoint::new(Identity::new(), stack).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let mut first = server.connect().await;
     first.text("secret").await;
@@ -316,7 +317,7 @@ async fn a_lock_around_a_stack_shares_it_no_better() {
     let handler = service_fn(move |inbound| std::future::ready(handle(inbound)));
     let stack = Locked(Arc::new(Mutex::new(RequireAuthLayer::new(Tokens).layer(handler))));
     let server =
-        Server::start(WebSocketLayer::new(Identity::new(), stack).connection(quiet()).unwrap());
+        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
     let mut ada = server.user("ada").await;
     let mut stranger = server.connect().await;
     stranger.text("delete everything").await;
@@ -366,7 +367,7 @@ async fn a_switch_between_shared_stacks_shares_each_of_them() {
     let pick = |inbound: &Inbound<Message, Anonymous>, _: &[_]| inbound.message.len() % 2;
     let stack = Steer::new([stack("even"), stack("odd")], pick);
     let stack = stack.map_err(|error: BoxError| Failure::<Message>::from(error));
-    let layer = WebSocketLayer::new(Identity::new(), stack).allow_anonymous();
+    let layer = WebSocketEndpoint::new(Identity::new(), stack).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let (mut even, mut odd) = (server.connect().await, server.connect().await);
     even.text("ab").await;
@@ -389,7 +390,8 @@ async fn a_buffer_of_each_connections_own_is_no_sharing() {
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
     let handler = service_fn(service::handle::<User, ()>);
-    let server = Server::start(WebSocketLayer::new(messages, handler).connection(quiet()).unwrap());
+    let server =
+        Server::start(WebSocketEndpoint::new(messages, handler).connection(quiet()).unwrap());
     let mut peers = Vec::new();
     for user in ["ada", "grace", "ada"] {
         peers.push(server.member(user, "r").await);

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, Close, Connection, ConnectionConfig, Inbound, Message, Reply, WebSocketLayer,
+    Anonymous, Close, Connection, ConnectionConfig, Inbound, Message, Reply, WebSocketEndpoint,
 };
 
 use test_support::slow::{Frame, Peer, Server, frame, nonzero, quiet};
@@ -20,7 +20,7 @@ async fn member(config: ConnectionConfig) -> (Server, Peer, Connection) {
     let opened = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&opened);
     let silent = async |_: Inbound<Message, Anonymous>| Ok::<_, Close>(Reply::none());
-    let layer = WebSocketLayer::new(Identity::new(), service_fn(silent))
+    let layer = WebSocketEndpoint::new(Identity::new(), service_fn(silent))
         .allow_anonymous()
         .on_connect(move |connection: &Connection| *keep.lock().unwrap() = Some(connection.clone()))
         .connection(config)

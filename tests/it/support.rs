@@ -20,7 +20,8 @@ use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     Admission, Anonymous, AuditEvent, AuditRecord, AuthFailure, Authenticate, Close, Connection,
     ConnectionConfig, DecodeLayer, Failure, Inbound, Member, Message, Quota, RateLimitLayer, Reply,
-    RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, Session, WebSocketLayer,
+    RequireAuthLayer, RoomKey, RoomPolicy, Rooms, RoomsLayer, Session, WebSocketEndpoint,
+    WebSocketLayer,
     audit::Closed,
     room::{JoinDenied, JoinRequest, MemberInfo},
     service::{self, ClientMessage, ServerMessage, credentials},
@@ -75,18 +76,19 @@ impl Probe {
 
 impl TestServer {
     /// The endpoint that `build` makes.
-    pub(crate) async fn start(build: impl FnOnce(Arc<Probe>) -> WebSocketLayer) -> Self {
+    pub(crate) async fn start(build: impl FnOnce(Arc<Probe>) -> WebSocketEndpoint) -> Self {
         let audit = Arc::new(Recorder::default());
         let probe = Arc::new(Probe::default());
         let opened = Arc::clone(&probe);
         let layer = build(Arc::clone(&probe))
-            .path("/ws")
             .audit(Arc::clone(&audit))
             // Handshakes are counted by the real clock.
             .admission(Admission::new().handshake_burst(NonZeroU32::MAX))
             .on_connect(move |connection: &Connection| {
                 opened.connections.lock().unwrap().push(connection.clone());
-            });
+            })
+            .layer("/ws")
+            .unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, layer.clone()));
@@ -104,7 +106,7 @@ impl TestServer {
                 probe.count_call();
                 async { Ok::<_, Close>(Reply::one(inbound.message)) }
             };
-            WebSocketLayer::new(RateLimitLayer::per_connection(quota), service_fn(echo))
+            WebSocketEndpoint::new(RateLimitLayer::per_connection(quota), service_fn(echo))
                 .allow_anonymous()
                 .connection(config)
                 .unwrap()
@@ -125,7 +127,7 @@ impl TestServer {
                 .layer(DecodeLayer::<ClientMessage>::json())
                 .layer(RoomsLayer::new(probe.rooms.clone(), Policy));
             let chat = move |inbound| chat(Arc::clone(&probe), inbound);
-            WebSocketLayer::new(messages, service_fn(chat)).connection(config).unwrap()
+            WebSocketEndpoint::new(messages, service_fn(chat)).connection(config).unwrap()
         })
         .await
     }

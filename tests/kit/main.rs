@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     AuthFailure, Authenticate, Connection, DecodeLayer, Message, OpenRooms, RequireAuthLayer,
-    Rooms, RoomsLayer, Session, WebSocketLayer,
+    Rooms, RoomsLayer, Session, WebSocketEndpoint,
     service::{self, ClientMessage},
 };
 
@@ -60,7 +60,7 @@ fn say(room: &str, text: &str) -> Value {
 }
 
 /// The room service, and how often its handler has run.
-fn rooms() -> (WebSocketLayer, Arc<AtomicUsize>) {
+fn rooms() -> (WebSocketEndpoint, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let messages = ServiceBuilder::new()
@@ -71,5 +71,5 @@ fn rooms() -> (WebSocketLayer, Arc<AtomicUsize>) {
         counted.fetch_add(1, Ordering::SeqCst);
         service::handle(inbound)
     });
-    (WebSocketLayer::new(messages, handler), calls)
+    (WebSocketEndpoint::new(messages, handler), calls)
 }

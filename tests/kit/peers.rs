@@ -6,7 +6,7 @@ use serde_json::json;
 use tower::{layer::util::Identity, service_fn};
 use tower_websocket::{
     Anonymous, Close, CloseCode, CloseReason, ConnectionConfig, Inbound, Message, PeerAddr, Reply,
-    WebSocketLayer,
+    WebSocketEndpoint,
     testing::{
         Heard, Records, RequestBody, TestPeer, TestServer, assert_broadcast, handshake, wire,
     },
@@ -56,7 +56,7 @@ async fn a_peer_can_be_slow_or_gone() {
         }
         Ok::<_, Close>(Reply::none())
     };
-    let endpoint = WebSocketLayer::new(Identity::new(), service_fn(push)).allow_anonymous();
+    let endpoint = WebSocketEndpoint::new(Identity::new(), service_fn(push)).allow_anonymous();
     let server = TestServer::endpoint(endpoint.connection(config).unwrap().audit(records.clone()));
 
     let slow = server.connect("/").await;
@@ -77,7 +77,7 @@ async fn a_peer_can_be_slow_or_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_of_ones_own_is_refused_or_let_in() {
-    let server = TestServer::endpoint(rooms().0.path("/ws"));
+    let server = TestServer::new(rooms().0.layer("/ws").unwrap().into_service());
     let request = handshake("/ws").header("origin", "https://evil.example").body(()).unwrap();
     let refused = server.request(request).await.unwrap_err();
     assert_eq!((refused.status().as_u16(), refused.body().is_empty()), (403, false));
@@ -94,7 +94,8 @@ async fn a_request_of_ones_own_is_refused_or_let_in() {
 async fn what_comes_in_the_segment_of_the_handshake_waits_for_the_101() {
     let (endpoint, calls) = rooms();
     let records = Records::new();
-    let server = TestServer::endpoint(endpoint.path("/ws").audit(records.clone()));
+    let server =
+        TestServer::new(endpoint.audit(records.clone()).layer("/ws").unwrap().into_service());
     let mut ada = server.connect_sending("/ws", login("ada")).await;
     ada.assert_push(json!({ "type": "auth_ok", "userId": "ada" })).await;
     // It is the first message, whenever it came.
@@ -143,7 +144,9 @@ async fn a_peer_sends_whatever_it_likes_with_its_handshake() {
 #[tokio::test(start_paused = true)]
 #[should_panic = "the handshake was refused"]
 async fn a_refusal_is_named_whatever_was_sent_with_the_handshake() {
-    TestServer::endpoint(rooms().0.path("/ws")).connect_sending("/", "hello").await;
+    TestServer::new(rooms().0.layer("/ws").unwrap().into_service())
+        .connect_sending("/", "hello")
+        .await;
 }
 
 #[tokio::test]
@@ -156,7 +159,7 @@ async fn a_broadcast_that_nobody_could_hear_shows_nothing() {
 fn echo() -> TestServer {
     let echo = |m: Inbound<Message, Anonymous>| async { Ok::<_, Close>(m.message.into()) };
     let config = ConnectionConfig::new().max_fragments(4.try_into().unwrap());
-    let endpoint = WebSocketLayer::new(Identity::new(), service_fn(echo));
+    let endpoint = WebSocketEndpoint::new(Identity::new(), service_fn(echo));
     TestServer::endpoint(endpoint.allow_anonymous().connection(config).unwrap())
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tower::{ServiceBuilder, layer::util::Identity, service_fn};
 use tower_websocket::{
     Anonymous, Close, Connection, DecodeLayer, Inbound, Message, OriginPolicy, Reply,
-    RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, WebSocketLayer,
+    RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, WebSocketEndpoint,
     room::{JoinDenied, JoinRequest},
     service::{self, ClientMessage},
     testing::{Properties, TestServer, handshake},
@@ -54,7 +54,7 @@ async fn complaint(property: impl Future<Output = ()>) -> String {
 async fn a_stack_that_answers_strangers_is_found() {
     let calls = AtomicUsize::new(0);
     let echo = |m: Inbound<Message, Anonymous>| async { Ok::<_, Close>(m.message.into()) };
-    let echo = WebSocketLayer::new(Identity::new(), service_fn(echo)).allow_anonymous();
+    let echo = WebSocketEndpoint::new(Identity::new(), service_fn(echo)).allow_anonymous();
     let server = TestServer::endpoint(echo);
     let properties = Properties::new(&server, "/").login(login);
     let found = properties.nothing_before_auth(["x"], || calls.fetch_add(1, Ordering::SeqCst));
@@ -69,7 +69,7 @@ async fn a_handler_that_runs_for_strangers_is_found_though_they_are_closed() {
         counted.fetch_add(1, Ordering::SeqCst);
         async { Err::<Reply<Message>, _>(Close::FORBIDDEN) }
     };
-    let server = WebSocketLayer::new(Identity::new(), service_fn(handler));
+    let server = WebSocketEndpoint::new(Identity::new(), service_fn(handler));
     let server = TestServer::endpoint(server);
     let properties = Properties::new(&server, "/").login(login);
     let found = properties.nothing_before_auth(["x"], || calls.load(Ordering::SeqCst));
@@ -196,7 +196,7 @@ async fn each_way_to_mix_up_rooms_is_found() {
     ] {
         let own = Arc::new(Own::default());
         let handler = service_fn(move |inbound| Arc::clone(&own).handle(mistake, inbound));
-        let server = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();
+        let server = WebSocketEndpoint::new(Identity::new(), handler).allow_anonymous();
         let server = TestServer::endpoint(server);
         let properties = Properties::new(&server, "/");
         let complaint = complaint(properties.no_leak_between_rooms(join, leave, say)).await;
@@ -208,7 +208,7 @@ async fn each_way_to_mix_up_rooms_is_found() {
 async fn rooms_of_ones_own_that_answer_everything_are_all_right() {
     let own = Arc::new(Own::default());
     let handler = service_fn(move |inbound| Arc::clone(&own).handle(Mistake::None, inbound));
-    let server = WebSocketLayer::new(Identity::new(), handler).allow_anonymous();
+    let server = WebSocketEndpoint::new(Identity::new(), handler).allow_anonymous();
     let server = TestServer::endpoint(server);
     let properties = Properties::new(&server, "/").cases(16).seed(u64::MAX);
     properties.no_leak_between_rooms(join, leave, say).await;
@@ -232,7 +232,7 @@ async fn a_slow_policy_and_a_page_of_another_site_are_no_mistake() {
         .layer(RequireAuthLayer::new(Tokens))
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(Rooms::new(), Slow));
-    let endpoint = WebSocketLayer::new(messages, service_fn(service::handle));
+    let endpoint = WebSocketEndpoint::new(messages, service_fn(service::handle));
     let server = TestServer::endpoint(endpoint.origin(OriginPolicy::new().require_origin()));
     let request = |_| handshake("/").header("origin", "http://localhost").body(()).unwrap();
     let properties = Properties::new(&server, "/").request(request).login(login).cases(8);

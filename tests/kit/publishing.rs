@@ -9,7 +9,7 @@ use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     Close, CloseReason, ConnectionConfig, DecodeLayer, Inbound, Member, OpenRooms, Principal as _,
     Quota, RateLimitLayer, Reply, RequireAuthLayer, RoomName, RoomNotice, RoomScoped, Rooms,
-    RoomsLayer, Scope, WebSocketLayer,
+    RoomsLayer, Scope, WebSocketEndpoint,
     layers::Failure,
     service::{self, ClientMessage, ServerMessage},
     testing::{self, TestConnection, TestPeer, TestServer},
@@ -70,7 +70,7 @@ fn service(rooms: &Rooms<Answer>, config: ConnectionConfig) -> TestServer {
         .layer(RequireAuthLayer::new(Tokens))
         .layer(DecodeLayer::<Request>::json())
         .layer(RoomsLayer::new(rooms.clone(), OpenRooms));
-    let endpoint = WebSocketLayer::new(messages, service_fn(say)).connection(config);
+    let endpoint = WebSocketEndpoint::new(messages, service_fn(say)).connection(config);
     TestServer::endpoint(endpoint.expect("bounds that work"))
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use tower::ServiceBuilder;
 use tower_websocket::{
     DecodeLayer, MemoryBudget, OpenRooms, Quota, RateLimitLayer, RequireAuthLayer, Rooms,
-    RoomsLayer, WebSocketLayer,
+    RoomsLayer, WebSocketEndpoint,
     service::{self, ClientMessage, ServerMessage},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     settings,
 };
 
-/// The endpoint at `/ws` and at `/`, for those who know `token`.
+/// The endpoint, for those who know `token`.
 ///
 /// Joins have a price of their own. Who may be in a hundred rooms asks for all of them at once when its
 /// connection is made anew, and under the quota of messages would be closed for it, each time again.
@@ -31,7 +31,7 @@ pub(crate) fn endpoint(
     token: &str,
     rooms: Rooms<ServerMessage>,
     budget: Option<MemoryBudget>,
-) -> Result<WebSocketLayer, String> {
+) -> Result<WebSocketEndpoint, String> {
     let decode = match options.invalid_message {
         InvalidMessage::Close => DecodeLayer::<ClientMessage>::json(),
         InvalidMessage::Reply => DecodeLayer::json().reply_invalid(Invalid::new, INVALID_IN_A_ROW),
@@ -48,13 +48,11 @@ pub(crate) fn endpoint(
                 .max_rooms_per_connection(ROOMS)
                 .publish_quota(options.publish_quota()),
         );
-    let endpoint = WebSocketLayer::new(messages, tower::service_fn(service::handle))
-        .path("/ws")
-        .path("/")
+    let endpoint = WebSocketEndpoint::new(messages, tower::service_fn(service::handle))
         .origin(options.origin()?)
         .admission(options.admission())
         .connection(options.connection())
-        .map_err(settings::name_the_option)?;
+        .map_err(|error| settings::name_the_option(&error))?;
     Ok(match budget {
         Some(budget) => endpoint.memory_budget(budget),
         None => endpoint,

@@ -13,7 +13,7 @@ use std::{
 
 use axum::{Router, extract::ConnectInfo, middleware, routing::get};
 use tokio::{runtime::Builder, time::timeout};
-use tower_websocket::{PeerAddr, TracingSink};
+use tower_websocket::{PeerAddr, TracingSink, upgrade::InvalidPath};
 
 use crate::{accept::Times, connections::Connections, options::Options, stop::Signals};
 
@@ -83,6 +83,8 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     let endpoint = endpoint::endpoint(options, token, rooms.clone(), budget.clone())?
         .on_connect(connections.opened())
         .on_close(connections.closed());
+    let paths = |error: InvalidPath| error.to_string();
+    let endpoint = endpoint.layer("/ws").and_then(|it| it.also("/")).map_err(paths)?;
     let app = Router::new()
         .route("/", get(page::index))
         .route("/{file}", get(page::file))

@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::json;
 use tower_websocket::{
-    Admission, ConnectionConfig, MemoryBudget, OriginPolicy, Quota, Rooms, room::RoomsConfig,
-    service::ServerMessage, upgrade::ConfigError,
+    Admission, ConnectionConfig, ConnectionConfigError, MemoryBudget, OriginPolicy, Quota, Rooms,
+    room::RoomsConfig, service::ServerMessage, upgrade::InvalidOrigin,
 };
 
 use crate::{
@@ -59,7 +59,7 @@ impl Options {
     ///
     /// What could never match, with the option's name.
     pub(crate) fn origin(&self) -> Result<OriginPolicy, String> {
-        let named = |option: &'static str| move |error: ConfigError| format!("{option}: {error}");
+        let named = |option: &'static str| move |error: InvalidOrigin| format!("{option}: {error}");
         let policy = entries(&self.allow_origin)
             .try_fold(OriginPolicy::new(), OriginPolicy::trust)
             .map_err(named("--allow-origin (ALLOW_ORIGIN)"))?;
@@ -143,12 +143,8 @@ impl Options {
 }
 
 /// Says which option is to be changed, to somebody who knows nothing of the library's names.
-pub(crate) fn name_the_option(error: ConfigError) -> String {
-    let setting = match &error {
-        ConfigError::Connection(error) => error.setting(),
-        _ => "",
-    };
-    let option = match setting {
+pub(crate) fn name_the_option(error: &ConnectionConfigError) -> String {
+    let option = match error.setting() {
         "auth_timeout" => "--auth-timeout-ms (AUTH_TIMEOUT_MS)",
         "ping_interval" => "--heartbeat-interval-ms (HEARTBEAT_INTERVAL_MS)",
         "pong_timeout" => "--pong-timeout-ms (PONG_TIMEOUT_MS)",

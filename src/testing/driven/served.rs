@@ -12,14 +12,11 @@ use std::{
     time::Duration,
 };
 
-use tower_service::Service;
-
 use crate::{
     audit::{Audit, Connected},
     connection::Connection,
     driver::{self, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats},
-    layers::{Anonymous, Failure, Inbound, Reply},
-    message::Message,
+    layers::MessageStack,
     outbound::budget::MemoryBudget,
     testing::{records::Records, socket::Peer},
 };
@@ -63,16 +60,14 @@ impl Served {
     /// Anonymous, so that nothing ends it by itself; the first ping comes within its interval.
     pub fn new<S>(config: ConnectionConfig, stack: S) -> Self
     where
-        S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + 'static,
-        S::Error: Into<Failure<Message>>,
+        S: MessageStack + 'static,
     {
         Self::with(config, true, stack)
     }
 
     pub fn with<S>(config: ConnectionConfig, anonymous: bool, stack: S) -> Self
     where
-        S: Service<Inbound<Message, Anonymous>, Response = Reply<Message>> + 'static,
-        S::Error: Into<Failure<Message>>,
+        S: MessageStack + 'static,
     {
         let (peer, records) = (Peer::default(), Records::default());
         let (config, budget) = (Arc::new(config), MemoryBudget::new(NonZeroUsize::MAX));

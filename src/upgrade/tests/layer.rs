@@ -1,6 +1,5 @@
 use std::{
     convert::Infallible,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,9 +18,9 @@ use crate::{
     audit::{AuditEvent, AuditRecord, AuditSink},
     testing::Records,
     upgrade::{
-        ConfigError, OriginPolicy, PeerAddr, ResponseBody, UpgradeRejection, UpgradeRejectionKind,
-        WebSocketLayer,
-        serve::{Accepted, Endpoint, Settings},
+        OriginPolicy, PeerAddr, ResponseBody, UpgradeRejection, UpgradeRejectionKind,
+        WebSocketEndpoint, WebSocketLayer,
+        switch::{Accepted, Settings, SpawnConnection},
     },
 };
 
@@ -29,8 +28,8 @@ use crate::{
 #[derive(Default)]
 struct Counter(AtomicUsize);
 
-impl Endpoint for Counter {
-    fn serve(&self, _: Accepted, _: &Settings) {
+impl SpawnConnection for Counter {
+    fn spawn(&self, _: Accepted, _: &Settings) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -42,9 +41,9 @@ fn offered(mut request: Request<()>) -> Request<()> {
     request
 }
 
-fn layer() -> (WebSocketLayer, Arc<Counter>) {
-    let endpoint = Arc::new(Counter::default());
-    (WebSocketLayer::from_endpoint(Arc::<Counter>::clone(&endpoint)), endpoint)
+fn endpoint() -> (WebSocketEndpoint, Arc<Counter>) {
+    let counter = Arc::new(Counter::default());
+    (WebSocketEndpoint::from_spawn(Arc::<Counter>::clone(&counter)), counter)
 }
 
 /// Sends `request` to the layer around a service that says whether it still had the upgrade.
@@ -63,8 +62,8 @@ async fn text(response: Response<ResponseBody<String>>) -> String {
 
 #[tokio::test]
 async fn an_accepted_handshake_is_answered_and_handed_on() {
-    let (layer, endpoint) = layer();
-    let response = send(&layer.path("/ws"), offered(handshake())).await;
+    let (endpoint, counter) = endpoint();
+    let response = send(&endpoint.layer("/ws").unwrap(), offered(handshake())).await;
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     let mut expected = HeaderMap::new();
     expected.insert("connection", "upgrade".parse().unwrap());
@@ -72,13 +71,13 @@ async fn an_accepted_handshake_is_answered_and_handed_on() {
     expected.insert("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".parse().unwrap());
     assert_eq!(*response.headers(), expected);
     assert_eq!(text(response).await, "");
-    assert_eq!(endpoint.0.load(Ordering::Relaxed), 1);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
 async fn what_is_no_attempt_goes_inward_untouched() {
-    let (layer, endpoint) = layer();
-    let layer = layer.path("/ws");
+    let (endpoint, counter) = endpoint();
+    let layer = endpoint.layer("/ws").unwrap();
     let plain = Request::get("/ws").header("Host", "app.example").body(()).unwrap();
     let mut elsewhere = handshake();
     *elsewhere.uri_mut() = "/other".parse().unwrap();
@@ -93,14 +92,14 @@ async fn what_is_no_attempt_goes_inward_untouched() {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(text(response).await, format!("inner, upgradable: {upgradable}"));
     }
-    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 0);
 }
 
 // covers: P2-12
 #[tokio::test]
 async fn a_path_is_compared_byte_for_byte() {
-    let (layer, _) = layer();
-    let layer = layer.path("/ws").path("/v2/ws");
+    let (endpoint, _) = endpoint();
+    let layer = endpoint.layer("/ws").unwrap().also("/v2/ws").unwrap();
     let cases = [
         ("/ws", 101),
         ("/ws?room=1", 101),
@@ -126,28 +125,28 @@ async fn a_path_is_compared_byte_for_byte() {
 
 #[tokio::test]
 async fn a_connect_without_a_path_never_goes_inward() {
-    let (layer, endpoint) = layer();
+    let (endpoint, counter) = endpoint();
     let connect = Request::connect("x:443").body(()).unwrap();
-    let response = send(&layer.path("/ws"), offered(connect)).await;
+    let response = send(&endpoint.layer("/ws").unwrap(), offered(connect)).await;
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[header::ALLOW], "GET");
-    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
 async fn a_server_that_cannot_upgrade_is_told_so() {
-    let (layer, endpoint) = layer();
-    let response = send(&layer, handshake()).await;
+    let (endpoint, counter) = endpoint();
+    let response = send(&endpoint.layer_on_every_path(), handshake()).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 0);
 }
 
 // covers: HS-01, HS-04, LG-15, P2-10
 #[tokio::test]
 async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
     let records = Records::new();
-    let (layer, endpoint) = layer();
-    let layer = layer.audit(records.clone());
+    let (endpoint, counter) = endpoint();
+    let layer = endpoint.audit(records.clone()).layer_on_every_path();
     let mut request = offered(handshake_with("Origin", &["https://evil.example"]));
     request.extensions_mut().insert(PeerAddr("[::ffff:192.0.2.1]:5".parse().unwrap()));
     let response = send(&layer, request).await;
@@ -161,7 +160,7 @@ async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
     expected.insert("connection", "close".parse().unwrap());
     assert_eq!(*response.headers(), expected);
     assert_eq!(text(response).await, "origin not allowed\n");
-    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 0);
 
     let records = records.all();
     let [AuditRecord { peer, event: AuditEvent::UpgradeRefused(refused), .. }] = &records[..]
@@ -179,9 +178,9 @@ async fn a_refusal_is_recorded_and_says_why_to_outer_layers_only() {
 #[tokio::test]
 async fn what_was_compared_is_on_one_line_and_no_longer_than_a_line_may_be() {
     let records = Records::new();
-    let (layer, _) = layer();
+    let (endpoint, _) = endpoint();
     let policy = OriginPolicy::new().allow_host("app.example").unwrap();
-    let layer = layer.audit(records.clone()).origin(policy);
+    let layer = endpoint.audit(records.clone()).origin(policy).layer_on_every_path();
     let long = format!("https://{}.example", "a".repeat(10_000));
     let host = "other.example";
     let cases = [
@@ -222,27 +221,24 @@ async fn what_was_compared_is_on_one_line_and_no_longer_than_a_line_may_be() {
 #[tokio::test]
 async fn a_leaf_that_a_router_asks_at_another_path_says_so() {
     let records = Records::new();
-    let (layer, endpoint) = layer();
-    let leaf = layer.path("/ws").audit(records.clone()).into_service();
+    let (endpoint, counter) = endpoint();
+    let leaf = endpoint.audit(records.clone()).layer("/ws").unwrap().into_service();
     let mut request = offered(handshake());
     *request.uri_mut() = "/chat/ws".parse().unwrap();
     assert_eq!(leaf.oneshot(request).await.unwrap().status(), StatusCode::NOT_FOUND);
     let events = records.events();
     let [AuditEvent::UpgradeRefused(refused)] = &events[..] else { panic!("{events:?}") };
     assert_eq!(refused.rule, "handshake.path");
-    assert_eq!(endpoint.0.load(Ordering::Relaxed), 0);
+    assert_eq!(counter.0.load(Ordering::Relaxed), 0);
 }
 
 // covers: P2-24
 #[test]
 fn a_path_that_no_request_has_is_an_error_where_it_is_set() {
-    let (layer, _) = layer();
     for path in ["", "ws", "/ws/{room}", "/ws?v=1"] {
-        let error = layer.clone().try_path(path).unwrap_err();
-        assert_eq!(error, ConfigError::Path(path.to_owned()));
-        let panicked = catch_unwind(AssertUnwindSafe(|| layer.clone().path(path))).unwrap_err();
-        let said = panicked.downcast_ref::<String>().unwrap();
-        assert_eq!(*said, format!("WebSocketLayer::path: {error}"));
+        let error = endpoint().0.layer(path).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("{path:?} is no path")), "{error}");
+        assert_eq!(endpoint().0.layer("/ws").unwrap().also(path).unwrap_err(), error);
     }
 }
 
@@ -255,9 +251,9 @@ async fn a_sink_that_panics_does_not_change_the_answer() {
             panic!("the sink is broken");
         }
     }
-    let (layer, _) = layer();
+    let (endpoint, _) = endpoint();
     let request = offered(handshake_with("Origin", &["https://evil.example"]));
-    let response = send(&layer.audit(Broken), request).await;
+    let response = send(&endpoint.audit(Broken).layer_on_every_path(), request).await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
@@ -265,8 +261,8 @@ async fn a_sink_that_panics_does_not_change_the_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_refused_handshakes_is_twenty_records_a_second_and_a_count() {
     let records = Records::new();
-    let (layer, _) = layer();
-    let layer = layer.audit(records.clone());
+    let (endpoint, _) = endpoint();
+    let layer = endpoint.audit(records.clone()).layer_on_every_path();
     let refused = || offered(handshake_with("Origin", &["https://evil.example"]));
     for _ in 0..10_000 {
         assert_eq!(send(&layer, refused()).await.status(), StatusCode::FORBIDDEN);
@@ -292,8 +288,8 @@ async fn a_flood_of_refused_handshakes_is_twenty_records_a_second_and_a_count() 
 #[tokio::test]
 async fn the_leaf_answers_what_is_no_attempt() {
     let records = Records::new();
-    let (layer, _) = layer();
-    let leaf = layer.path("/ws").audit(records.clone()).into_service();
+    let (endpoint, _) = endpoint();
+    let leaf = endpoint.audit(records.clone()).layer("/ws").unwrap().into_service();
     let plain = |target| Request::get(target).header("Host", "app.example").body(()).unwrap();
 
     let response = leaf.clone().oneshot(plain("/ws")).await.unwrap();
@@ -311,8 +307,8 @@ async fn the_leaf_answers_what_is_no_attempt() {
 // covers: P2-10
 #[tokio::test]
 async fn over_http2_a_refusal_has_no_connection_headers() {
-    let (layer, _) = layer();
-    let layer = layer.path("/ws");
+    let (endpoint, _) = endpoint();
+    let layer = endpoint.layer("/ws").unwrap();
     let mut request = handshake();
     *request.version_mut() = Version::HTTP_2;
     let response = send(&layer, request).await;
@@ -347,19 +343,22 @@ fn retry_after_is_spread() {
 
 #[tokio::test]
 async fn an_error_of_the_inner_service_stays_its_own() {
-    let (layer, _) = layer();
+    let (endpoint, _) = endpoint();
     let inner = service_fn(async |_: Request<()>| Err::<Response<String>, _>("down"));
     let plain = Request::get("/").body(()).unwrap();
-    assert_eq!(layer.path("/ws").layer(inner).oneshot(plain).await.unwrap_err(), "down");
+    assert_eq!(
+        endpoint.layer("/ws").unwrap().layer(inner).oneshot(plain).await.unwrap_err(),
+        "down"
+    );
 }
 
 #[test]
 fn the_layer_fits_a_router() {
     fn fits<T: Clone + Send + Sync + 'static>() {}
     fits::<WebSocketLayer>();
-    let (layer, _) = layer();
+    let layer = endpoint().0.layer_on_every_path();
     let _: axum::Router = axum::Router::new()
         .route("/", axum::routing::get(async || "page"))
         .route_service("/leaf", layer.clone().into_service())
-        .layer(layer.path("/ws"));
+        .layer(layer);
 }

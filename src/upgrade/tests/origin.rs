@@ -2,7 +2,7 @@ use http::Request;
 
 use super::{handshake, handshake_with};
 use crate::upgrade::{
-    ConfigError, OriginPolicy,
+    InvalidOrigin, OriginPolicy,
     UpgradeRejectionKind::{self, *},
     request::UpgradeRequest,
 };
@@ -324,7 +324,7 @@ fn a_setting_that_could_never_match_is_an_error() {
         "file:///home/ada/page.html",
     ] {
         let error = OriginPolicy::new().trust(origin).unwrap_err();
-        assert_eq!(error, ConfigError::Origin(origin.to_owned()), "{origin}");
+        assert_eq!(error, InvalidOrigin::Origin(origin.to_owned()), "{origin}");
         assert!(error.to_string().contains("scheme://host"), "{error}");
     }
     let label = "a".repeat(64);
@@ -332,12 +332,12 @@ fn a_setting_that_could_never_match_is_an_error() {
         ["", "*", "https://app.example", "app.example:http", "127.1", "a..b", ".", &label, "[::1"]
     {
         let error = OriginPolicy::new().allow_host(host).unwrap_err();
-        assert_eq!(error, ConfigError::Host(host.to_owned()));
+        assert_eq!(error, InvalidOrigin::Host(host.to_owned()));
         assert!(error.to_string().contains("host:port"), "{error}");
     }
     for name in ["", "a b", "a=b", "a;", "b\u{fc}", "\"a\""] {
         let error = OriginPolicy::new().ignore_cookie(name).unwrap_err();
-        assert_eq!(error, ConfigError::Cookie(name.to_owned()));
+        assert_eq!(error, InvalidOrigin::Cookie(name.to_owned()));
     }
 }
 

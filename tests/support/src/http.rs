@@ -18,7 +18,9 @@ use tokio::{
 };
 use tower::{ServiceExt, service_fn};
 use tower_layer::Layer;
-use tower_websocket::{AuditEvent, AuditRecord, AuditSink, PeerAddr, WebSocketLayer};
+use tower_websocket::{
+    AuditEvent, AuditRecord, AuditSink, PeerAddr, WebSocketEndpoint, WebSocketLayer,
+};
 
 use super::echo::endpoint;
 
@@ -86,20 +88,23 @@ impl HttpServer {
         Self::start_with(|it| it).await
     }
 
-    pub async fn start_with(configure: impl FnOnce(WebSocketLayer) -> WebSocketLayer) -> Self {
+    pub async fn start_with(
+        configure: impl FnOnce(WebSocketEndpoint) -> WebSocketEndpoint,
+    ) -> Self {
         let audit = Arc::new(Recorder::default());
-        let layer = configure(endpoint(Arc::<Recorder>::clone(&audit)).path("/ws"));
-        Self::serve(layer, audit).await
+        let endpoint = configure(endpoint(Arc::<Recorder>::clone(&audit)));
+        Self::serve(endpoint, audit).await
     }
 
     /// Another endpoint than an echo, on `/ws`.
-    pub async fn start_endpoint(endpoint: impl FnOnce() -> WebSocketLayer) -> Self {
+    pub async fn start_endpoint(endpoint: impl FnOnce() -> WebSocketEndpoint) -> Self {
         let audit = Arc::new(Recorder::default());
-        let layer = endpoint().path("/ws").audit(Arc::<Recorder>::clone(&audit));
-        Self::serve(layer, audit).await
+        let endpoint = endpoint().audit(Arc::<Recorder>::clone(&audit));
+        Self::serve(endpoint, audit).await
     }
 
-    async fn serve(layer: WebSocketLayer, audit: Arc<Recorder>) -> Self {
+    async fn serve(endpoint: WebSocketEndpoint, audit: Arc<Recorder>) -> Self {
+        let layer = endpoint.layer("/ws").unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, layer));
@@ -107,7 +112,7 @@ impl HttpServer {
     }
 
     /// An axum application around the endpoint, which is on no path yet.
-    pub async fn start_axum(app: impl FnOnce(WebSocketLayer) -> axum::Router) -> Self {
+    pub async fn start_axum(app: impl FnOnce(WebSocketEndpoint) -> axum::Router) -> Self {
         let audit = Arc::new(Recorder::default());
         let app = app(endpoint(Arc::<Recorder>::clone(&audit)));
         let app = app.into_make_service_with_connect_info::<SocketAddr>();

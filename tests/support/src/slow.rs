@@ -22,7 +22,7 @@ use tower_layer::Layer;
 use tower_websocket::{
     Admission, AuditEvent, AuditRecord, AuditSink, AuthFailure, Authenticate, Connection,
     ConnectionConfig, ConnectionId, DecodeLayer, Message, OpenRooms, PeerAddr, RequireAuthLayer,
-    Rooms, RoomsLayer, Session, WebSocketLayer,
+    Rooms, RoomsLayer, Session, WebSocketEndpoint,
     audit::{Closed, Refused},
     service::{self, ClientMessage, ServerMessage, credentials},
 };
@@ -93,52 +93,52 @@ pub struct Server {
 
 impl Server {
     /// Must be called within the runtime of the test.
-    pub fn start(layer: WebSocketLayer) -> Self {
-        Self::start_on(layer, |stream| stream)
+    pub fn start(endpoint: WebSocketEndpoint) -> Self {
+        Self::start_on(endpoint, |stream| stream)
     }
 
     /// The same, with something between the socket and hyper.
     pub fn start_on<Io>(
-        layer: WebSocketLayer,
+        endpoint: WebSocketEndpoint,
         wrap: impl Fn(TcpStream) -> Io + Send + 'static,
     ) -> Self
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let audit = Arc::new(Audit::default());
-        let layer = layer.audit(Arc::clone(&audit));
-        Self { audit, ..Self::start_unrecorded_on(layer, wrap) }
+        let endpoint = endpoint.audit(Arc::clone(&audit));
+        Self { audit, ..Self::start_unrecorded_on(endpoint, wrap) }
     }
 
     /// With the sink that the layer has.
-    pub fn start_unrecorded(layer: WebSocketLayer) -> Self {
-        Self::start_unrecorded_on(layer, |stream| stream)
+    pub fn start_unrecorded(endpoint: WebSocketEndpoint) -> Self {
+        Self::start_unrecorded_on(endpoint, |stream| stream)
     }
 
     fn start_unrecorded_on<Io>(
-        layer: WebSocketLayer,
+        endpoint: WebSocketEndpoint,
         wrap: impl Fn(TcpStream) -> Io + Send + 'static,
     ) -> Self
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let layer = layer.admission(everybody());
+        let endpoint = endpoint.admission(everybody());
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(KERNEL_BUFFER).unwrap();
         socket.set_recv_buffer_size(KERNEL_BUFFER).unwrap();
-        Self::start_unrecorded_with(layer, socket, wrap)
+        Self::start_unrecorded_with(endpoint, socket, wrap)
     }
 
     /// With the kernel's own buffers on the server's side, which grow to megabytes.
-    pub fn start_roomy(layer: WebSocketLayer) -> Self {
+    pub fn start_roomy(endpoint: WebSocketEndpoint) -> Self {
         let audit = Arc::new(Audit::default());
-        let layer = layer.audit(Arc::clone(&audit)).admission(everybody());
+        let endpoint = endpoint.audit(Arc::clone(&audit)).admission(everybody());
         let socket = TcpSocket::new_v4().unwrap();
-        Self { audit, ..Self::start_unrecorded_with(layer, socket, |stream| stream) }
+        Self { audit, ..Self::start_unrecorded_with(endpoint, socket, |stream| stream) }
     }
 
     fn start_unrecorded_with<Io>(
-        layer: WebSocketLayer,
+        endpoint: WebSocketEndpoint,
         socket: TcpSocket,
         wrap: impl Fn(TcpStream) -> Io + Send + 'static,
     ) -> Self
@@ -148,7 +148,7 @@ impl Server {
         socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
         let listener = socket.listen(4096).unwrap();
         let addr = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, layer, wrap));
+        tokio::spawn(serve(listener, endpoint, wrap));
         Self { addr, audit: Arc::default() }
     }
 
@@ -193,7 +193,7 @@ impl Server {
 
 async fn serve<Io>(
     listener: TcpListener,
-    layer: WebSocketLayer,
+    endpoint: WebSocketEndpoint,
     wrap: impl Fn(TcpStream) -> Io + Send + 'static,
 ) where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -201,7 +201,7 @@ async fn serve<Io>(
     let inner = service_fn(async |_: Request<Incoming>| {
         Ok::<_, Infallible>(Response::new("inner".to_owned()))
     });
-    let service = layer.layer(inner);
+    let service = endpoint.layer_on_every_path().layer(inner);
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let service = service.clone();
@@ -243,12 +243,12 @@ impl Authenticate for Tokens {
 }
 
 /// The small room service.
-pub fn chat(rooms: &Rooms<ServerMessage>) -> WebSocketLayer {
+pub fn chat(rooms: &Rooms<ServerMessage>) -> WebSocketEndpoint {
     let messages = ServiceBuilder::new()
         .layer(RequireAuthLayer::new(Tokens))
         .layer(DecodeLayer::<ClientMessage>::json())
         .layer(RoomsLayer::new(rooms.clone(), OpenRooms));
-    WebSocketLayer::new(messages, service_fn(service::handle)).connection(quiet()).unwrap()
+    WebSocketEndpoint::new(messages, service_fn(service::handle)).connection(quiet()).unwrap()
 }
 
 /// What a member of the room `room` says.

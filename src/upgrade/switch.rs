@@ -36,16 +36,15 @@ pub(crate) struct Accepted {
 }
 
 /// The connection stage, as the upgrade sees it.
-pub(crate) trait Endpoint: Send + Sync + 'static {
+pub(crate) trait SpawnConnection: Send + Sync + 'static {
     /// Spawns the connection's one task.
     ///
     /// The task must bound its wait for the upgrade: a layer outside that replaces the 101 on a
     /// connection that stays open keeps it waiting.
-    fn serve(&self, accepted: Accepted, settings: &Settings);
+    fn spawn(&self, accepted: Accepted, settings: &Settings);
 }
 
 /// What all connections of an endpoint have in common.
-#[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) connection: Arc<ConnectionConfig>,
     /// Connections need not authenticate.
@@ -99,11 +98,11 @@ pub(super) fn switch_protocols<T: Default>(
     upgrade: OnUpgrade,
     peer: Option<SocketAddr>,
     offers: Connected,
-    endpoint: &dyn Endpoint,
+    connections: &dyn SpawnConnection,
     settings: &Settings,
 ) -> Response<T> {
     let AdmittedRequest { accept, permit } = admitted;
-    endpoint.serve(Accepted { upgrade, peer, offers, permit }, settings);
+    connections.spawn(Accepted { upgrade, peer, offers, permit }, settings);
     let mut response = Response::new(T::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -113,9 +112,9 @@ pub(super) fn switch_protocols<T: Default>(
     response
 }
 
-impl fmt::Debug for dyn Endpoint {
+impl fmt::Debug for dyn SpawnConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Endpoint")
+        f.write_str("SpawnConnection")
     }
 }
 

@@ -1,0 +1,157 @@
+//! Join the two halves: an accepted upgrade and the stack that its messages go through.
+
+use std::{
+    fmt,
+    panic::resume_unwind,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use hyper::upgrade::Upgraded;
+use tokio::time::{error::Elapsed, timeout};
+use tower_layer::Layer;
+
+use super::{
+    gate::ConnectionPermit,
+    socket::Socket,
+    switch::{Accepted, OnClose, Settings, SpawnConnection},
+};
+use crate::{
+    connection::Connection,
+    driver::{self, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats},
+    foreign,
+    hooks::Hooks,
+    layers::MessageStack,
+};
+
+/// Makes a stack for each connection: `F` is given the connection, the layers `L` go around what it
+/// returns.
+pub(super) struct StackEndpoint<L, F> {
+    pub(super) layers: L,
+    pub(super) make: F,
+}
+
+impl<L, F, H, S> SpawnConnection for StackEndpoint<L, F>
+where
+    L: Layer<H, Service = S> + Send + Sync + 'static,
+    F: Fn(&Connection) -> H + Send + Sync + 'static,
+    S: MessageStack + Send + 'static,
+    S::Future: Send,
+{
+    fn spawn(&self, accepted: Accepted, settings: &Settings) {
+        let Accepted { upgrade, peer, offers, mut permit } = accepted;
+        let config = Arc::clone(&settings.connection);
+        let limits = config.outbound_limits();
+        let connection =
+            Connection::new(peer, limits, settings.budget.as_ref(), settings.audit.clone());
+        let anonymous = settings.anonymous;
+        if anonymous {
+            // Nobody will authenticate: all that counts is the cap on connections.
+            permit.verdict();
+        }
+        // The end comes first: who was told of the beginning is told of it, too. Before the record, so
+        // that it is dropped after it.
+        let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
+        // From here on it has a record of its end, however it ends.
+        let stats = ConnectionStats::new(connection.clone(), offers);
+        let told = Arc::clone(&settings.told);
+        // Code of the application, on the server's task: if it panics, there is no answer and no
+        // connection.
+        if let Err(panic) = settings.on_connect.call(|hook| hook.on_connect(&connection)) {
+            resume_unwind(panic);
+        }
+        // From here on its destructor may panic where it will: the hooks are called all the same.
+        let calls = Calls::new(self.layers.layer((self.make)(&connection)));
+        let waiting = Box::new(Waiting { stats, config, anonymous, calls, permit });
+        let parts = (waiting, end);
+        tokio::spawn(async move {
+            // In one piece until it runs: a task that never does drops them in this order.
+            let (waiting, end) = { parts };
+            let _end = end;
+            let mut waiting = waiting;
+            // The answer is in hyper's hands; a peer that does not take it is not waited for longer
+            // than it would have had to authenticate.
+            let io = match timeout(waiting.config.auth_timeout, upgrade).await {
+                Ok(Ok(io)) => io,
+                failed => {
+                    waiting.stats.never_opened = Some(why_not_opened(failed, &told));
+                    // Its record comes before the hook is called.
+                    drop(waiting);
+                    return;
+                }
+            };
+            waiting.open(io).await;
+        });
+    }
+}
+
+/// A connection that has no socket yet. Boxed, and opened by a function: a task keeps the place of whatever
+/// was moved within it for as long as it lives.
+struct Waiting<S: MessageStack> {
+    stats: ConnectionStats,
+    config: Arc<ConnectionConfig>,
+    anonymous: bool,
+    calls: Calls<S>,
+    permit: ConnectionPermit,
+}
+
+impl<S: MessageStack> Waiting<S> {
+    #[expect(clippy::boxed_local, reason = "the box goes here, and not when the connection ends")]
+    fn open(self: Box<Self>, io: Upgraded) -> impl Future<Output = ()> {
+        let Self { stats, config, anonymous, calls, permit } = *self;
+        let (socket, ahead) = Socket::open(io);
+        driver::serve(socket, ahead, stats, config, anonymous, calls, permit)
+    }
+}
+
+/// The rule by which a connection that was accepted never opened.
+fn why_not_opened<T>(failed: Result<hyper::Result<T>, Elapsed>, told: &AtomicBool) -> &'static str {
+    match failed {
+        // Of all its errors, this is the one that is nobody's on the wire: the server has the socket,
+        // and does not give it away.
+        Ok(Err(error)) if error.is_user() => {
+            if !told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    %error,
+                    "no WebSocket can open here: the HTTP server hands out no sockets. With hyper, it \
+                     has to be served by `serve_connection(..).with_upgrades()`"
+                );
+            }
+            "upgrade.unsupported"
+        }
+        Ok(_) => "upgrade.lost",
+        Err(_) => "upgrade.timeout",
+    }
+}
+
+/// Gives back what handles would keep, and calls the hooks, when the connection's task ends: also if
+/// it panics or the runtime stops. It is dropped after what records the end, on every path: the hooks
+/// are told what the record says.
+struct End {
+    hooks: Hooks<dyn OnClose>,
+    connection: Connection,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.connection.outbound().end();
+        let Some(closed) = self.connection.closed() else { return };
+        // A panic here, while the task unwinds from another, would end the process.
+        let told = || self.hooks.call(|hook| hook.on_close(&self.connection, closed));
+        let _ = foreign::run(|| drop(told()));
+    }
+}
+
+impl Permit for ConnectionPermit {
+    fn verdict(&mut self) {
+        Self::verdict(self);
+    }
+}
+
+impl<L, F> fmt::Debug for StackEndpoint<L, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackEndpoint").finish_non_exhaustive()
+    }
+}
