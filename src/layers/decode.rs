@@ -62,6 +62,21 @@ pub struct DecodeLayer<T, C = Json, Who = OnlyAuthenticated> {
     marker: PhantomData<fn() -> (T, Who)>,
 }
 
+/// Whose messages a [`DecodeLayer`] reads: those of senders that have shown `P`.
+///
+/// There is nothing to implement.
+#[diagnostic::on_unimplemented(
+    message = "`DecodeLayer` reads messages of `Authenticated` senders only, and not of `{P}`",
+    label = "decodes before anybody is authenticated",
+    note = "`RequireAuthLayer` stands in front of `DecodeLayer`",
+    note = "an endpoint that is open to everybody says so: `DecodeLayer::<T>::json().anonymous()`, and its \
+            handler takes `Inbound<T, Anonymous>`"
+)]
+pub trait Reads<P> {}
+
+impl<U> Reads<Authenticated<U>> for OnlyAuthenticated {}
+impl Reads<Anonymous> for Everybody {}
+
 /// Messages of authenticated senders only.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -199,11 +214,24 @@ where
             _ => Err(Failure::Close(error.into())),
         }
     }
+}
 
-    fn call_inner<P, R>(&mut self, inbound: Inbound<Message, P>) -> DecodeFuture<S, T, P, C>
-    where
-        S: Service<Inbound<T, P>, Response = Reply<R>>,
-    {
+impl<S, T, C, Who, P, R> Service<Inbound<Message, P>> for DecodeMessage<S, T, C, Who>
+where
+    Who: Reads<P>,
+    S: Service<Inbound<T, P>, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
+    C: Decode<T> + Encode<R>,
+{
+    type Response = Reply<Message>;
+    type Error = Failure<Message>;
+    type Future = DecodeFuture<S, T, P, C>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, inbound: Inbound<Message, P>) -> Self::Future {
         let (message, proof, connection) = inbound.into_parts();
         let kind = match self.decode(&message, &connection) {
             Ok(typed) => {
@@ -216,45 +244,6 @@ where
             Err(failure) => Kind::Refused { failure: Some(failure) },
         };
         DecodeFuture { kind }
-    }
-}
-
-impl<S, T, C, U, R> Service<Inbound<Message, Authenticated<U>>>
-    for DecodeMessage<S, T, C, OnlyAuthenticated>
-where
-    S: Service<Inbound<T, Authenticated<U>>, Response = Reply<R>>,
-    S::Error: Into<Failure<R>>,
-    C: Decode<T> + Encode<R>,
-{
-    type Response = Reply<Message>;
-    type Error = Failure<Message>;
-    type Future = DecodeFuture<S, T, Authenticated<U>, C>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, inbound: Inbound<Message, Authenticated<U>>) -> Self::Future {
-        self.call_inner(inbound)
-    }
-}
-
-impl<S, T, C, R> Service<Inbound<Message, Anonymous>> for DecodeMessage<S, T, C, Everybody>
-where
-    S: Service<Inbound<T, Anonymous>, Response = Reply<R>>,
-    S::Error: Into<Failure<R>>,
-    C: Decode<T> + Encode<R>,
-{
-    type Response = Reply<Message>;
-    type Error = Failure<Message>;
-    type Future = DecodeFuture<S, T, Anonymous, C>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, inbound: Inbound<Message, Anonymous>) -> Self::Future {
-        self.call_inner(inbound)
     }
 }
 

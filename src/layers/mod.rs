@@ -128,7 +128,7 @@
 pub use self::{
     authenticate::{AuthFailure, Authenticate, AuthenticateFn, Session},
     codec::{Decode, DecodeError, DecodeErrorKind, Encode, Json},
-    decode::{DecodeFuture, DecodeLayer, DecodeMessage, Everybody, OnlyAuthenticated},
+    decode::{DecodeFuture, DecodeLayer, DecodeMessage, Everybody, OnlyAuthenticated, Reads},
     error::{HandleError, HandleErrorFuture, HandleErrorLayer},
     fault::{Constraint, Fault},
     handler::{Handler, HandlerFuture, HandlerService},

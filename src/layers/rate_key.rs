@@ -28,6 +28,10 @@ pub struct PerUser;
 pub struct PerAddress;
 
 /// Who shares a bucket.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no bucket for a sender that has shown `{P}`",
+    note = "`RateLimitLayer::per_user` stands behind `RequireAuthLayer`: before it there is no user"
+)]
 pub trait RateKey<P>: Send + Sync + 'static {
     /// The bucket's key for messages with `proof` on `connection`; `None` for a bucket of the connection's
     /// own.

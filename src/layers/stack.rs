@@ -13,16 +13,8 @@ use crate::message::Message;
 /// A stack that takes what a connection gives: a [`Message`] of somebody who has shown nothing yet.
 ///
 /// Every [`Service`] of `Inbound<Message, Anonymous>` that answers with a `Reply<Message>`, and whose
-/// error is or becomes a [`Failure`], is one. There is nothing to implement.
-#[diagnostic::on_unimplemented(
-    message = "a connection cannot give its messages to `{Self}`",
-    label = "takes no `Inbound<Message, Anonymous>`, or does not answer with `Reply<Message>`",
-    note = "a connection gives `Inbound<Message, Anonymous>`: `RequireAuthLayer` makes of it \
-            `Inbound<Message, Authenticated<U>>`, then `DecodeLayer` `Inbound<T, Authenticated<U>>`, then \
-            `RoomsLayer` `Inbound<T, Member<U, ..>>`, which is what the handler has to take",
-    note = "without a login: `DecodeLayer::<T>::json().anonymous()`, and `Inbound<T, Anonymous>`",
-    note = "the handler returns `HandlerResult<R>`, with `Message` for `R` where nothing encodes it"
-)]
+/// error is or becomes a [`Failure`], is one. There is nothing to implement. What is not one is told of at
+/// the layer or handler that does not fit: [`Reads`](super::Reads), [`RateKey`](super::RateKey).
 pub trait MessageStack {
     /// What a call ends in if it fails.
     type Error: Into<Failure<Message>>;
