@@ -171,8 +171,8 @@ pub use self::{
     driver::{ConnectionConfig, ConnectionConfigError},
     layers::{
         Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
-        HandleErrorLayer, Handler, HandlerResult, Inbound, Json, JsonLimits, PayloadBytes,
-        RateLimitLayer, Reply, RequireAuthLayer, Session,
+        HandleErrorLayer, Handler, HandlerResult, Inbound, Json, JsonLimits, RateLimitLayer, Reply,
+        RequireAuthLayer, Session,
     },
     message::{EncodeError, Message, Utf8Bytes},
     outbound::{

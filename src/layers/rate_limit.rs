@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use self::sealed::{SealedCost, SealedExcess};
 use crate::{
     close::Close,
     layers::{
@@ -37,7 +38,9 @@ use crate::{
 ///
 /// A message that costs nothing passes whatever the bucket holds: behind the decoder, a cost can tell
 /// messages apart. One that costs more than the whole burst is always over the quota. With
-/// [`PayloadBytes`] let the burst be at least the message limit.
+/// [`cost_bytes`](RateLimitLayer::cost_bytes) let the burst be at least the message limit.
+///
+/// Clones share the buckets, whatever is set on which of them.
 ///
 /// # Example
 ///
@@ -51,10 +54,10 @@ use crate::{
 /// # Example: bytes of a user, with an answer instead of the close
 ///
 /// ```
-/// use tower_websocket::{Message, PayloadBytes, Quota, RateLimitLayer};
+/// use tower_websocket::{Message, Quota, RateLimitLayer};
 ///
 /// let bytes = RateLimitLayer::per_user(Quota::per_second(64 * 1024).burst(256 * 1024))
-///     .cost(PayloadBytes::new())
+///     .cost_bytes()
 ///     .reply_with(|| Message::text(r#"{"type":"error","code":"slow_down"}"#));
 /// # let _ = bytes;
 /// ```
@@ -82,11 +85,17 @@ pub struct RateLimitLayer<K, C = OneEach, E = CloseOnExcess> {
     cost: C,
     excess: E,
     table: Arc<MeterTable>,
-    quota: Quota,
 }
 
-/// What a message is charged.
-pub trait Cost<M> {
+/// What a message is charged: [`OneEach`], [`PayloadBytes`], or a `Fn(&M) -> u32`.
+///
+/// There is nothing to implement.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot say what a `{M}` costs",
+    note = "`cost` takes a `Fn(&M) -> u32` of what the layer in front hands on: `Message` before \
+            `DecodeLayer`, your type behind it; `cost_bytes` stands before it"
+)]
+pub trait Cost<M>: SealedCost<M> {
     /// The charge for `message`. What costs zero passes, also when the bucket is empty.
     fn cost(&self, message: &M) -> u32;
 }
@@ -101,8 +110,16 @@ pub struct OneEach;
 #[non_exhaustive]
 pub struct PayloadBytes;
 
-/// What happens to a message over the quota.
-pub trait OnExcess<R> {
+/// What happens to a message over the quota: [`CloseOnExcess`], [`WaitOnExcess`], or a `Fn() -> R` that
+/// makes the answer.
+///
+/// There is nothing to implement.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` makes no answer of type `{R}`",
+    note = "`reply_with` takes a `Fn() -> R` that makes what the stack answers: `Message` before \
+            `DecodeLayer`, your reply's type behind it"
+)]
+pub trait OnExcess<R>: SealedExcess<R> {
     /// The failure it ends in, or `None` to let it wait until the quota allows it.
     fn on_excess(&self) -> Option<Failure<R>>;
 }
@@ -143,21 +160,31 @@ impl<K> RateLimitLayer<K> {
     /// `quota` for each of what `key` tells apart.
     pub fn new(key: K, quota: Quota) -> Self {
         let table = Arc::new(MeterTable::new(quota, MAX_BUCKETS));
-        Self { key: Arc::new(key), cost: OneEach, excess: CloseOnExcess, table, quota }
+        Self { key: Arc::new(key), cost: OneEach, excess: CloseOnExcess, table }
     }
 }
 
 impl<K, C, E> RateLimitLayer<K, C, E> {
-    /// Charges what `cost` says, a `Fn(&M) -> u32` or [`PayloadBytes`]. Default: one.
-    pub fn cost<D>(self, cost: D) -> RateLimitLayer<K, D, E> {
-        let Self { key, excess, table, quota, .. } = self;
-        RateLimitLayer { key, cost, excess, table, quota }
+    /// Charges what `cost` says of a message. Default: one.
+    pub fn cost<M, F>(self, cost: F) -> RateLimitLayer<K, F, E>
+    where
+        F: Fn(&M) -> u32 + Clone + Send + Sync + 'static,
+    {
+        self.charging(cost)
+    }
+
+    /// Charges the bytes of a message's payload. An empty one costs one: free, it could be sent without
+    /// end.
+    pub fn cost_bytes(self) -> RateLimitLayer<K, PayloadBytes, E> {
+        self.charging(PayloadBytes)
     }
 
     /// Answers a message over the quota with `make`'s, instead of closing.
-    pub fn reply_with<F>(self, make: F) -> RateLimitLayer<K, C, F> {
-        let Self { key, cost, table, quota, .. } = self;
-        RateLimitLayer { key, cost, excess: make, table, quota }
+    pub fn reply_with<R, F>(self, make: F) -> RateLimitLayer<K, C, F>
+    where
+        F: Fn() -> R + Clone + Send + Sync + 'static,
+    {
+        self.exceeded(make)
     }
 
     /// Slows the peer down instead of closing.
@@ -167,15 +194,24 @@ impl<K, C, E> RateLimitLayer<K, C, E> {
     /// [`handler_timeout`](crate::ConnectionConfig::handler_timeout), the connection closes with 1011.
     /// One whose connection ends while it waits is not handed on, and not charged.
     pub fn wait(self) -> RateLimitLayer<K, C, WaitOnExcess> {
-        let Self { key, cost, table, quota, .. } = self;
-        RateLimitLayer { key, cost, excess: WaitOnExcess, table, quota }
+        self.exceeded(WaitOnExcess)
     }
 
-    /// At most so many shared buckets. Default 100,000: below 16 MB. More cost memory that peers can
-    /// claim; fewer let strangers share a bucket sooner.
-    pub fn max_buckets(mut self, buckets: NonZeroUsize) -> Self {
-        self.table = Arc::new(MeterTable::new(self.quota, buckets.get()));
+    /// At most so many shared buckets, from now on. Default 100,000: below 16 MB. More cost memory that
+    /// peers can claim; fewer let strangers share a bucket sooner.
+    pub fn max_buckets(self, buckets: NonZeroUsize) -> Self {
+        self.table.limit(buckets.get());
         self
+    }
+
+    fn charging<D>(self, cost: D) -> RateLimitLayer<K, D, E> {
+        let Self { key, excess, table, .. } = self;
+        RateLimitLayer { key, cost, excess, table }
+    }
+
+    fn exceeded<F>(self, excess: F) -> RateLimitLayer<K, C, F> {
+        let Self { key, cost, table, .. } = self;
+        RateLimitLayer { key, cost, excess, table }
     }
 }
 
@@ -265,17 +301,25 @@ impl<K, C: Clone, E: Clone> Clone for RateLimitLayer<K, C, E> {
             cost: self.cost.clone(),
             excess: self.excess.clone(),
             table: Arc::clone(&self.table),
-            quota: self.quota,
         }
     }
 }
 
-impl PayloadBytes {
-    /// The cost of a message is its payload's length in bytes, but one at least.
-    pub const fn new() -> Self {
-        Self
-    }
+/// What only this file can implement.
+mod sealed {
+    #[expect(unnameable_types, reason = "nobody outside is to name it")]
+    pub trait SealedCost<M> {}
+
+    #[expect(unnameable_types, reason = "nobody outside is to name it")]
+    pub trait SealedExcess<R> {}
 }
+
+impl<M> SealedCost<M> for OneEach {}
+impl SealedCost<Message> for PayloadBytes {}
+impl<M, F: Fn(&M) -> u32> SealedCost<M> for F {}
+impl<R> SealedExcess<R> for CloseOnExcess {}
+impl<R> SealedExcess<R> for WaitOnExcess {}
+impl<R, F: Fn() -> R> SealedExcess<R> for F {}
 
 impl<M> Cost<M> for OneEach {
     fn cost(&self, _: &M) -> u32 {

@@ -24,11 +24,11 @@ pub struct RateKeyValue(u64);
 /// The shared buckets of a layer.
 pub(crate) struct MeterTable {
     quota: Quota,
-    max_entries: usize,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
+    max_entries: usize,
     meters: HashMap<RateKeyValue, Meter>,
     /// For keys that find the table full.
     overflow: Meter,
@@ -41,8 +41,15 @@ impl MeterTable {
     pub(crate) fn new(quota: Quota, max_entries: usize) -> Self {
         let overflow = Meter::of(quota);
         let sweep_at = max_entries.min(FEW);
-        let inner = Inner { meters: HashMap::new(), overflow, sweep_at, swept: None };
-        Self { quota, max_entries, inner: Mutex::new(inner) }
+        let inner = Inner { max_entries, meters: HashMap::new(), overflow, sweep_at, swept: None };
+        Self { quota, inner: Mutex::new(inner) }
+    }
+
+    /// At most so many entries from now on. What is there stays until it is idle.
+    pub(crate) fn limit(&self, max_entries: usize) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.max_entries = max_entries;
+        inner.sweep_at = max_entries.min(FEW);
     }
 
     /// The bucket for `key`; one of its own for none.
@@ -56,9 +63,9 @@ impl MeterTable {
             return meter.clone();
         }
         if inner.meters.len() >= inner.sweep_at {
-            inner.sweep(self.max_entries);
+            inner.sweep();
         }
-        if inner.meters.len() >= self.max_entries {
+        if inner.meters.len() >= inner.max_entries {
             return inner.overflow.clone();
         }
         inner.meters.entry(key).or_insert_with(|| Meter::of(self.quota)).clone()
@@ -68,8 +75,8 @@ impl MeterTable {
 impl Inner {
     /// Forgets who is gone, at most once a second. The next look is due when there are twice as many
     /// as are left, so that looking costs each newcomer a constant.
-    fn sweep(&mut self, max_entries: usize) {
-        let now = Instant::now();
+    fn sweep(&mut self) {
+        let (max_entries, now) = (self.max_entries, Instant::now());
         if self.swept.is_some_and(|at| now.duration_since(at) < Duration::from_secs(1)) {
             return;
         }

@@ -181,9 +181,7 @@ async fn malformed_messages_are_charged_before_anything_reads_them() {
         let slow_down = || Message::text("slow down");
         let layer = if by_bytes {
             let quota = Quota::per_second(1).burst(4 * 64 * 1024);
-            let limit = RateLimitLayer::per_connection(quota)
-                .cost(PayloadBytes::new())
-                .reply_with(slow_down);
+            let limit = RateLimitLayer::per_connection(quota).cost_bytes().reply_with(slow_down);
             WebSocketEndpoint::new(ServiceBuilder::new().layer(limit).layer(decode), handler)
         } else {
             let limit = RateLimitLayer::per_connection(EACH).reply_with(slow_down);
@@ -206,7 +204,7 @@ async fn malformed_messages_are_charged_before_anything_reads_them() {
 async fn a_message_that_costs_more_than_the_burst_is_refused_also_by_waiting() {
     let _clock = FrozenClock::new();
     let quota = Quota::per_second(32 * 1024);
-    let bytes = || RateLimitLayer::per_connection(quota).cost(PayloadBytes::new());
+    let bytes = || RateLimitLayer::per_connection(quota).cost_bytes();
     let closing = WebSocketEndpoint::new(bytes(), service_fn(echo));
     let waiting = WebSocketEndpoint::new(bytes().wait(), service_fn(echo));
     for layer in [closing, waiting] {
@@ -222,7 +220,7 @@ async fn a_message_that_costs_more_than_the_burst_is_refused_also_by_waiting() {
 async fn messages_without_a_byte_have_a_price_by_the_byte_too() {
     let _clock = FrozenClock::new();
     let quota = Quota::per_second(10);
-    let bytes = RateLimitLayer::per_connection(quota).cost(PayloadBytes::new());
+    let bytes = RateLimitLayer::per_connection(quota).cost_bytes();
     let layer = WebSocketEndpoint::new(bytes, service_fn(echo)).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let mut peer = server.connect().await;

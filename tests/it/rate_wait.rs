@@ -141,7 +141,7 @@ async fn who_gives_up_waiting_owes_nothing_and_the_next_moves_up() {
 #[tokio::test(start_paused = true)]
 async fn a_large_message_is_not_overtaken_for_ever_by_small_ones() {
     let _clock = FrozenClock::new();
-    let limit = RateLimitLayer::per_address(Quota::per_second(10)).cost(PayloadBytes::new());
+    let limit = RateLimitLayer::per_address(Quota::per_second(10)).cost_bytes();
     let layer = WebSocketEndpoint::new(limit.wait(), service_fn(echo)).allow_anonymous();
     let server = Server::start(layer.connection(quiet()).unwrap());
     let (mut large, mut small) = (server.connect().await, server.connect().await);

@@ -13,9 +13,8 @@ use tower::{
 use tower_layer::{Identity, Layer};
 use tower_websocket::{
     Anonymous, AuditEvent, AuthFailure, Authenticate, Authenticated, Close, Connection,
-    DecodeLayer, Failure, Handler, Inbound, Message, OpenRooms, PayloadBytes, Quota,
-    RateLimitLayer, Reply, RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, Session,
-    WebSocketEndpoint,
+    DecodeLayer, Failure, Handler, Inbound, Message, OpenRooms, Quota, RateLimitLayer, Reply,
+    RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, Session, WebSocketEndpoint,
     layers::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, HandlerService},
     room::{JoinDenied, JoinRequest},
     service::{self, ClientMessage, ServerMessage},
@@ -355,7 +354,7 @@ impl<S: Service<R>, R> Service<R> for Locked<S> {
 async fn a_switch_between_shared_stacks_shares_each_of_them() {
     let stack = |says: &'static str| {
         let quota = Quota::per_second(1_000).burst(1_000_000);
-        let limit = RateLimitLayer::per_connection(quota).cost(PayloadBytes::new());
+        let limit = RateLimitLayer::per_connection(quota).cost_bytes();
         let handler = service_fn(move |_: Inbound<Message, Anonymous>| async move {
             Ok::<_, Close>(Reply::one(Message::text(says)))
         });
