@@ -77,8 +77,7 @@ fn unlimited_admission() -> Admission {
         .max_connections(NonZeroUsize::MAX)
         .max_unauthenticated(NonZeroUsize::MAX)
         .max_connections_per_peer(NonZeroUsize::MAX)
-        .handshakes_per_second(NonZeroU32::MAX)
-        .handshake_burst(NonZeroU32::MAX)
+        .handshakes(Quota::per_second(u32::MAX))
 }
 
 async fn serve<S>(socket: S, endpoint: WebSocket<WebSocketOnly>)

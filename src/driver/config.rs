@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use crate::outbound::{ENTRY_OVERHEAD, OutboundLimits, PUBLISH_WAIT};
+use crate::{
+    outbound::{ENTRY_OVERHEAD, OutboundLimits, PUBLISH_WAIT},
+    quota::Quota,
+};
 
 /// The bounds of one connection.
 ///
@@ -45,15 +48,15 @@ pub struct ConnectionConfig {
     pub(crate) max_message_size: usize,
     pub(crate) max_first_message_size: usize,
     pub(crate) max_fragments: u32,
-    pub(crate) control_frames_per_second: u32,
-    pub(crate) control_frames_burst: u32,
+    pub(crate) control_frames: Quota,
     pub(super) max_outbound_bytes: Option<usize>,
     pub(super) max_outbound_messages: usize,
     pub(super) max_outbound_message_size: Option<usize>,
 }
 
-impl Default for ConnectionConfig {
-    fn default() -> Self {
+impl ConnectionConfig {
+    /// The defaults.
+    pub const fn new() -> Self {
         Self {
             auth_timeout: Duration::from_secs(5),
             handler_timeout: Duration::from_secs(30),
@@ -67,19 +70,11 @@ impl Default for ConnectionConfig {
             max_message_size: 64 * 1024,
             max_first_message_size: 4 * 1024,
             max_fragments: 64,
-            control_frames_per_second: 50,
-            control_frames_burst: 100,
+            control_frames: Quota::per_second(50).burst(100),
             max_outbound_bytes: None,
             max_outbound_messages: 4096,
             max_outbound_message_size: None,
         }
-    }
-}
-
-impl ConnectionConfig {
-    /// The defaults.
-    pub fn new() -> Self {
-        Self::default()
     }
 
     /// Time from the accepted handshake to valid credentials, the verifier's time included. Raised,
@@ -181,10 +176,9 @@ impl ConnectionConfig {
         self
     }
 
-    /// Control frames from the peer: so many each second, and so many at once.
-    pub const fn control_frames(mut self, per_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        self.control_frames_per_second = per_second.get();
-        self.control_frames_burst = burst.get();
+    /// Control frames from the peer. They must be enough for the pongs to [`ping_interval`](Self::ping_interval).
+    pub const fn control_frames(mut self, quota: Quota) -> Self {
+        self.control_frames = quota;
         self
     }
 
@@ -242,6 +236,12 @@ impl ConnectionConfig {
             message_size: self.outbound_message_size(),
             publish_wait: PUBLISH_WAIT.min(self.handler_timeout / 2),
         }
+    }
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

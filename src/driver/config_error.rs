@@ -6,6 +6,7 @@
 use std::{error::Error, fmt, time::Duration};
 
 use super::config::{ConnectionConfig, messages_of};
+use crate::quota::Quota;
 
 /// Bounds of a connection that cannot work.
 ///
@@ -24,8 +25,8 @@ pub enum ConnectionConfigError {
     PingsTooOften {
         /// What it is set to.
         ping_interval: Duration,
-        /// Pongs and pings that a peer may send each second.
-        control_frames_per_second: u32,
+        /// Pongs and pings that a peer may send.
+        control_frames: Quota,
     },
     /// What a peer may send could not be sent on.
     OutboundMessageTooSmall {
@@ -74,12 +75,9 @@ impl ConnectionConfig {
                 return Err(ConnectionConfigError::TooShort { setting, time });
             }
         }
-        let pongs = self.control_frames_per_second;
-        if self.ping_interval.saturating_mul(pongs) < Duration::from_secs(1) {
-            return Err(ConnectionConfigError::PingsTooOften {
-                ping_interval: self.ping_interval,
-                control_frames_per_second: pongs,
-            });
+        let Self { ping_interval, control_frames, .. } = self;
+        if ping_interval < control_frames.interval() || control_frames.at_once() == 0 {
+            return Err(ConnectionConfigError::PingsTooOften { ping_interval, control_frames });
         }
         let largest = self.outbound_message_size();
         if largest < self.max_message_size {
@@ -108,10 +106,10 @@ impl fmt::Display for ConnectionConfigError {
             Self::TooShort { time, .. } => {
                 write!(f, "{setting} is {time:?}: it must be a millisecond at least")
             }
-            Self::PingsTooOften { ping_interval, control_frames_per_second } => write!(
+            Self::PingsTooOften { ping_interval, control_frames } => write!(
                 f,
-                "{setting} is {ping_interval:?}, and a peer may send {control_frames_per_second} \
-                 control frames each second: it would be closed for its pongs"
+                "{setting} is {ping_interval:?}, and a peer may send {control_frames}, \
+                 in control frames: it would be closed for its pongs"
             ),
             Self::OutboundMessageTooSmall { max_outbound_message_size, max_message_size } => {
                 write!(

@@ -15,8 +15,11 @@ pub(crate) struct ControlBudget {
 
 impl ControlBudget {
     pub(crate) fn new(config: &ConnectionConfig, now: Instant) -> Self {
-        let rate = f64::from(config.control_frames_per_second);
-        let window = Duration::from_secs_f64(f64::from(config.control_frames_burst) / rate);
+        let quota = config.control_frames;
+        let rate = quota.rate();
+        let window = Duration::try_from_secs_f64(f64::from(quota.at_once()) / rate);
+        // Where nothing is ever earned, it does not matter for how long.
+        let window = window.unwrap_or(Duration::MAX);
         Self { rate, window, refilled: now }
     }
 
@@ -30,7 +33,10 @@ impl ControlBudget {
         let since = now.checked_sub(self.window).map_or(self.refilled, |it| it.max(self.refilled));
         // Whole frames only: the rest of the time stays on the account.
         let frames = (now.saturating_duration_since(since).as_secs_f64() * self.rate) as u32;
-        self.refilled = since + Duration::from_secs_f64(f64::from(frames) / self.rate);
+        self.refilled = since;
+        if frames > 0 {
+            self.refilled += Duration::from_secs_f64(f64::from(frames) / self.rate);
+        }
         frames
     }
 }

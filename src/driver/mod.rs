@@ -74,7 +74,7 @@ where
             config.max_first_message_size.min(config.max_message_size)
         },
         max_fragments: config.max_fragments,
-        control_burst: config.control_frames_burst,
+        control_burst: config.control_frames.at_once(),
     });
     let protocol = WebSocketConfig::default()
         .read_buffer_size(ENGINE_READ_SIZE)

@@ -83,6 +83,13 @@ impl<R: Serialize> Encode<R> for Json {
     }
 }
 
+impl EncodeError {
+    /// What a codec says of a value that it cannot write.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
 impl DecodeError {
     /// An error of a codec: its kind, and the rule that audit records name.
     pub const fn new(kind: DecodeErrorKind, rule: &'static str) -> Self {

@@ -16,8 +16,7 @@ use crate::quota::Quota;
 /// | [`max_unauthenticated`](Admission::max_unauthenticated) | 1,000 | 200 logins a second, even if each takes all 5 s it has; nine tenths stay for those who showed who they are | `503` |
 /// | of it, for one address | a quarter | one address cannot keep all others from logging in | `429` |
 /// | [`max_connections_per_peer`](Admission::max_connections_per_peer) | 256 | two each for the 128 subscribers behind one address of a carrier | `429` |
-/// | [`handshakes_per_second`](Admission::handshakes_per_second) | 500 | 10,000 clients are back 20 s after a restart | `429` |
-/// | [`handshake_burst`](Admission::handshake_burst) | 1,000 | as many as may wait for their credentials | `429` |
+/// | [`handshakes`](Admission::handshakes) | 500 a second, 1,000 at once | 10,000 clients are back 20 s after a restart; at once as many as may wait for their credentials | `429` |
 /// | [`handshakes_per_peer`](Admission::handshakes_per_peer) | 10 a second, 256 at once | a fiftieth of what all have, so that who opens and hangs up keeps nobody out; as many at once as there may be, so that all behind one address are back after a restart | `429` |
 ///
 /// A refusal carries `Retry-After`, at random within 5 to 30 s, so that those refused together do
@@ -46,7 +45,7 @@ use crate::quota::Quota;
 /// # Example
 ///
 /// ```
-/// use std::num::NonZeroUsize;
+/// use std::num::{NonZeroU32, NonZeroUsize};
 ///
 /// use tower_websocket::Admission;
 ///
@@ -67,8 +66,7 @@ pub struct Admission {
     pub(super) max_unauthenticated: NonZeroUsize,
     /// `None`: the default, or less in a small pool.
     max_connections_per_peer: Option<NonZeroUsize>,
-    pub(super) handshakes_per_second: NonZeroU32,
-    pub(super) handshake_burst: NonZeroU32,
+    pub(super) handshakes: Quota,
     /// `None`: its share of what all have.
     handshakes_per_peer: Option<Quota>,
 }
@@ -80,8 +78,7 @@ impl Admission {
             max_connections: MAX_CONNECTIONS,
             max_unauthenticated: MAX_UNAUTHENTICATED,
             max_connections_per_peer: None,
-            handshakes_per_second: HANDSHAKES_PER_SECOND,
-            handshake_burst: HANDSHAKE_BURST,
+            handshakes: HANDSHAKES,
             handshakes_per_peer: None,
         }
     }
@@ -114,23 +111,17 @@ impl Admission {
         self
     }
 
-    /// Handshakes that are accepted per second in the long run. The default is 500; over it, `429`.
+    /// Handshakes that are accepted. The default is 500 a second, 1,000 at once; over it, `429`.
     ///
     /// Each costs a task and the check of credentials, which may ask another server.
-    pub const fn handshakes_per_second(mut self, rate: NonZeroU32) -> Self {
-        self.handshakes_per_second = rate;
-        self
-    }
-
-    /// Handshakes that are accepted at once after a quiet time. The default is 1,000.
-    pub const fn handshake_burst(mut self, burst: NonZeroU32) -> Self {
-        self.handshake_burst = burst;
+    pub const fn handshakes(mut self, quota: Quota) -> Self {
+        self.handshakes = quota;
         self
     }
 
     /// Handshakes of one client address that are accepted. Over it, `429`.
     ///
-    /// The default is a fiftieth of [`handshakes_per_second`](Self::handshakes_per_second), and at once
+    /// The default is a fiftieth of [`handshakes`](Self::handshakes), and at once
     /// as many as one address may have connections. Caps on what is open do not stop who opens and hangs
     /// up; the more of that one address may do, the fewer addresses keep everybody else out.
     pub const fn handshakes_per_peer(mut self, quota: Quota) -> Self {
@@ -154,8 +145,7 @@ impl Admission {
     pub(super) fn each_of_handshakes(&self) -> Option<Quota> {
         let share = || {
             let at_once = u32::try_from(self.each_of_connections()?.get()).unwrap_or(u32::MAX);
-            let rate = (self.handshakes_per_second.get() / ADDRESSES_TO_USE_THE_RATE_UP).max(1);
-            Some(Quota::per_second(rate).burst(at_once))
+            Some(self.handshakes.share(ADDRESSES_TO_USE_THE_RATE_UP).burst(at_once))
         };
         self.handshakes_per_peer.or_else(share)
     }
@@ -176,9 +166,8 @@ fn share_of(pool: NonZeroUsize) -> NonZeroUsize {
 const MAX_CONNECTIONS: NonZeroUsize = at_least_one(10_000);
 const MAX_UNAUTHENTICATED: NonZeroUsize = at_least_one(1_000);
 const MAX_CONNECTIONS_PER_PEER: NonZeroUsize = at_least_one(256);
-const HANDSHAKES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(499);
-const HANDSHAKE_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
-const ADDRESSES_TO_USE_THE_RATE_UP: u32 = 50;
+const HANDSHAKES: Quota = Quota::per_second(500).burst(1_000);
+const ADDRESSES_TO_USE_THE_RATE_UP: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
 /// A few people with a few pages each.
 const A_FEW: NonZeroUsize = at_least_one(16);

@@ -17,7 +17,7 @@ use std::{
 use http::HeaderValue;
 
 use super::{admission::Admission, origin::TrustedRequest, rejection::UpgradeRejectionKind};
-use crate::quota::{AddressRate, Counts, Full, Limits, Measured, Meter, Quota, TooFast, clock};
+use crate::quota::{AddressRate, Counts, Full, Limits, Measured, Meter, TooFast, clock};
 
 /// A handshake for which there is room. The permit is the room.
 #[derive(Debug)]
@@ -57,8 +57,6 @@ struct Open {
 
 impl Gate {
     pub(super) fn new(limits: &Admission) -> Self {
-        let quota = Quota::per_second(limits.handshakes_per_second.get())
-            .burst(limits.handshake_burst.get());
         let pool = |all: NonZeroUsize, each: Option<NonZeroUsize>| Limits {
             all,
             each: each.unwrap_or(NonZeroUsize::MAX),
@@ -70,7 +68,7 @@ impl Gate {
             connections: pool(limits.max_connections, limits.each_of_connections()),
             unauthenticated: pool(limits.max_unauthenticated, limits.each_of_unauthenticated()),
             shared: limits.each_of_connections().is_none() && rate_of_each.is_none(),
-            rate: Meter::of(quota),
+            rate: Meter::of(limits.handshakes),
             rate_of_each,
             open: Mutex::default(),
             told: AtomicBool::new(false),

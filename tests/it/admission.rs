@@ -1,10 +1,6 @@
 //! How many connections there may be, on a real socket.
 
-use std::{
-    net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
-    sync::Arc,
-};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc};
 
 use axum::{
     extract::{ConnectInfo, Request},
@@ -131,10 +127,7 @@ async fn an_axum_application_tells_whose_connection_it_is() {
 #[tokio::test]
 async fn handshakes_come_no_faster_than_allowed() {
     // One in a long while: what the test itself takes does not count.
-    let burst = NonZeroU32::new(2).unwrap();
-    let server =
-        server(Admission::new().handshakes_per_second(NonZeroU32::MIN).handshake_burst(burst))
-            .await;
+    let server = server(Admission::new().handshakes(Quota::per_second(1).burst(2))).await;
     // Refused handshakes are not counted: they cost nothing that is worth counting.
     for _ in 0..10 {
         let (head, _) = server.send(handshake_with("Origin", &["null"])).await;

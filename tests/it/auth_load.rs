@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -18,7 +17,7 @@ use tokio::{
 use tower::service_fn;
 use tower_websocket::{
     Admission, AuthFailure, Authenticate, Authenticated, Close, Connection, Inbound, Message,
-    Reply, RequireAuthLayer, Session, WebSocketEndpoint, WebSocketLayer,
+    Quota, Reply, RequireAuthLayer, Session, WebSocketEndpoint, WebSocketLayer,
 };
 
 use test_support::http::{handshake, serve_one};
@@ -81,7 +80,7 @@ async fn those_whom_a_slow_verifier_cannot_take_in_time_are_turned_away_in_time(
     let layer = WebSocketEndpoint::new(RequireAuthLayer::new(verifier.clone()), handler)
         .connection(quiet())
         .unwrap()
-        .admission(Admission::new().handshake_burst(NonZeroU32::MAX))
+        .admission(Admission::new().handshakes(Quota::per_second(u32::MAX)))
         .layer("/ws")
         .unwrap();
 

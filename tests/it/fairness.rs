@@ -15,7 +15,7 @@ use std::{
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, Rooms, WebSocketEndpoint,
+    Anonymous, Close, ConnectionConfig, Inbound, Message, Quota, Reply, Rooms, WebSocketEndpoint,
 };
 
 use test_support::{
@@ -72,7 +72,7 @@ fn middle(mut each: Vec<usize>) -> usize {
 /// Nothing that a hostile peer sends is refused, so that all of it has to be worked on.
 fn without_budgets() -> ConnectionConfig {
     let many = NonZeroU32::new(u32::MAX).unwrap();
-    quiet().control_frames(many, many).max_fragments(many)
+    quiet().control_frames(Quota::per_second(u32::MAX)).max_fragments(many)
 }
 
 // covers: FR-04

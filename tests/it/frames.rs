@@ -1,6 +1,6 @@
 //! What no frame may be is refused from its header, and a connection that was refused is over.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{Instant, interval, sleep};
 use tower_websocket::{AuditEvent, Quota};
@@ -304,8 +304,8 @@ async fn an_empty_message_costs_as_much_as_another() {
 // covers: FR-21
 #[tokio::test(start_paused = true)]
 async fn control_frames_are_forgiven_with_time() {
-    let (rate, burst) = (NonZeroU32::new(10).unwrap(), NonZeroU32::new(5).unwrap());
-    let server = TestServer::echo(quiet().control_frames(rate, burst)).await;
+    let quota = Quota::per_second(10).burst(5);
+    let server = TestServer::echo(quiet().control_frames(quota)).await;
     let mut client = server.connect().await;
     // As many as there are, for as long as one likes.
     for _ in 0..100 {

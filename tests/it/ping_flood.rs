@@ -1,7 +1,6 @@
 //! What pings cost, whose answers nobody reads.
 
 use std::{
-    num::NonZeroU32,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -9,7 +8,7 @@ use std::{
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, Close, ConnectionConfig, Inbound, Message, Reply, WebSocketEndpoint,
+    Anonymous, Close, ConnectionConfig, Inbound, Message, Quota, Reply, WebSocketEndpoint,
 };
 
 use test_support::metered::Meter;
@@ -43,8 +42,7 @@ async fn a_ping_flood_is_over_at_the_control_budget() {
 #[tokio::test(start_paused = true)]
 async fn pongs_that_nobody_reads_stop_the_reading() {
     let clock = FrozenClock::new();
-    let many = NonZeroU32::new(1_000_000_000).unwrap();
-    let layer = silent(quiet().control_frames(many, many));
+    let layer = silent(quiet().control_frames(Quota::per_second(1_000_000_000)));
     let meter = Meter::new();
     let server = Server::start_on(layer, {
         let meter = Arc::clone(&meter);

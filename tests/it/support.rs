@@ -3,7 +3,6 @@
 use std::{
     future::pending,
     net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -83,7 +82,7 @@ impl TestServer {
         let layer = build(Arc::clone(&probe))
             .audit(Arc::clone(&audit))
             // Handshakes are counted by the real clock.
-            .admission(Admission::new().handshake_burst(NonZeroU32::MAX))
+            .admission(Admission::new().handshakes(Quota::per_second(u32::MAX)))
             .on_connect(move |connection: &Connection| {
                 opened.connections.lock().unwrap().push(connection.clone());
             })

@@ -76,8 +76,7 @@ impl Options {
         let mut admission = Admission::new()
             .max_connections(self.max_connections)
             .max_unauthenticated(self.max_unauthenticated)
-            .handshakes_per_second(self.handshake_rate)
-            .handshake_burst(self.handshake_rate);
+            .handshakes(quota(self.handshake_rate, self.handshake_rate));
         // What is not set is a share of what is.
         if let Some(each) = self.max_connections_per_peer {
             admission = admission.max_connections_per_peer(each);

@@ -1,9 +1,6 @@
 //! What is held for a peer, to the byte, and what happens when it does not read.
 
-use std::{
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, time::Duration};
 
 use super::support::{Served, echo, ping, quiet, text};
 use crate::{
@@ -11,6 +8,7 @@ use crate::{
     driver::ConnectionConfig,
     message::Message,
     outbound::{Dropped, ENTRY_OVERHEAD, SendError},
+    quota::Quota,
 };
 
 fn bytes(bytes: usize) -> NonZeroUsize {
@@ -19,7 +17,7 @@ fn bytes(bytes: usize) -> NonZeroUsize {
 
 /// No limit on pings but the headroom.
 fn many_pings() -> ConnectionConfig {
-    quiet().control_frames(NonZeroU32::MAX, NonZeroU32::MAX)
+    quiet().control_frames(Quota::per_second(u32::MAX))
 }
 
 fn held(served: &Served) -> usize {

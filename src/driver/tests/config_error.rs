@@ -1,6 +1,6 @@
 //! Which bounds can work together.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 
 use super::{super::config::ENVELOPE, *};
 use crate::layers::Decode as _;
@@ -11,14 +11,10 @@ const fn bytes(bytes: usize) -> NonZeroUsize {
     NonZeroUsize::new(bytes).unwrap()
 }
 
-const fn per_second(frames: u32) -> NonZeroU32 {
-    NonZeroU32::new(frames).unwrap()
-}
-
 #[test]
 fn what_cannot_work_is_refused_with_the_settings_name_and_what_would() {
     let half_a_milli = Duration::from_micros(500);
-    let table: [(&str, Change, Option<&str>); 15] = [
+    let table: [(&str, Change, Option<&str>); 17] = [
         ("the defaults", |it| it, None),
         ("no time to log in", |it| it.auth_timeout(Duration::ZERO), Some("auth_timeout is 0ns")),
         ("no time to pong", |it| it.pong_timeout(Duration::ZERO), Some("pong_timeout is 0ns")),
@@ -37,11 +33,19 @@ fn what_cannot_work_is_refused_with_the_settings_name_and_what_would() {
         (
             "more, and it may send more",
             |it| {
-                let frames = per_second(1000);
-                it.ping_interval(Duration::from_millis(1)).control_frames(frames, frames)
+                let frames = Quota::per_second(1000);
+                it.ping_interval(Duration::from_millis(1)).control_frames(frames)
             },
             None,
         ),
+        (
+            "no pong at all",
+            |it| it.control_frames(Quota::per_second(50).burst(0)),
+            Some("ping_interval is 30s, and a peer may send 50 each second, 0 at once"),
+        ),
+        ("a pong a minute", |it| it.control_frames(Quota::per_minute(1)), {
+            Some("ping_interval is 30s, and a peer may send 1 each minute")
+        }),
         ("a larger message, and nothing else", |it| it.max_message_size(bytes(16 << 20)), None),
         ("messages as large as they come", |it| it.max_message_size(NonZeroUsize::MAX), None),
         (

@@ -1,6 +1,6 @@
 //! Where two deadlines meet, where numbers end, and the account of control frames.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use super::state_operation::{
     Operation::{self, *},
@@ -9,6 +9,7 @@ use super::state_operation::{
 use crate::{
     close::CloseReason,
     driver::{config::ConnectionConfig, state::Phase},
+    quota::Quota,
 };
 
 const SENT: Operation = Output { pending: false, taken: 1 };
@@ -183,8 +184,8 @@ fn nothing_is_pinged_after_the_end_began() {
 }
 
 fn control(per_second: u32, burst: u32) -> Run {
-    let number = |n| NonZeroU32::new(n).unwrap();
-    let config = ConnectionConfig::new().control_frames(number(per_second), number(burst));
+    let quota = Quota::per_second(per_second).burst(burst);
+    let config = ConnectionConfig::new().control_frames(quota);
     Run::with(config.ping_interval(Duration::MAX), true, 1.0)
 }
 

@@ -1,9 +1,4 @@
-use std::{
-    net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use super::handshake;
 use crate::{
@@ -21,10 +16,6 @@ fn count(it: usize) -> NonZeroUsize {
     NonZeroUsize::new(it).unwrap()
 }
 
-fn per_second(it: u32) -> NonZeroU32 {
-    NonZeroU32::new(it).unwrap()
-}
-
 /// The numbers in the docs of [`Admission`] that come of other defaults.
 #[test]
 fn the_reasons_of_the_defaults_are_what_the_defaults_come_to() {
@@ -34,12 +25,12 @@ fn the_reasons_of_the_defaults_are_what_the_defaults_come_to() {
     assert_eq!(all.div_ceil(1024 * 1024 * 1024), 14, "GiB");
     let logins = limits.max_unauthenticated.get() as u64 / each.auth_timeout.as_secs();
     assert_eq!(logins, 200, "a second");
-    let restart = limits.max_connections.get() as u32 / limits.handshakes_per_second;
+    let restart = limits.max_connections.get() / limits.handshakes.rate() as usize;
     assert_eq!(restart, 20, "seconds");
     assert_eq!(each.max_message_size * 8 / 10 / 1000, 52, "kbit/s for a message in its time");
     assert_eq!(each.message_timeout, Duration::from_secs(10));
     assert!(each.ping_interval + each.pong_timeout < Duration::from_secs(60), "proxies");
-    assert_eq!(Duration::from_secs(1) / each.control_frames_per_second, Duration::from_millis(20));
+    assert_eq!(each.control_frames.interval(), Duration::from_millis(20));
 }
 
 fn gate(limits: Admission) -> Arc<Gate> {
@@ -117,8 +108,7 @@ async fn one_address_has_its_share_and_leaves_the_rest_to_others() {
 // covers: HS-21
 #[tokio::test(start_paused = true)]
 async fn handshakes_have_a_rate_and_a_burst() {
-    let limits =
-        Admission::new().handshakes_per_second(per_second(10)).handshake_burst(per_second(3));
+    let limits = Admission::new().handshakes(Quota::per_second(10).burst(3));
     let gate = gate(limits);
     for _ in 0..3 {
         drop(admit(&gate, Some("192.0.2.1:1")).unwrap());
@@ -138,7 +128,8 @@ async fn handshakes_have_a_rate_and_a_burst() {
 
 #[tokio::test(start_paused = true)]
 async fn those_refused_for_want_of_room_do_not_use_up_the_rate() {
-    let limits = Admission::new().max_connections(count(1)).handshake_burst(per_second(2));
+    let limits =
+        Admission::new().max_connections(count(1)).handshakes(Quota::per_second(500).burst(2));
     let gate = gate(limits);
     let held = admit(&gate, None).unwrap();
     for _ in 0..100 {
@@ -165,10 +156,7 @@ async fn a_task_that_panics_gives_its_room_back() {
 #[tokio::test]
 async fn the_largest_settings_are_settings() {
     let gate = gate(
-        Admission::new()
-            .max_connections(NonZeroUsize::MAX)
-            .handshakes_per_second(NonZeroU32::MAX)
-            .handshake_burst(NonZeroU32::MAX),
+        Admission::new().max_connections(NonZeroUsize::MAX).handshakes(Quota::per_second(u32::MAX)),
     );
     for _ in 0..1_000 {
         drop(admit(&gate, None).unwrap());
@@ -222,8 +210,7 @@ async fn a_subscriber_of_ipv6_that_opens_and_hangs_up_keeps_nobody_out() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_for_the_share_of_an_address_does_not_spend_what_all_share() {
     let limits = Admission::new()
-        .handshake_burst(per_second(5))
-        .handshakes_per_second(per_second(1))
+        .handshakes(Quota::per_second(1).burst(5))
         .handshakes_per_peer(Quota::per_minute(1).burst(2));
     let gate = gate(limits);
     assert_eq!(brief(&gate, 1_000, |n| format!("192.0.2.1:{n}")), 2);
@@ -253,9 +240,7 @@ async fn no_address_has_more_than_a_quarter_of_the_places_of_the_unauthenticated
 // covers: HS-30
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_addresses_leave_nothing_behind() {
-    let gate = gate(
-        Admission::new().handshake_burst(NonZeroU32::MAX).handshakes_per_second(NonZeroU32::MAX),
-    );
+    let gate = gate(Admission::new().handshakes(Quota::per_second(u32::MAX)));
     let address = |n: u32| format!("[2001:db8:{:x}:{:x}::1]:1", n >> 8, n & 0xff);
     assert_eq!(brief(&gate, 10_000, address), 10_000);
     assert!(gate.is_empty());
@@ -294,7 +279,7 @@ fn the_defaults_are_what_their_reasons_say() {
     assert_eq!(limits.each_of_unauthenticated().unwrap().get(), 1_000 / 4);
     let quota = limits.each_of_handshakes().unwrap();
     assert_eq!(quota, Quota::per_second(10).burst(256));
-    assert_eq!(limits.max_connections.get() as u32 / limits.handshakes_per_second, 20);
+    assert_eq!(limits.max_connections.get() / limits.handshakes.rate() as usize, 20);
     let logins = limits.max_unauthenticated.get() as u64 / AUTH_TIMEOUT.as_secs();
     assert_eq!(logins, 200);
     assert_eq!(ConnectionConfig::new().auth_timeout, AUTH_TIMEOUT);

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroUsize,
     sync::{Arc, Mutex, mpsc::Sender},
     time::Duration,
 };
@@ -21,8 +21,8 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_layer::Layer;
 use tower_websocket::{
     Admission, AuditEvent, AuditRecord, AuditSink, AuthFailure, Authenticate, Connection,
-    ConnectionConfig, ConnectionId, DecodeLayer, Message, OpenRooms, PeerAddr, RequireAuthLayer,
-    Rooms, RoomsLayer, Session, WebSocketEndpoint,
+    ConnectionConfig, ConnectionId, DecodeLayer, Message, OpenRooms, PeerAddr, Quota,
+    RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketEndpoint,
     audit::{Closed, Refused},
     service::{self, ClientMessage, ServerMessage, credentials},
 };
@@ -280,13 +280,11 @@ impl FrozenClock {
 fn everybody() -> Admission {
     const MANY: u32 = 1_000_000;
     let count = NonZeroUsize::new(MANY as usize).unwrap();
-    let rate = NonZeroU32::new(MANY).unwrap();
     Admission::new()
         .max_connections(count)
         .max_unauthenticated(count)
         .max_connections_per_peer(count)
-        .handshakes_per_second(rate)
-        .handshake_burst(rate)
+        .handshakes(Quota::per_second(MANY))
 }
 
 pub fn nonzero(n: usize) -> NonZeroUsize {
