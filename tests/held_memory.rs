@@ -58,7 +58,7 @@ impl Crowd {
             .connection(quiet)
             .unwrap()
             .memory_budget(budget.clone())
-            .on_connect(move |it: &Connection| kept.lock().unwrap().push(it.clone()));
+            .on_connect(move |it| kept.lock().unwrap().push(it.clone()));
         let server = TestServer::endpoint(layer);
         let mut peers = Vec::new();
         for _ in 0..COUNT {

@@ -252,9 +252,8 @@ fn a_socket_that_takes_a_byte_at_a_time_is_never_offered_much() {
         let config = quiet().max_outbound_bytes(nonzero(16 * KIB * KIB));
         let opened = Arc::new(Mutex::new(Vec::<Connection>::new()));
         let keep = Arc::clone(&opened);
-        let layer = echo(config).on_connect(move |connection: &Connection| {
-            keep.lock().unwrap().push(connection.clone())
-        });
+        let layer = echo(config)
+            .on_connect(move |connection| keep.lock().unwrap().push(connection.clone()));
         let (server, meter) = metered(layer);
         let mut peer = server.connect().await;
         turns().await;

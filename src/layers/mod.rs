@@ -141,7 +141,7 @@ pub use self::{
         RateLimitLayer, WaitOnExcess,
     },
     reply::{Failure, HandlerResult, Reply},
-    require_auth::{OnOpen, RequireAuth, RequireAuthFuture, RequireAuthLayer},
+    require_auth::{RequireAuth, RequireAuthFuture, RequireAuthLayer},
     stack::MessageStack,
 };
 

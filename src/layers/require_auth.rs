@@ -29,10 +29,7 @@ use crate::{
 };
 
 /// What happens when a peer has been authenticated, before its next message is read.
-pub trait OnOpen<U>: Send + Sync + 'static {
-    /// The peer of `connection` is `user`.
-    fn on_open(&self, user: &Authenticated<U>, connection: &Connection);
-}
+type OnOpen<U> = dyn Fn(&Authenticated<U>, &Connection) + Send + Sync;
 
 /// Layer that applies [`RequireAuth`].
 ///
@@ -124,7 +121,7 @@ pub trait OnOpen<U>: Send + Sync + 'static {
 #[must_use]
 pub struct RequireAuthLayer<A: Authenticate> {
     authenticator: Arc<A>,
-    on_open: Hooks<dyn OnOpen<A::User>>,
+    on_open: Hooks<OnOpen<A::User>>,
 }
 
 impl<A: Authenticate> RequireAuthLayer<A> {
@@ -135,7 +132,10 @@ impl<A: Authenticate> RequireAuthLayer<A> {
 
     /// Calls `hook` for each authenticated peer, after those that were given before. If one panics, the
     /// others are called all the same, and the connection closes with 1011.
-    pub fn on_open(mut self, hook: impl OnOpen<A::User>) -> Self {
+    pub fn on_open(
+        mut self,
+        hook: impl Fn(&Authenticated<A::User>, &Connection) + Send + Sync + 'static,
+    ) -> Self {
         self.on_open.add(Arc::new(hook));
         self
     }
@@ -243,7 +243,7 @@ async fn verify<A: Authenticate>(
         Ok(Session { user, expires, reply }) => {
             connection.authenticated(&user, expires);
             let proof = slot.get_or_init(|| Authenticated::claim(user));
-            if let Err(panic) = layer.on_open.call(|hook| hook.on_open(proof, connection)) {
+            if let Err(panic) = layer.on_open.call(|hook| hook(proof, connection)) {
                 resume_unwind(panic);
             }
             return Ok(reply.map_or(Reply::none(), Reply::one));
@@ -257,15 +257,6 @@ async fn verify<A: Authenticate>(
     };
     connection.record(AuditEvent::AuthFailed(AuthFailed { rule }));
     Err(Close::because(reason).into())
-}
-
-impl<U, F> OnOpen<U> for F
-where
-    F: Fn(&Authenticated<U>, &Connection) + Send + Sync + 'static,
-{
-    fn on_open(&self, user: &Authenticated<U>, connection: &Connection) {
-        self(user, connection);
-    }
 }
 
 impl<A: Authenticate> Clone for RequireAuthLayer<A> {

@@ -11,10 +11,10 @@ use super::{
     origin::OriginPolicy,
     path::InvalidPath,
     stack::StackEndpoint,
-    switch::{OnClose, OnConnect, Settings, SpawnConnection},
+    switch::{Settings, SpawnConnection},
 };
 use crate::{
-    audit::{Audit, AuditSink, TracingSink, thinner::RefusedHandshakes},
+    audit::{Audit, AuditSink, Closed, TracingSink, thinner::RefusedHandshakes},
     connection::Connection,
     driver::{ConnectionConfig, ConnectionConfigError},
     hooks::Hooks,
@@ -170,14 +170,14 @@ impl WebSocketEndpoint {
     ///
     /// One that panics costs the connection: there is no answer. The others are called all the same,
     /// and so are those of [`on_close`](Self::on_close).
-    pub fn on_connect(mut self, hook: impl OnConnect) -> Self {
+    pub fn on_connect(mut self, hook: impl Fn(&Connection) + Send + Sync + 'static) -> Self {
         self.settings.on_connect.add(Arc::new(hook));
         self
     }
 
     /// Calls `hook` once for each connection that has ended, however it did, with the record of its end,
     /// after those that were given before. If one panics, the others are called all the same.
-    pub fn on_close(mut self, hook: impl OnClose) -> Self {
+    pub fn on_close(mut self, hook: impl Fn(&Connection, &Closed) + Send + Sync + 'static) -> Self {
         self.settings.on_close.add(Arc::new(hook));
         self
     }

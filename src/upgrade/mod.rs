@@ -58,7 +58,6 @@ pub use self::{
     path::InvalidPath,
     peer_addr::PeerAddr,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
-    switch::{OnClose, OnConnect},
 };
 pub use crate::quota::{PeerSlot, PeerSlots};
 

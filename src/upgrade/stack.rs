@@ -59,7 +59,7 @@ where
         let told = Arc::clone(&settings.told);
         // Code of the application, on the server's task: if it panics, there is no answer and no
         // connection.
-        if let Err(panic) = settings.on_connect.call(|hook| hook.on_connect(&connection)) {
+        if let Err(panic) = settings.on_connect.call(|hook| hook(&connection)) {
             resume_unwind(panic);
         }
         // From here on its destructor may panic where it will: the hooks are called all the same.
@@ -130,7 +130,7 @@ fn why_not_opened<T>(failed: Result<hyper::Result<T>, Elapsed>, told: &AtomicBoo
 /// it panics or the runtime stops. It is dropped after what records the end, on every path: the hooks
 /// are told what the record says.
 struct End {
-    hooks: Hooks<dyn OnClose>,
+    hooks: Hooks<OnClose>,
     connection: Connection,
 }
 
@@ -139,7 +139,7 @@ impl Drop for End {
         self.connection.outbound().end();
         let Some(closed) = self.connection.closed() else { return };
         // A panic here, while the task unwinds from another, would end the process.
-        let told = || self.hooks.call(|hook| hook.on_close(&self.connection, closed));
+        let told = || self.hooks.call(|hook| hook(&self.connection, closed));
         let _ = foreign::run(|| drop(told()));
     }
 }

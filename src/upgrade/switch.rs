@@ -51,41 +51,17 @@ pub(crate) struct Settings {
     pub(crate) anonymous: bool,
     pub(crate) audit: Audit,
     pub(crate) budget: Option<MemoryBudget>,
-    pub(crate) on_connect: Hooks<dyn OnConnect>,
-    pub(crate) on_close: Hooks<dyn OnClose>,
+    pub(crate) on_connect: Hooks<OnConnect>,
+    pub(crate) on_close: Hooks<OnClose>,
     /// That the server cannot upgrade has been said.
     pub(crate) told: Arc<AtomicBool>,
 }
 
 /// What happens when a handshake has been accepted, before the peer can say anything.
-pub trait OnConnect: Send + Sync + 'static {
-    /// `connection` is about to open.
-    fn on_connect(&self, connection: &Connection);
-}
-
-impl<F> OnConnect for F
-where
-    F: Fn(&Connection) + Send + Sync + 'static,
-{
-    fn on_connect(&self, connection: &Connection) {
-        self(connection);
-    }
-}
+pub(crate) type OnConnect = dyn Fn(&Connection) + Send + Sync;
 
 /// What happens when a connection has ended: its socket is gone, its memberships are over.
-pub trait OnClose: Send + Sync + 'static {
-    /// `connection` has ended, and `closed` says how: what its audit record says.
-    fn on_close(&self, connection: &Connection, closed: &Closed);
-}
-
-impl<F> OnClose for F
-where
-    F: Fn(&Connection, &Closed) + Send + Sync + 'static,
-{
-    fn on_close(&self, connection: &Connection, closed: &Closed) {
-        self(connection, closed);
-    }
-}
+pub(crate) type OnClose = dyn Fn(&Connection, &Closed) + Send + Sync;
 
 /// Takes the promise of a socket out of `request`, so that it is in nobody else's hands.
 pub(super) fn take_upgrade<B>(request: &mut Request<B>) -> Option<OnUpgrade> {

@@ -44,7 +44,7 @@ fn silent(config: ConnectionConfig) -> (WebSocketEndpoint, Arc<Mutex<Vec<Connect
     let handler = service_fn(async |_: Inbound<Message, Anonymous>| Handled::Ok(Reply::none()));
     let layer = WebSocketEndpoint::new(Identity::new(), handler)
         .allow_anonymous()
-        .on_connect(move |connection: &Connection| keep.lock().unwrap().push(connection.clone()))
+        .on_connect(move |connection| keep.lock().unwrap().push(connection.clone()))
         .connection(config)
         .unwrap();
     (layer, opened)

@@ -55,7 +55,7 @@ impl Budgeted {
             .connection(config)
             .unwrap()
             .memory_budget(budget.clone())
-            .on_connect(move |it: &Connection| kept.lock().unwrap().push(it.clone()));
+            .on_connect(move |it| kept.lock().unwrap().push(it.clone()));
         Self { budget, server: Server::start(layer), connections }
     }
 

@@ -8,8 +8,7 @@ use std::sync::{
 use tokio::time::timeout;
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Authenticated, Close, Connection, Inbound, Message, Reply, RequireAuthLayer, WebSocketEndpoint,
-    audit::Closed,
+    Authenticated, Close, Inbound, Message, Reply, RequireAuthLayer, WebSocketEndpoint,
 };
 
 use test_support::{
@@ -47,16 +46,15 @@ async fn a_second_hook_is_called_after_the_first_and_not_instead_of_it() {
     let told = Told::default();
     let [connect_1, connect_2, open_1] = ["connect 1", "connect 2", "open 1"].map(|it| told.of(it));
     let [open_2, close_1, close_2] = ["open 2", "close 1", "close 2"].map(|it| told.of(it));
-    let auth = RequireAuthLayer::new(Tokens)
-        .on_open(move |_: &Authenticated<User>, _: &Connection| open_1())
-        .on_open(move |_: &Authenticated<User>, _: &Connection| open_2());
+    let auth =
+        RequireAuthLayer::new(Tokens).on_open(move |_, _| open_1()).on_open(move |_, _| open_2());
     let layer = WebSocketEndpoint::new(ServiceBuilder::new().layer(auth), service_fn(echo))
         .connection(quiet())
         .unwrap()
-        .on_connect(move |_: &Connection| connect_1())
-        .on_close(move |_: &Connection, _: &Closed| close_1())
-        .on_connect(move |_: &Connection| connect_2())
-        .on_close(move |_: &Connection, _: &Closed| close_2());
+        .on_connect(move |_| connect_1())
+        .on_close(move |_, _| close_1())
+        .on_connect(move |_| connect_2())
+        .on_close(move |_, _| close_2());
     let server = Server::start(layer);
     let mut peer = server.user("ada").await;
     peer.send(frame(0x88, [3, 232])).await;
@@ -77,12 +75,12 @@ async fn whoever_was_told_of_a_beginning_is_told_of_the_end_also_if_another_hook
     let layer = WebSocketEndpoint::new(RequireAuthLayer::new(Tokens), service_fn(echo))
         .connection(quiet())
         .unwrap()
-        .on_connect(|_: &Connection| panic!("the first hook"))
-        .on_connect(move |_: &Connection| {
+        .on_connect(|_| panic!("the first hook"))
+        .on_connect(move |_| {
             seen.fetch_max(up.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         })
-        .on_close(|_: &Connection, _: &Closed| panic!("the other first hook"))
-        .on_close(move |_: &Connection, _: &Closed| _ = down.fetch_sub(1, Ordering::SeqCst));
+        .on_close(|_, _| panic!("the other first hook"))
+        .on_close(move |_, _| _ = down.fetch_sub(1, Ordering::SeqCst));
     let server = Server::start(layer);
     for _ in 0..3 {
         let mut refused = server.connect_raw().await;
@@ -102,8 +100,8 @@ async fn the_hooks_of_the_end_are_told_what_the_record_says() {
     let layer = WebSocketEndpoint::new(RequireAuthLayer::new(Tokens), service_fn(echo))
         .connection(quiet())
         .unwrap()
-        .on_connect(move |_: &Connection| assert!(!fails.lock().unwrap()(), "the first is lost"))
-        .on_close(move |_: &Connection, closed: &Closed| {
+        .on_connect(move |_| assert!(!fails.lock().unwrap()(), "the first is lost"))
+        .on_close(move |_, closed| {
             heard.lock().unwrap().push((closed.rule, closed.messages_in));
         });
     let server = Server::start(layer);

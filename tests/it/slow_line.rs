@@ -22,7 +22,7 @@ async fn member(config: ConnectionConfig) -> (Server, Peer, Connection) {
     let silent = async |_: Inbound<Message, Anonymous>| Ok::<_, Close>(Reply::none());
     let layer = WebSocketEndpoint::new(Identity::new(), service_fn(silent))
         .allow_anonymous()
-        .on_connect(move |connection: &Connection| *keep.lock().unwrap() = Some(connection.clone()))
+        .on_connect(move |connection| *keep.lock().unwrap() = Some(connection.clone()))
         .connection(config)
         .unwrap();
     let server = Server::start_roomy(layer);

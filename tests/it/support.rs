@@ -83,7 +83,7 @@ impl TestServer {
             .audit(Arc::clone(&audit))
             // Handshakes are counted by the real clock.
             .admission(Admission::new().handshakes(Quota::per_second(u32::MAX)))
-            .on_connect(move |connection: &Connection| {
+            .on_connect(move |connection| {
                 opened.connections.lock().unwrap().push(connection.clone());
             })
             .layer("/ws")
