@@ -22,7 +22,7 @@ use crate::{
     layers::{
         Anonymous, Authenticated, Decode, DecodeError, Encode, Failure, Inbound, Json, Reply,
         binding::Binding,
-        on_demand::{OnDemand, OnDemandFuture},
+        ready_on_call::{ReadyOnCall, ReadyOnCallFuture},
     },
     message::Message,
 };
@@ -162,7 +162,7 @@ impl<T, C, Who, S> Layer<S> for DecodeLayer<T, C, Who> {
     type Service = DecodeMessage<S, T, C, Who>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (inner, binding) = (OnDemand::new(inner), Binding::default());
+        let (inner, binding) = (ReadyOnCall::new(inner), Binding::default());
         DecodeMessage { inner, layer: self.clone(), binding, invalid_in_row: 0 }
     }
 }
@@ -171,7 +171,7 @@ impl<T, C, Who, S> Layer<S> for DecodeLayer<T, C, Who> {
 ///
 /// See [`DecodeLayer`].
 pub struct DecodeMessage<S, T, C = Json, Who = OnlyAuthenticated> {
-    inner: OnDemand<S>,
+    inner: ReadyOnCall<S>,
     layer: DecodeLayer<T, C, Who>,
     binding: Binding,
     invalid_in_row: u32,
@@ -286,7 +286,7 @@ pin_project! {
     where
         S: Service<Inbound<T, P>>,
     {
-        Inner { #[pin] future: OnDemandFuture<S, Inbound<T, P>>, codec: Arc<C> },
+        Inner { #[pin] future: ReadyOnCallFuture<S, Inbound<T, P>>, codec: Arc<C> },
         Refused { failure: Option<Failure<Message>> },
     }
 }

@@ -129,8 +129,8 @@ pub use self::{
     authenticate::{AuthFailure, Authenticate, AuthenticateFn, Session},
     codec::{Decode, DecodeError, DecodeErrorKind, Encode, Json},
     decode::{DecodeFuture, DecodeLayer, DecodeMessage, Everybody, OnlyAuthenticated, Reads},
-    error::{HandleError, HandleErrorFuture, HandleErrorLayer},
     fault::{Constraint, Fault},
+    handle_error::{HandleError, HandleErrorFuture, HandleErrorLayer},
     handler::{Handler, HandlerFuture, HandlerService},
     inbound::Inbound,
     json::{JsonError, JsonErrorKind, JsonLimits},
@@ -162,8 +162,8 @@ mod codec;
 mod fault;
 pub(crate) mod json;
 mod handler;
-mod error;
-pub(crate) mod on_demand;
+mod handle_error;
+pub(crate) mod ready_on_call;
 
 #[cfg(test)]
 mod tests;

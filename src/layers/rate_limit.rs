@@ -19,7 +19,7 @@ use crate::{
     layers::{
         Failure, Inbound, PerAddress, PerConnection, PerUser, RateKey, Reply,
         binding::Binding,
-        on_demand::{Gate, OnDemand, OnDemandFuture},
+        ready_on_call::{Gate, ReadyOnCall, ReadyOnCallFuture},
     },
     message::Message,
     quota::{Measured, Meter, MeterTable, Quota},
@@ -219,7 +219,7 @@ impl<K, C: Clone, E: Clone, S> Layer<S> for RateLimitLayer<K, C, E> {
     type Service = RateLimit<S, K, C, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let (inner, binding) = (OnDemand::new(inner), Binding::default());
+        let (inner, binding) = (ReadyOnCall::new(inner), Binding::default());
         RateLimit { inner, layer: self.clone(), binding, meter: None }
     }
 }
@@ -229,7 +229,7 @@ impl<K, C: Clone, E: Clone, S> Layer<S> for RateLimitLayer<K, C, E> {
 /// See [`RateLimitLayer`].
 #[derive(Debug)]
 pub struct RateLimit<S, K, C = OneEach, E = CloseOnExcess> {
-    inner: OnDemand<S>,
+    inner: ReadyOnCall<S>,
     layer: RateLimitLayer<K, C, E>,
     binding: Binding,
     /// Looked up at the first message; who sends does not change after that.
@@ -374,7 +374,7 @@ pin_project! {
     where
         S: Service<Inbound<M, P>>,
     {
-        Inner { #[pin] future: OnDemandFuture<S, Inbound<M, P>> },
+        Inner { #[pin] future: ReadyOnCallFuture<S, Inbound<M, P>> },
         Refused { failure: Option<Failure<R>> },
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         Anonymous, AuthFailure, Authenticate, AuthenticateFn, Authenticated, Failure, Inbound,
         Reply, Session,
         binding::{Binding, Own},
-        on_demand::{OnDemand, OnDemandFuture},
+        ready_on_call::{ReadyOnCall, ReadyOnCallFuture},
     },
     message::Message,
     principal::Principal,
@@ -157,7 +157,7 @@ impl<A: Authenticate, S> Layer<S> for RequireAuthLayer<A> {
     type Service = RequireAuth<S, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let inner = OnDemand::new(inner);
+        let inner = ReadyOnCall::new(inner);
         let (binding, progress) = (Binding::default(), Progress::Nothing);
         RequireAuth { inner, layer: self.clone(), binding, progress }
     }
@@ -168,7 +168,7 @@ impl<A: Authenticate, S> Layer<S> for RequireAuthLayer<A> {
 /// See [`RequireAuthLayer`].
 pub struct RequireAuth<S, A: Authenticate> {
     /// Made ready for a message that reaches it, never for credentials.
-    inner: OnDemand<S>,
+    inner: ReadyOnCall<S>,
     layer: RequireAuthLayer<A>,
     binding: Binding,
     progress: Progress<A::User>,
@@ -297,7 +297,7 @@ pin_project! {
     where
         S: Service<Inbound<Message, Authenticated<U>>>,
     {
-        Inner { #[pin] future: OnDemandFuture<S, Inbound<Message, Authenticated<U>>> },
+        Inner { #[pin] future: ReadyOnCallFuture<S, Inbound<Message, Authenticated<U>>> },
         Verify { future: BoxVerify },
         Refused { close: Option<Close> },
     }

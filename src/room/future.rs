@@ -9,7 +9,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::layers::{Failure, Reply, on_demand::OnDemandFuture};
+use crate::layers::{Failure, Reply, ready_on_call::ReadyOnCallFuture};
 
 type Answer<R> = Result<Reply<R>, Failure<R>>;
 type BoxAnswer<R> = Pin<Box<dyn Future<Output = Answer<R>> + Send>>;
@@ -31,14 +31,14 @@ pin_project! {
     where
         S: Service<M>,
     {
-        Inner { #[pin] future: OnDemandFuture<S, M> },
+        Inner { #[pin] future: ReadyOnCallFuture<S, M> },
         Boxed { future: BoxAnswer<R> },
         Ready { answer: Option<Answer<R>> },
     }
 }
 
 impl<S: Service<M>, M, R> ResponseFuture<S, M, R> {
-    pub(super) fn inner(future: OnDemandFuture<S, M>) -> Self {
+    pub(super) fn inner(future: ReadyOnCallFuture<S, M>) -> Self {
         Self { state: State::Inner { future } }
     }
 

@@ -34,7 +34,7 @@ use crate::{
     layers::{
         Authenticated, Failure, Inbound, Reply,
         binding::{Binding, Own},
-        on_demand::OnDemand,
+        ready_on_call::ReadyOnCall,
     },
     principal::Principal,
     quota::{MeterTable, Quota, RateKeyValue},
@@ -107,7 +107,7 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
 
     fn layer(&self, inner: S) -> Self::Service {
         InRooms {
-            inner: OnDemand::new(inner),
+            inner: ReadyOnCall::new(inner),
             binding: Binding::default(),
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
@@ -122,7 +122,7 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
 /// Lets messages through to rooms that the peer is in; made by [`RoomsLayer`] for one connection.
 pub struct InRooms<S, U: Principal, P: RoomPolicy<U>, R> {
     /// Made ready for a message that reaches it, and never for a join or a leave.
-    inner: OnDemand<S>,
+    inner: ReadyOnCall<S>,
     binding: Binding,
     rooms: Rooms<R>,
     policy: Arc<P>,

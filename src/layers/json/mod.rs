@@ -46,13 +46,13 @@ use std::{error::Error, fmt, num::NonZeroUsize};
 use serde::de::DeserializeOwned;
 
 use self::{
-    quiet::{Quiet, Refused},
-    walk::Bounded,
+    redacted::{Redacted, Refused},
+    structure::Bounded,
 };
 use crate::layers::fault::{Blame, Fault, Place};
 
-mod walk;
-mod quiet;
+mod structure;
+mod redacted;
 mod names;
 
 /// Limits on the structure of a JSON message.
@@ -121,7 +121,7 @@ pub fn from_str<T: DeserializeOwned>(text: &str, limits: &JsonLimits) -> Result<
 
 fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Box<Blame>> {
     let mut parser = serde_json::Deserializer::from_str(text);
-    T::deserialize(Quiet::new(&mut parser)).map_err(Refused::into_blame)
+    T::deserialize(Redacted::new(&mut parser)).map_err(Refused::into_blame)
 }
 
 impl JsonLimits {

@@ -11,7 +11,7 @@ use serde::de::{
     value::{BorrowedStrDeserializer, StrDeserializer},
 };
 
-use super::quiet::{Refused, unquiet};
+use super::redacted::{Refused, unredacted};
 use crate::layers::fault::Step;
 
 /// What the keys of an object mean to the type.
@@ -133,12 +133,12 @@ impl<'de, S: DeserializeSeed<'de>, N: Names> Visitor<'de> for Noting<'_, 'de, S,
 
     fn visit_borrowed_str<E: de::Error>(self, key: &'de str) -> Result<S::Value, E> {
         *self.key = Key::Text(key);
-        self.seed.deserialize(BorrowedStrDeserializer::<Refused>::new(key)).map_err(unquiet)
+        self.seed.deserialize(BorrowedStrDeserializer::<Refused>::new(key)).map_err(unredacted)
     }
 
     fn visit_str<E: de::Error>(self, key: &str) -> Result<S::Value, E> {
         *self.key = Key::Found(self.names.step(key));
-        self.seed.deserialize(StrDeserializer::<Refused>::new(key)).map_err(unquiet)
+        self.seed.deserialize(StrDeserializer::<Refused>::new(key)).map_err(unredacted)
     }
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,10 +4,10 @@ use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{JsonError, JsonErrorKind, JsonLimits, quiet::is_about_surrogates};
+use super::{JsonError, JsonErrorKind, JsonLimits, redacted::is_about_surrogates};
 use crate::layers::Fault;
 
-/// A text that passed the walk.
+/// A text that passed the check.
 pub(super) struct Bounded<'a>(&'a str);
 
 impl<'a> Bounded<'a> {
@@ -21,13 +21,13 @@ impl<'a> Bounded<'a> {
                 column,
             ));
         }
-        let mut walk = Walk { limits, depth: 0, values: 0, set_aside: 0, refusal: None };
+        let mut check = StructureCheck { limits, depth: 0, values: 0, set_aside: 0, refusal: None };
         let mut parser = serde_json::Deserializer::from_str(text);
-        let end = walk.deserialize(&mut parser).and_then(|()| parser.end());
+        let end = check.deserialize(&mut parser).and_then(|()| parser.end());
         end.map(|()| Self(text)).map_err(|error| {
             let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
             let column = lines.map(str::len).sum::<usize>() + error.column();
-            let (kind, fault) = match walk.refusal {
+            let (kind, fault) = match check.refusal {
                 Some((kind, fault)) => (kind, fault),
                 None if is_about_surrogates(&error) => (JsonErrorKind::Syntax, Fault::Surrogate),
                 None => (JsonErrorKind::Syntax, Fault::Syntax),
@@ -41,21 +41,21 @@ impl<'a> Bounded<'a> {
     }
 }
 
-/// What the walk has against a text.
+/// What the check has against a text.
 type Refusal = (JsonErrorKind, Fault);
 
 /// What has been seen of a text.
-struct Walk<'a> {
+struct StructureCheck<'a> {
     limits: &'a JsonLimits,
     depth: usize,
     values: usize,
     /// Bytes in serde's buffers for the containers that are complete.
     set_aside: usize,
-    /// Set when the walk ended it: in the parser's error that could not be told from bad syntax.
+    /// Set when the check ended it: in the parser's error that could not be told from bad syntax.
     refusal: Option<Refusal>,
 }
 
-impl Walk<'_> {
+impl StructureCheck<'_> {
     fn enter<E: de::Error>(&mut self) -> Result<(), E> {
         self.depth += 1;
         self.refuse_if(self.depth > self.limits.max_depth, TOO_DEEP)
@@ -79,7 +79,7 @@ impl Walk<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &mut Walk<'_> {
+impl<'de> DeserializeSeed<'de> for &mut StructureCheck<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -98,7 +98,7 @@ macro_rules! pass {
     )*};
 }
 
-impl<'de> Visitor<'de> for &mut Walk<'_> {
+impl<'de> Visitor<'de> for &mut StructureCheck<'_> {
     type Value = ();
 
     pass! { visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_f64(f64) visit_str(&str) }

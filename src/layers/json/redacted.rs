@@ -3,7 +3,7 @@
 //! Serde's derives describe what they refuse, and quote it: the unknown key, the unknown variant,
 //! the string where a number belongs. What a peer sent would be a `Display` away from a log, and
 //! writing it costs: each DEL character where a number belongs becomes the six of `\u{7f}`. A
-//! deserializer inside [`Quiet`] has an error that keeps what the type itself knows, and nothing that
+//! deserializer inside [`Redacted`] has an error that keeps what the type itself knows, and nothing that
 //! was read: the fault, and the way to the field, by the names that the type gave.
 
 use std::{cell::Cell, fmt, fmt::Write as _, sync::LazyLock};
@@ -17,13 +17,13 @@ use super::names::{AsKey, Fields, Key, Keys, Nameless, Names, Noting, Position};
 use crate::layers::fault::{Blame, Fault, Step};
 
 /// A deserializer, or anything it hands out or is handed, whose errors quote nothing.
-pub(super) struct Quiet<X, N = Nameless>(X, N);
+pub(super) struct Redacted<X, N = Nameless>(X, N);
 
 /// Something was refused.
 #[derive(Debug)]
 pub(super) struct Refused(Box<Blame>);
 
-impl<X> Quiet<X> {
+impl<X> Redacted<X> {
     pub(super) fn new(inner: X) -> Self {
         Self(inner, Nameless)
     }
@@ -98,7 +98,7 @@ thread_local! {
 }
 
 /// The error of a type, on its way through the parser.
-pub(super) fn unquiet<E: de::Error>(refused: Refused) -> E {
+pub(super) fn unredacted<E: de::Error>(refused: Refused) -> E {
     let _ = PASSING.try_with(|passing| passing.set(Some(refused)));
     E::custom("refused")
 }
@@ -106,7 +106,7 @@ pub(super) fn unquiet<E: de::Error>(refused: Refused) -> E {
 /// What came out of the parser: the error that went in, or one of its own. The text was walked, so
 /// that is a value of another type than was asked for; or half a surrogate pair, if the walk ended
 /// there and only the way to it is wanted.
-fn quiet(error: impl fmt::Display) -> Refused {
+fn redacted(error: impl fmt::Display) -> Refused {
     let passed = PASSING.try_with(Cell::take).ok().flatten();
     passed.unwrap_or_else(|| {
         let halved = is_about_surrogates(&error);
@@ -140,7 +140,7 @@ impl fmt::Write for Beginning {
 macro_rules! deserialize {
     ($($method:ident($($name:ident: $of:ty),*) $names:expr;)*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $of,)* visitor: V) -> Result<V::Value, Refused> {
-            self.0.$method($($name,)* Quiet(visitor, $names)).map_err(quiet)
+            self.0.$method($($name,)* Redacted(visitor, $names)).map_err(redacted)
         }
     )*};
 }
@@ -150,17 +150,17 @@ macro_rules! deserialize {
 macro_rules! deserialize_any_for {
     ($($method:ident($($name:ident: $of:ty),*) $names:expr;)*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $of,)* visitor: V) -> Result<V::Value, Refused> {
-            let visitor = Quiet(visitor, $names);
+            let visitor = Redacted(visitor, $names);
             if N::ANY && !*NUMBERS_ARE_OBJECTS {
-                self.0.deserialize_any(visitor).map_err(quiet)
+                self.0.deserialize_any(visitor).map_err(redacted)
             } else {
-                self.0.$method($($name,)* visitor).map_err(quiet)
+                self.0.$method($($name,)* visitor).map_err(redacted)
             }
         }
     )*};
 }
 
-impl<'de, D: Deserializer<'de>, N: Position> Deserializer<'de> for Quiet<D, N> {
+impl<'de, D: Deserializer<'de>, N: Position> Deserializer<'de> for Redacted<D, N> {
     type Error = Refused;
 
     deserialize_any_for! {
@@ -200,7 +200,7 @@ impl<'de, D: Deserializer<'de>, N: Position> Deserializer<'de> for Quiet<D, N> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.0.deserialize_option(Quiet(visitor, self.1)).map_err(quiet)
+        self.0.deserialize_option(Redacted(visitor, self.1)).map_err(redacted)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -208,7 +208,7 @@ impl<'de, D: Deserializer<'de>, N: Position> Deserializer<'de> for Quiet<D, N> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        self.0.deserialize_newtype_struct(name, Quiet(visitor, self.1)).map_err(quiet)
+        self.0.deserialize_newtype_struct(name, Redacted(visitor, self.1)).map_err(redacted)
     }
 
     fn is_human_readable(&self) -> bool {
@@ -219,12 +219,12 @@ impl<'de, D: Deserializer<'de>, N: Position> Deserializer<'de> for Quiet<D, N> {
 macro_rules! visit {
     ($($method:ident($($value:ident: $of:ty)?))*) => {$(
         fn $method<E: de::Error>(self, $($value: $of)?) -> Result<V::Value, E> {
-            self.0.$method($($value)?).map_err(unquiet)
+            self.0.$method($($value)?).map_err(unredacted)
         }
     )*};
 }
 
-impl<'de, V: Visitor<'de>, N: Names> Visitor<'de> for Quiet<V, N> {
+impl<'de, V: Visitor<'de>, N: Names> Visitor<'de> for Redacted<V, N> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -241,31 +241,31 @@ impl<'de, V: Visitor<'de>, N: Names> Visitor<'de> for Quiet<V, N> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Quiet(inner, N::WITHIN)).map_err(unquiet)
+        self.0.visit_some(Redacted(inner, N::WITHIN)).map_err(unredacted)
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Quiet(inner, N::WITHIN)).map_err(unquiet)
+        self.0.visit_newtype_struct(Redacted(inner, N::WITHIN)).map_err(unredacted)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Elements { seq, next: 0 }).map_err(unquiet)
+        self.0.visit_seq(Elements { seq, next: 0 }).map_err(unredacted)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Entries { map, names: self.1, key: Key::None }).map_err(unquiet)
+        self.0.visit_map(Entries { map, names: self.1, key: Key::None }).map_err(unredacted)
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<V::Value, A::Error> {
-        self.0.visit_enum(Quiet(data, self.1)).map_err(unquiet)
+        self.0.visit_enum(Redacted(data, self.1)).map_err(unredacted)
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>, N: Position> DeserializeSeed<'de> for Quiet<S, N> {
+impl<'de, S: DeserializeSeed<'de>, N: Position> DeserializeSeed<'de> for Redacted<S, N> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Quiet(deserializer, self.1)).map_err(unquiet)
+        self.0.deserialize(Redacted(deserializer, self.1)).map_err(unredacted)
     }
 }
 
@@ -284,8 +284,8 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<A> {
     ) -> Result<Option<S::Value>, Refused> {
         let index = self.next;
         self.next = index.saturating_add(1);
-        let next = self.seq.next_element_seed(Quiet::new(seed));
-        next.map_err(|error| quiet(error).at(Some(Step::Index(index))))
+        let next = self.seq.next_element_seed(Redacted::new(seed));
+        next.map_err(|error| redacted(error).at(Some(Step::Index(index))))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -309,15 +309,15 @@ impl<'de, A: MapAccess<'de>, N: Names> MapAccess<'de> for Entries<'de, A, N> {
     ) -> Result<Option<S::Value>, Refused> {
         let Self { map, names, key } = self;
         if N::KNOWN {
-            map.next_key_seed(Noting { seed, names: *names, key }).map_err(quiet)
+            map.next_key_seed(Noting { seed, names: *names, key }).map_err(redacted)
         } else {
-            map.next_key_seed(Quiet(seed, AsKey)).map_err(quiet)
+            map.next_key_seed(Redacted(seed, AsKey)).map_err(redacted)
         }
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refused> {
-        let value = self.map.next_value_seed(Quiet::new(seed));
-        value.map_err(|error| quiet(error).at(self.key.step(self.names)))
+        let value = self.map.next_value_seed(Redacted::new(seed));
+        value.map_err(|error| redacted(error).at(self.key.step(self.names)))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -325,7 +325,7 @@ impl<'de, A: MapAccess<'de>, N: Names> MapAccess<'de> for Entries<'de, A, N> {
     }
 }
 
-impl<'de, A: EnumAccess<'de>, N: Names> EnumAccess<'de> for Quiet<A, N> {
+impl<'de, A: EnumAccess<'de>, N: Names> EnumAccess<'de> for Redacted<A, N> {
     type Error = Refused;
     type Variant = Variant<A::Variant>;
 
@@ -336,7 +336,7 @@ impl<'de, A: EnumAccess<'de>, N: Names> EnumAccess<'de> for Quiet<A, N> {
         let Self(data, names) = self;
         let mut key = Key::None;
         let noting = Noting { seed, names, key: &mut key };
-        let (value, variant) = data.variant_seed(noting).map_err(quiet)?;
+        let (value, variant) = data.variant_seed(noting).map_err(redacted)?;
         Ok((value, Variant { variant, step: key.step(names) }))
     }
 }
@@ -350,8 +350,8 @@ pub(super) struct Variant<A> {
 macro_rules! variant {
     ($($method:ident($($name:ident: $of:ty),*) $names:expr;)*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $of,)* visitor: V) -> Result<V::Value, Refused> {
-            let value = self.variant.$method($($name,)* Quiet(visitor, $names));
-            value.map_err(|error| quiet(error).at(self.step))
+            let value = self.variant.$method($($name,)* Redacted(visitor, $names));
+            value.map_err(|error| redacted(error).at(self.step))
         }
     )*};
 }
@@ -360,12 +360,12 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Variant<A> {
     type Error = Refused;
 
     fn unit_variant(self) -> Result<(), Refused> {
-        self.variant.unit_variant().map_err(|error| quiet(error).at(self.step))
+        self.variant.unit_variant().map_err(|error| redacted(error).at(self.step))
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Refused> {
-        let value = self.variant.newtype_variant_seed(Quiet::new(seed));
-        value.map_err(|error| quiet(error).at(self.step))
+        let value = self.variant.newtype_variant_seed(Redacted::new(seed));
+        value.map_err(|error| redacted(error).at(self.step))
     }
 
     variant! {

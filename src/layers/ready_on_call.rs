@@ -3,7 +3,7 @@
 //! A service that is ready may hold something for the call that follows: tower's `ConcurrencyLimit`
 //! takes its permit in `poll_ready`. A layer that polls its inner service ready, and then answers the
 //! message itself, leaves that permit with a connection that may say nothing for hours; a handful of
-//! such connections would hold every permit there is. [`OnDemand`] asks for readiness inside the call,
+//! such connections would hold every permit there is. [`ReadyOnCall`] asks for readiness inside the call,
 //! once the layer has decided to hand the message on.
 //!
 //! Nearly always the service is ready, and the call is made on the spot. If it is not, the service
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// An inner service that is made ready in the call.
-pub(crate) struct OnDemand<S> {
+pub(crate) struct ReadyOnCall<S> {
     /// None while it waits inside a call's future.
     service: Option<S>,
     /// Where it comes back to.
@@ -48,18 +48,21 @@ type Slot<S> = Arc<Mutex<Option<S>>>;
 /// Ready when the message may go on.
 pub(crate) type Gate = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl<S> OnDemand<S> {
+impl<S> ReadyOnCall<S> {
     pub(crate) fn new(service: S) -> Self {
         Self { service: Some(service), returned: None }
     }
 
     /// Makes the service ready, and calls it with `request`.
-    pub(crate) fn call<M, P>(&mut self, request: Inbound<M, P>) -> OnDemandFuture<S, Inbound<M, P>>
+    pub(crate) fn call<M, P>(
+        &mut self,
+        request: Inbound<M, P>,
+    ) -> ReadyOnCallFuture<S, Inbound<M, P>>
     where
         S: Service<Inbound<M, P>>,
     {
         let Some(mut service) = self.take() else {
-            return OnDemandFuture { kind: Kind::Gone };
+            return ReadyOnCallFuture { kind: Kind::Gone };
         };
         let kind = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
@@ -74,7 +77,7 @@ impl<S> OnDemand<S> {
             // Nobody was told to wake; the future's first poll, right after this, asks again.
             Poll::Pending => self.wait(None, service, request),
         };
-        OnDemandFuture { kind }
+        ReadyOnCallFuture { kind }
     }
 
     /// The same, once `gate` is ready.
@@ -82,7 +85,7 @@ impl<S> OnDemand<S> {
         &mut self,
         gate: Gate,
         request: Inbound<M, P>,
-    ) -> OnDemandFuture<S, Inbound<M, P>>
+    ) -> ReadyOnCallFuture<S, Inbound<M, P>>
     where
         S: Service<Inbound<M, P>>,
     {
@@ -90,7 +93,7 @@ impl<S> OnDemand<S> {
             Some(service) => self.wait(Some(gate), service, request),
             None => Kind::Gone,
         };
-        OnDemandFuture { kind }
+        ReadyOnCallFuture { kind }
     }
 
     /// The service, wherever it was left. None if there are two calls at once and the first one still
@@ -119,9 +122,9 @@ impl<S> OnDemand<S> {
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for OnDemand<S> {
+impl<S: fmt::Debug> fmt::Debug for ReadyOnCall<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnDemand").field("service", &self.service).finish_non_exhaustive()
+        f.debug_struct("ReadyOnCall").field("service", &self.service).finish_non_exhaustive()
     }
 }
 
@@ -170,7 +173,7 @@ impl<S, Request> Drop for Waiting<S, Request> {
 
 pin_project! {
     /// The answer of a service that was called on demand.
-    pub(crate) struct OnDemandFuture<S, Request>
+    pub(crate) struct ReadyOnCallFuture<S, Request>
     where
         S: Service<Request>,
     {
@@ -192,7 +195,7 @@ pin_project! {
     }
 }
 
-impl<S, Request, R> Future for OnDemandFuture<S, Request>
+impl<S, Request, R> Future for ReadyOnCallFuture<S, Request>
 where
     S: Service<Request, Response = Reply<R>>,
     S::Error: Into<Failure<R>>,
@@ -223,8 +226,8 @@ where
     }
 }
 
-impl<S: Service<Request>, Request> fmt::Debug for OnDemandFuture<S, Request> {
+impl<S: Service<Request>, Request> fmt::Debug for ReadyOnCallFuture<S, Request> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnDemandFuture").finish_non_exhaustive()
+        f.debug_struct("ReadyOnCallFuture").finish_non_exhaustive()
     }
 }
