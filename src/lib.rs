@@ -140,6 +140,7 @@
 //! | decode messages, or bring another codec | [`DecodeLayer`], [`JsonLimits`], [`layers::Decode`] |
 //! | keep state for each connection | [`Handler`], [`WebSocketEndpoint::with_handler`] |
 //! | answer instead of closing when a layer fails | [`HandleErrorLayer`], [`Failure`] |
+//! | measure messages | [`layers::ObserveLayer`] |
 //! | put peers into rooms | [`room`], [`RoomPolicy`], and [`service`] for a small protocol of its own |
 //! | send without being asked, or close | [`Connection`], [`Rooms::at`] |
 //! | know why connections end, and end them | [`CloseReason`], with the table of close codes; [`Close`] |

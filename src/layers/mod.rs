@@ -7,6 +7,7 @@
 //! | layer | takes | hands on |
 //! |---|---|---|
 //! | [`RateLimitLayer`] | anything | the same |
+//! | [`ObserveLayer`] | anything | the same |
 //! | [`RequireAuthLayer`] | `Inbound<Message, Anonymous>` | `Inbound<Message, Authenticated<U>>` |
 //! | [`DecodeLayer`] | `Inbound<Message, Authenticated<U>>` | `Inbound<T, Authenticated<U>>` |
 //! | [`RoomsLayer`](crate::RoomsLayer) | `Inbound<T, Authenticated<U>>` | `Inbound<T, Member<U, R, Role>>` |
@@ -134,6 +135,7 @@ pub use self::{
     handler::{Handler, HandlerFuture, HandlerService},
     inbound::Inbound,
     json::{JsonError, JsonErrorKind, JsonLimits},
+    observe::{MessageOutcome, Observe, ObserveFuture, ObserveLayer, Observed},
     proof::{Anonymous, Authenticated},
     rate_key::{PerAddress, PerConnection, PerUser, RateKey},
     rate_limit::{
@@ -163,6 +165,7 @@ mod fault;
 pub(crate) mod json;
 mod handler;
 mod handle_error;
+mod observe;
 pub(crate) mod ready_on_call;
 
 #[cfg(test)]

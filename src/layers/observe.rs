@@ -1,0 +1,238 @@
+//! Tell a function what became of each message.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    close::Close,
+    connection::Connection,
+    foreign,
+    layers::{
+        Failure, HandlerResult, Inbound, Reply,
+        ready_on_call::{ReadyOnCall, ReadyOnCallFuture},
+    },
+};
+
+/// Layer that applies [`Observe`].
+///
+/// The layer stands anywhere in a stack, whatever the message and its proof are: outside of all others
+/// it sees every message, behind a layer those that the layer has handed on. The function is called once
+/// for each message, when it is known what became of it. It sees no content, and says nothing that the
+/// peer gets; it must not block, and if it panics, nothing comes of it.
+///
+/// # Example: metrics
+///
+/// ```
+/// use tower::ServiceBuilder;
+/// use tower_websocket::{Quota, RateLimitLayer, layers::ObserveLayer};
+///
+/// # fn histogram(_: &'static str, _: f64, _: &'static str) {}
+/// let messages = ServiceBuilder::new()
+///     .layer(ObserveLayer::new(|observed| {
+///         let seconds = observed.elapsed().as_secs_f64();
+///         histogram("websocket_message_seconds", seconds, observed.outcome().as_str());
+///     }))
+///     .layer(RateLimitLayer::per_connection(Quota::per_second(20)));
+/// # let _ = messages;
+/// ```
+#[must_use]
+pub struct ObserveLayer<F> {
+    observe: Arc<F>,
+}
+
+/// Hands each message on, and tells what became of it.
+///
+/// See [`ObserveLayer`].
+pub struct Observe<S, F> {
+    inner: ReadyOnCall<S>,
+    observe: Arc<F>,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    connection: &'a Connection,
+    outcome: &'a MessageOutcome,
+    elapsed: Duration,
+}
+
+/// What a message ended in.
+#[non_exhaustive]
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MessageOutcome {
+    /// It was handled, with or without an answer.
+    Handled,
+    /// It was answered with [`Failure::Reply`].
+    Refused,
+    /// It closes the connection.
+    Closed(Close),
+    /// It was given up: its time was over, or its connection ended before.
+    Dropped,
+}
+
+impl<F: Fn(&Observed<'_>)> ObserveLayer<F> {
+    /// Tells `observe` of each message.
+    pub fn new(observe: F) -> Self {
+        Self { observe: Arc::new(observe) }
+    }
+}
+
+impl Observed<'_> {
+    /// Whose message it was.
+    pub fn connection(&self) -> &Connection {
+        self.connection
+    }
+
+    /// What it ended in.
+    pub fn outcome(&self) -> &MessageOutcome {
+        self.outcome
+    }
+
+    /// How long that took: the wait for a layer or a service to be ready included.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+}
+
+impl MessageOutcome {
+    /// One word, for a metric's label: `handled`, `refused`, `closed` or `dropped`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Handled => "handled",
+            Self::Refused => "refused",
+            Self::Closed(_) => "closed",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    fn of<R>(result: &HandlerResult<R>) -> Self {
+        match result {
+            Ok(_) => Self::Handled,
+            Err(Failure::Reply(_)) => Self::Refused,
+            Err(Failure::Close(reason)) => Self::Closed(reason.clone()),
+        }
+    }
+}
+
+impl<S, F> Layer<S> for ObserveLayer<F> {
+    type Service = Observe<S, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Observe { inner: ReadyOnCall::new(inner), observe: Arc::clone(&self.observe) }
+    }
+}
+
+impl<S, F, M, P, R> Service<Inbound<M, P>> for Observe<S, F>
+where
+    S: Service<Inbound<M, P>, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
+    F: Fn(&Observed<'_>),
+{
+    type Response = Reply<R>;
+    type Error = Failure<R>;
+    type Future = ObserveFuture<S, F, M, P>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, inbound: Inbound<M, P>) -> Self::Future {
+        let told = Tell {
+            observe: Arc::clone(&self.observe),
+            connection: inbound.connection().clone(),
+            since: Instant::now(),
+            outcome: MessageOutcome::Dropped,
+        };
+        ObserveFuture { future: self.inner.call(inbound), told: Some(told) }
+    }
+}
+
+/// Tells what became of a message when it is dropped, which is when that is known.
+struct Tell<F: Fn(&Observed<'_>)> {
+    observe: Arc<F>,
+    connection: Connection,
+    since: Instant,
+    outcome: MessageOutcome,
+}
+
+impl<F: Fn(&Observed<'_>)> Drop for Tell<F> {
+    fn drop(&mut self) {
+        let Self { observe, connection, since, outcome } = self;
+        let observed = Observed { connection, outcome, elapsed: since.elapsed() };
+        // Code of the application, possibly while a connection's task unwinds.
+        let _ = foreign::run(|| observe(&observed));
+    }
+}
+
+pin_project! {
+    /// The answer of [`Observe`].
+    pub struct ObserveFuture<S, F, M, P>
+    where
+        S: Service<Inbound<M, P>>,
+        F: Fn(&Observed<'_>),
+    {
+        // Dropped first: what its destructor does is a part of the message.
+        #[pin]
+        future: ReadyOnCallFuture<S, Inbound<M, P>>,
+        told: Option<Tell<F>>,
+    }
+}
+
+impl<S, F, M, P, R> Future for ObserveFuture<S, F, M, P>
+where
+    S: Service<Inbound<M, P>, Response = Reply<R>>,
+    S::Error: Into<Failure<R>>,
+    F: Fn(&Observed<'_>),
+{
+    type Output = HandlerResult<R>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.future.poll(cx));
+        if let Some(mut told) = this.told.take() {
+            told.outcome = MessageOutcome::of(&result);
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<F> Clone for ObserveLayer<F> {
+    fn clone(&self) -> Self {
+        Self { observe: Arc::clone(&self.observe) }
+    }
+}
+
+impl<F> fmt::Debug for ObserveLayer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObserveLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S, F> fmt::Debug for Observe<S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observe").finish_non_exhaustive()
+    }
+}
+
+impl<S: Service<Inbound<M, P>>, F: Fn(&Observed<'_>), M, P> fmt::Debug
+    for ObserveFuture<S, F, M, P>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObserveFuture").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/observe.rs"]
+mod tests;
