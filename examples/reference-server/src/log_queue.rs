@@ -121,7 +121,11 @@ impl LogQueue {
         let mut waiting = waited.unwrap_or_else(PoisonError::into_inner);
         waiting.writing = true;
         waiting.bytes = 0;
-        (mem::take(&mut waiting.lines), mem::take(&mut waiting.lost))
+        let taken = (mem::take(&mut waiting.lines), mem::take(&mut waiting.lost));
+        drop(waiting);
+        // There is room now, however long it takes to write these.
+        self.shared.changed.notify_all();
+        taken
     }
 
     /// What was taken is written, but for some lines.
