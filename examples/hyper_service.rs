@@ -17,8 +17,8 @@ use tokio::{
 };
 use tower::{Layer as _, Service as _, ServiceBuilder, service_fn};
 use tower_websocket::{
-    Anonymous, DecodeLayer, Failure, Handler, Inbound, PeerAddr, Quota, RateLimitLayer, Reply,
-    WebSocketEndpoint, WebSocketLayer,
+    Anonymous, DecodeLayer, Handler, HandlerResult, Inbound, PeerAddr, Quota, RateLimitLayer,
+    Reply, WebSocketEndpoint, WebSocketLayer,
     upgrade::{InvalidPath, PeerSlots},
 };
 
@@ -42,10 +42,7 @@ struct Sum {
 impl Handler<Add, Anonymous> for Sum {
     type Reply = Total;
 
-    async fn handle(
-        &mut self,
-        inbound: Inbound<Add, Anonymous>,
-    ) -> Result<Reply<Total>, Failure<Total>> {
+    async fn handle(&mut self, inbound: Inbound<Add, Anonymous>) -> HandlerResult<Total> {
         self.total += u64::from(inbound.message.add);
         Ok(Reply::one(Total { total: self.total }))
     }

@@ -5,12 +5,12 @@
 
 use axum::{Router, routing::get};
 use tower_websocket::{
-    AuthFailure, Authenticated, Close, Inbound, Message, Reply, RequireAuthLayer, Session,
+    AuthFailure, Authenticated, HandlerResult, Inbound, Message, Reply, RequireAuthLayer, Session,
     WebSocketEndpoint,
 };
 
 /// Its type says that the sender was let in: without the layer below, this does not compile.
-async fn echo(m: Inbound<Message, Authenticated<&'static str>>) -> Result<Reply<Message>, Close> {
+async fn echo(m: Inbound<Message, Authenticated<&'static str>>) -> HandlerResult {
     Ok(Reply::one(m.message))
 }
 

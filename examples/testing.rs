@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    AuthFailure, Authenticated, Close, CloseCode, DecodeLayer, Inbound, Reply, RequireAuthLayer,
-    Session, WebSocketEndpoint,
+    AuthFailure, Authenticated, Close, CloseCode, DecodeLayer, HandlerResult, Inbound, Reply,
+    RequireAuthLayer, Session, WebSocketEndpoint,
     testing::{TestConnection, TestServer, assert_reply},
 };
 
@@ -28,7 +28,7 @@ struct Taken {
 }
 
 /// What is tested.
-async fn bid(bid: Inbound<Bid, Authenticated<Bidder>>) -> Result<Reply<Taken>, Close> {
+async fn bid(bid: Inbound<Bid, Authenticated<Bidder>>) -> HandlerResult<Taken, Close> {
     match bid.message.cents {
         0 => Err(Close::INVALID_MESSAGE),
         cents => Ok(Reply::one(Taken { bidder: bid.proof().user().clone(), cents })),

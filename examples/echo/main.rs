@@ -27,8 +27,8 @@ use tokio::{
 };
 use tower::ServiceBuilder;
 use tower_websocket::{
-    Admission, Anonymous, Close, ConnectionConfig, Inbound, Message, Quota, RateLimitLayer, Reply,
-    WebSocketEndpoint,
+    Admission, Anonymous, ConnectionConfig, HandlerResult, Inbound, Message, Quota, RateLimitLayer,
+    Reply, WebSocketEndpoint,
     upgrade::{WebSocket, WebSocketOnly},
 };
 
@@ -67,7 +67,7 @@ impl Options {
     }
 }
 
-async fn echo(inbound: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
+async fn echo(inbound: Inbound<Message, Anonymous>) -> HandlerResult {
     Ok(Reply::one(inbound.message))
 }
 

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use crate::{
     close::Close,
-    layers::{Failure, Inbound, Reply, binding::Binding},
+    layers::{Failure, HandlerResult, Inbound, Reply, binding::Binding},
 };
 
 /// Handles messages `M` from senders with proof `P`, one at a time.
@@ -26,7 +26,7 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use tower_websocket::{Anonymous, Failure, Handler, Inbound, Message, Reply};
+/// use tower_websocket::{Anonymous, Failure, Handler, HandlerResult, Inbound, Message, Reply};
 ///
 /// /// Answers each message with its number.
 /// #[derive(Default)]
@@ -38,7 +38,7 @@ use crate::{
 ///     async fn handle(
 ///         &mut self,
 ///         _: Inbound<Message, Anonymous>,
-///     ) -> Result<Reply<Message>, Failure<Message>> {
+///     ) -> HandlerResult {
 ///         self.0 += 1;
 ///         Ok(Reply::one(Message::text(self.0.to_string())))
 ///     }
@@ -56,7 +56,7 @@ pub trait Handler<M, P>: Send + 'static {
     fn handle(
         &mut self,
         inbound: Inbound<M, P>,
-    ) -> impl Future<Output = Result<Reply<Self::Reply>, Failure<Self::Reply>>> + Send;
+    ) -> impl Future<Output = HandlerResult<Self::Reply>> + Send;
 }
 
 /// The service that a [`Handler`] is to the layers around it.

@@ -43,7 +43,7 @@
 //! # use tower_websocket::*;
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Hello {}
-//! # async fn handle(_: Inbound<Hello, Authenticated<String>>) -> Result<Reply<Hello>, Close> {
+//! # async fn handle(_: Inbound<Hello, Authenticated<String>>) -> HandlerResult<Hello> {
 //! #     Ok(Reply::none())
 //! # }
 //! let messages = ServiceBuilder::new()
@@ -57,7 +57,7 @@
 //! # use tower_websocket::*;
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Hello {}
-//! # async fn handle(_: Inbound<Hello, Authenticated<String>>) -> Result<Reply<Hello>, Close> {
+//! # async fn handle(_: Inbound<Hello, Authenticated<String>>) -> HandlerResult<Hello> {
 //! #     Ok(Reply::none())
 //! # }
 //! let messages = ServiceBuilder::new()
@@ -72,7 +72,7 @@
 //! # use tower_websocket::*;
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Hello {}
-//! # async fn handle(_: Inbound<Hello, Authenticated<String>>) -> Result<Reply<Hello>, Close> {
+//! # async fn handle(_: Inbound<Hello, Authenticated<String>>) -> HandlerResult<Hello> {
 //! #     Ok(Reply::none())
 //! # }
 //! let messages = ServiceBuilder::new()

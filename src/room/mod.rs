@@ -38,7 +38,8 @@
 //! ```
 //! use tower::{ServiceBuilder, service_fn};
 //! use tower_websocket::{
-//!     Close, Inbound, Member, OpenRooms, Principal, Reply, RoomName, RoomNotice, RoomScoped,
+//!     Close, HandlerResult, Inbound, Member, OpenRooms, Principal, Reply, RoomName, RoomNotice,
+//!     RoomScoped,
 //!     Rooms, RoomsLayer, Scope, layers::Failure,
 //! };
 //!
@@ -75,7 +76,7 @@
 //!
 //! async fn say(
 //!     inbound: Inbound<Request, Member<User, Answer>>,
-//! ) -> Result<Reply<Answer>, Failure<Answer>> {
+//! ) -> HandlerResult<Answer> {
 //!     let (request, sender, _) = inbound.into_parts();
 //!     let Request::Say(_, text) = request else { return Err(Close::INVALID_MESSAGE.into()) };
 //!     let said = Answer::Said { by: sender.id().to_owned(), text };

@@ -40,12 +40,12 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// use tower_websocket::{
-///     Authenticated, Close, Inbound, Reply, testing::{TestConnection, assert_reply},
+///     Authenticated, HandlerResult, Inbound, Reply, testing::{TestConnection, assert_reply},
 /// };
 ///
 /// async fn add(
 ///     numbers: Inbound<Vec<u32>, Authenticated<&'static str>>,
-/// ) -> Result<Reply<u32>, Close> {
+/// ) -> HandlerResult<u32> {
 ///     Ok(Reply::one(numbers.message.iter().sum()))
 /// }
 ///

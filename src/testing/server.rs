@@ -36,10 +36,10 @@ use crate::upgrade::WebSocketEndpoint;
 /// # async fn main() {
 /// use tower::{layer::util::Identity, service_fn};
 /// use tower_websocket::{
-///     Anonymous, Close, Inbound, Message, Reply, WebSocketEndpoint, testing::TestServer,
+///     Anonymous, HandlerResult, Inbound, Message, Reply, WebSocketEndpoint, testing::TestServer,
 /// };
 ///
-/// async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
+/// async fn echo(m: Inbound<Message, Anonymous>) -> HandlerResult {
 ///     Ok(Reply::one(m.message))
 /// }
 ///
@@ -122,9 +122,9 @@ impl TestServer {
     /// # async fn main() {
     /// # use tower::{layer::util::Identity, service_fn};
     /// # use tower_websocket::{
-    /// #     Anonymous, Close, Inbound, Message, Reply, WebSocketEndpoint, testing::TestServer,
+    /// #     Anonymous, HandlerResult, Inbound, Message, Reply, WebSocketEndpoint, testing::TestServer,
     /// # };
-    /// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
+    /// # async fn echo(m: Inbound<Message, Anonymous>) -> HandlerResult {
     /// #     Ok(Reply::one(m.message))
     /// # }
     /// # let endpoint = WebSocketEndpoint::new(Identity::new(), service_fn(echo)).allow_anonymous();

@@ -35,8 +35,8 @@ use crate::{
 /// ```
 /// use axum::{Router, routing::get};
 /// # use tower::{layer::util::Identity, service_fn};
-/// # use tower_websocket::{Anonymous, Close, Inbound, Message, Reply, WebSocketEndpoint};
-/// # async fn echo(m: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
+/// # use tower_websocket::{Anonymous, HandlerResult, Inbound, Message, Reply, WebSocketEndpoint};
+/// # async fn echo(m: Inbound<Message, Anonymous>) -> HandlerResult {
 /// #     Ok(Reply::one(m.message))
 /// # }
 /// # let endpoint = WebSocketEndpoint::new(Identity::new(), service_fn(echo));
