@@ -129,7 +129,9 @@
 pub use self::{
     authenticate::{AuthFailure, Authenticate, AuthenticateFn, Session},
     codec::{Decode, DecodeError, DecodeErrorKind, Encode, Json},
+    cost::{Cost, OneEach, PayloadBytes},
     decode::{DecodeFuture, DecodeLayer, DecodeMessage, Everybody, OnlyAuthenticated, Reads},
+    excess::{CloseOnExcess, OnExcess, WaitOnExcess},
     fault::{Constraint, Fault},
     handle_error::{HandleError, HandleErrorFuture, HandleErrorLayer},
     handler::{Handler, HandlerFuture, HandlerService},
@@ -138,10 +140,7 @@ pub use self::{
     observe::{MessageOutcome, Observe, ObserveFuture, ObserveLayer, Observed},
     proof::{Anonymous, Authenticated},
     rate_key::{PerAddress, PerConnection, PerUser, RateKey},
-    rate_limit::{
-        CloseOnExcess, Cost, OnExcess, OneEach, PayloadBytes, RateLimit, RateLimitFuture,
-        RateLimitLayer, WaitOnExcess,
-    },
+    rate_limit::{RateLimit, RateLimitFuture, RateLimitLayer},
     reply::{Failure, HandlerResult, Reply},
     require_auth::{RequireAuth, RequireAuthFuture, RequireAuthLayer},
     stack::MessageStack,
@@ -156,6 +155,8 @@ mod stack;
 mod proof;
 pub(crate) mod binding;
 mod rate_key;
+mod cost;
+mod excess;
 mod rate_limit;
 mod authenticate;
 mod require_auth;

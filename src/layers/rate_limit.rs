@@ -13,15 +13,15 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use self::sealed::{SealedCost, SealedExcess};
 use crate::{
     close::Close,
     layers::{
         Failure, Inbound, PerAddress, PerConnection, PerUser, RateKey, Reply,
         binding::Binding,
+        cost::{Cost, OneEach, PayloadBytes},
+        excess::{CloseOnExcess, OnExcess, WaitOnExcess},
         ready_on_call::{Gate, ReadyOnCall, ReadyOnCallFuture},
     },
-    message::Message,
     quota::{Measured, Meter, MeterTable, Quota},
 };
 
@@ -86,53 +86,6 @@ pub struct RateLimitLayer<K, C = OneEach, E = CloseOnExcess> {
     excess: E,
     table: Arc<MeterTable>,
 }
-
-/// What a message is charged: [`OneEach`], [`PayloadBytes`], or a `Fn(&M) -> u32`.
-///
-/// There is nothing to implement.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot say what a `{M}` costs",
-    note = "`cost` takes a `Fn(&M) -> u32` of what the layer in front hands on: `Message` before \
-            `DecodeLayer`, your type behind it; `cost_bytes` stands before it"
-)]
-pub trait Cost<M>: SealedCost<M> {
-    /// The charge for `message`. What costs zero passes, also when the bucket is empty.
-    fn cost(&self, message: &M) -> u32;
-}
-
-/// Each message costs one.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct OneEach;
-
-/// A message costs the bytes of its payload. An empty one costs one: free, it could be sent without end.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct PayloadBytes;
-
-/// What happens to a message over the quota: [`CloseOnExcess`], [`WaitOnExcess`], or a `Fn() -> R` that
-/// makes the answer.
-///
-/// There is nothing to implement.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` makes no answer of type `{R}`",
-    note = "`reply_with` takes a `Fn() -> R` that makes what the stack answers: `Message` before \
-            `DecodeLayer`, your reply's type behind it"
-)]
-pub trait OnExcess<R>: SealedExcess<R> {
-    /// The failure it ends in, or `None` to let it wait until the quota allows it.
-    fn on_excess(&self) -> Option<Failure<R>>;
-}
-
-/// Close the connection with 1008 `rate limited`.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct CloseOnExcess;
-
-/// Let the message wait until the quota allows it, and read nothing meanwhile.
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct WaitOnExcess;
 
 impl RateLimitLayer<PerConnection> {
     /// `quota` for each connection.
@@ -302,58 +255,6 @@ impl<K, C: Clone, E: Clone> Clone for RateLimitLayer<K, C, E> {
             excess: self.excess.clone(),
             table: Arc::clone(&self.table),
         }
-    }
-}
-
-/// What only this file can implement.
-mod sealed {
-    #[expect(unnameable_types, reason = "nobody outside is to name it")]
-    pub trait SealedCost<M> {}
-
-    #[expect(unnameable_types, reason = "nobody outside is to name it")]
-    pub trait SealedExcess<R> {}
-}
-
-impl<M> SealedCost<M> for OneEach {}
-impl SealedCost<Message> for PayloadBytes {}
-impl<M, F: Fn(&M) -> u32> SealedCost<M> for F {}
-impl<R> SealedExcess<R> for CloseOnExcess {}
-impl<R> SealedExcess<R> for WaitOnExcess {}
-impl<R, F: Fn() -> R> SealedExcess<R> for F {}
-
-impl<M> Cost<M> for OneEach {
-    fn cost(&self, _: &M) -> u32 {
-        1
-    }
-}
-
-impl Cost<Message> for PayloadBytes {
-    fn cost(&self, message: &Message) -> u32 {
-        u32::try_from(message.len().max(1)).unwrap_or(u32::MAX)
-    }
-}
-
-impl<M, F: Fn(&M) -> u32> Cost<M> for F {
-    fn cost(&self, message: &M) -> u32 {
-        self(message)
-    }
-}
-
-impl<R> OnExcess<R> for CloseOnExcess {
-    fn on_excess(&self) -> Option<Failure<R>> {
-        Some(Close::RATE_LIMITED.into())
-    }
-}
-
-impl<R> OnExcess<R> for WaitOnExcess {
-    fn on_excess(&self) -> Option<Failure<R>> {
-        None
-    }
-}
-
-impl<R, F: Fn() -> R> OnExcess<R> for F {
-    fn on_excess(&self) -> Option<Failure<R>> {
-        Some(Failure::Reply(self()))
     }
 }
 
