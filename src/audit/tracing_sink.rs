@@ -57,6 +57,9 @@ use crate::{foreign, quota::Quota};
 /// ```text
 /// RUST_LOG=debug,tungstenite=info,tokio_tungstenite=info
 /// ```
+///
+/// A directive for one of its modules, as `tungstenite::protocol=trace`, outranks that: who lets others set
+/// the filter caps the engine in the subscriber, as the reference server does (`logs.rs`).
 #[derive(Clone)]
 pub struct TracingSink {
     worker: Arc<Worker>,

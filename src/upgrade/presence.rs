@@ -11,7 +11,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
@@ -19,8 +19,8 @@ use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 /// Whether an endpoint was asked, by anybody, for anything.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    /// It was put around a service.
-    applied: AtomicBool,
+    /// When it was put around a service.
+    applied: OnceLock<Instant>,
     /// There was a request, for whatever path.
     serves: AtomicBool,
     /// There was one for a path of the endpoint.
@@ -34,7 +34,7 @@ impl Presence {
     /// The endpoint was put around a service. From now on it should be asked.
     pub(super) fn applied(self: &Arc<Self>, paths: &[Box<str>]) {
         // Frameworks apply a layer often: to each route, and again for each connection.
-        if self.applied.swap(true, Ordering::Relaxed) {
+        if self.applied.set(Instant::now()).is_err() {
             return;
         }
         // Without a runtime it is a server that is being built, or none at all.
@@ -80,9 +80,9 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        // Gone with its whole application before there was any request: what has served others and
-        // stops is none of that.
-        if *self.applied.get_mut() && !*self.serves.get_mut() && !*self.said.get_mut() {
+        // Gone as soon as it was there: what has served others, or waited for them, is a server that stops.
+        let at_once = self.applied.get().is_some_and(|at| at.elapsed() < WHILE_IT_IS_BUILT);
+        if at_once && !*self.serves.get_mut() && !*self.said.get_mut() {
             tracing::warn!(
                 "a WebSocket endpoint was dropped before anything was asked of it. In axum, \
                  `fallback`, `nest` and `merge` after `.layer(endpoint)` take it away, and \
@@ -95,3 +95,6 @@ impl Drop for Presence {
 /// Long enough for the first page of whoever has just started a server to be looked at, and short enough
 /// that he is still there.
 const ASKED_WITHIN: Duration = Duration::from_secs(30);
+
+/// More than it takes to put an application together.
+const WHILE_IT_IS_BUILT: Duration = Duration::from_secs(2);
