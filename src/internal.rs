@@ -31,11 +31,12 @@ pub async fn serve<Io, S>(
     stack: S,
 ) where
     Io: AsyncRead + AsyncWrite + Unpin,
-    S: MessageStack,
+    S: MessageStack + Send + 'static,
+    S::Future: Send,
 {
     let stats = ConnectionStats::new(connection, Connected::default());
     let (io, config, calls) = (Opaque(io), Arc::new(config), Calls::new(stack));
-    driver::serve(io, Box::default(), stats, config, anonymous, calls, ()).await;
+    driver::serve(io, Box::default(), stats, config, anonymous, calls, Box::new(())).await;
 }
 
 /// What `policy` and the rules of the handshake say to `request`: the `Sec-WebSocket-Accept` to answer

@@ -3,6 +3,8 @@
 //! There is one message at a time: in the slot until the stack is ready for it, then in the call until
 //! that is answered. Readiness is asked for only when there is a message. Whatever is called, polled,
 //! converted or dropped here may panic: that is a failure of this connection and of nothing else.
+//!
+//! The stack's type ends here, so that the driver is compiled once for all of them.
 
 use std::{
     future::Future,
@@ -16,119 +18,149 @@ use crate::{
     close::Close,
     connection::Connection,
     foreign,
-    layers::{Anonymous, Failure, HandlerResult, Inbound, MessageStack, Reply},
+    layers::{Anonymous, HandlerResult, Inbound, MessageStack, Reply},
     message::Message,
 };
 
 /// What a call ends in.
 pub(crate) type Outcome = HandlerResult;
 
-pin_project! {
-    /// A stack and the message it is about.
-    pub(crate) struct Calls<S>
-    where
-        S: MessageStack,
-    {
-        // The connection's own; gone once the connection ends.
-        stack: Option<S>,
-        // The one message being handled.
-        #[pin]
-        call: Option<S::Future>,
-        // The one message that was read and for which the stack is not ready yet.
-        slot: Option<Message>,
-    }
-
-    impl<S> PinnedDrop for Calls<S>
-    where
-        S: MessageStack,
-    {
-        // The task may be dropped in the middle of a call, as at the end of a runtime.
-        fn drop(this: Pin<&mut Self>) {
-            this.abandon();
-        }
-    }
+/// A stack and the message it is about.
+pub(crate) struct Calls {
+    /// The connection's own; gone once the connection ends.
+    stack: Option<Pin<Box<dyn Stack + Send>>>,
+    slot: Slot,
 }
 
-impl<S> Calls<S>
-where
-    S: MessageStack,
-{
-    pub(crate) fn new(stack: S) -> Self {
-        Self { stack: Some(stack), call: None, slot: None }
-    }
-
-    /// Drops the call, the message and the stack. If the destructors panic, the connection ends all
-    /// the same.
-    pub(crate) fn abandon(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        *this.slot = None;
-        let _ = foreign::run(|| this.call.set(None));
-        foreign::discard(this.stack.take());
-    }
+/// Where the one message is.
+enum Slot {
+    /// There is none.
+    Empty,
+    /// It was read, and the stack is not ready for it yet.
+    Waiting(Message),
+    /// It is being handled.
+    Calling,
 }
 
-impl<S> Calls<S>
-where
-    S: MessageStack,
-{
+impl Calls {
+    pub(crate) fn new<S>(stack: S) -> Self
+    where
+        S: MessageStack + Send + 'static,
+        S::Future: Send,
+    {
+        Self { stack: Some(Box::pin(Called { stack, call: None })), slot: Slot::Empty }
+    }
+
     pub(crate) fn is_calling(&self) -> bool {
-        self.call.is_some()
+        matches!(self.slot, Slot::Calling)
     }
 
     /// Whether a message waits for the stack.
     pub(crate) fn has_message(&self) -> bool {
-        self.slot.is_some()
+        matches!(self.slot, Slot::Waiting(_))
     }
 
-    pub(crate) fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_aborted(&self) -> bool {
         self.stack.is_none()
     }
 
     /// This is the next message.
-    pub(crate) fn put(self: Pin<&mut Self>, message: Message) {
-        *self.project().slot = Some(message);
+    pub(crate) fn put(&mut self, message: Message) {
+        self.slot = Slot::Waiting(message);
     }
 
-    /// Polls the call in flight. Ready with what it ended in.
-    pub(crate) fn poll_call(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    /// Calls the stack with the message, once it is ready for it, and polls the call. Ready with what that
+    /// ended in.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<Outcome> {
+        match &mut self.stack {
+            Some(stack) => stack.as_mut().poll(cx, &mut self.slot, connection),
+            None => Poll::Ready(Ok(Reply::none())),
+        }
+    }
+
+    /// Whether the last outcome is that of a call, and not of a stack that was never ready. Forgets the
+    /// message.
+    pub(crate) fn take_called(&mut self) -> bool {
+        let called = self.is_calling();
+        self.slot = Slot::Empty;
+        called
+    }
+
+    /// Drops the message, the call and the stack. If the destructors panic, the connection ends all
+    /// the same.
+    pub(crate) fn abort(&mut self) {
+        self.slot = Slot::Empty;
+        if let Some(mut stack) = self.stack.take() {
+            stack.as_mut().drop_call();
+            foreign::discard([stack]);
+        }
+    }
+}
+
+impl Drop for Calls {
+    // The task may be dropped in the middle of a call, as at the end of a runtime.
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// A stack of whatever type. One method for a whole call, because most end as soon as they begin.
+trait Stack {
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slot: &mut Slot,
+        connection: &Connection,
+    ) -> Poll<Outcome>;
+
+    /// Drops the call in flight, apart from the stack: of two destructors in one piece of drop glue,
+    /// both may panic, and end the process.
+    fn drop_call(self: Pin<&mut Self>);
+}
+
+pin_project! {
+    struct Called<S: MessageStack> {
+        stack: S,
+        // The one message being handled.
+        #[pin]
+        call: Option<S::Future>,
+    }
+}
+
+impl<S: MessageStack> Stack for Called<S> {
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slot: &mut Slot,
+        connection: &Connection,
+    ) -> Poll<Outcome> {
         let mut this = self.project();
-        let Some(call) = this.call.as_mut().as_pin_mut() else {
-            return Poll::Ready(Ok(Reply::none()));
-        };
-        // The error's conversion may be the application's code as well.
         let failed = || Err(Close::HANDLER_FAILED.into());
-        let result = match foreign::run(|| call.poll(cx).map_err(Into::into)) {
+        // The error's conversion may be the application's code as well.
+        let result = foreign::run(|| {
+            if let Slot::Waiting(_) = slot {
+                ready!(this.stack.poll_stack(cx)).map_err(Into::into)?;
+                if let Slot::Waiting(message) = std::mem::replace(slot, Slot::Calling) {
+                    let inbound = Inbound::new(message, Anonymous::claim(), connection.clone());
+                    this.call.set(Some(this.stack.call_stack(inbound)));
+                }
+            }
+            match this.call.as_mut().as_pin_mut() {
+                Some(call) => call.poll(cx).map_err(Into::into),
+                None => Poll::Ready(Ok(Reply::none())),
+            }
+        });
+        let result = match result {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(result)) => result,
             None => failed(),
         };
+        // Apart from what it ended in: of two destructors that panic, the second ends the process.
         let dropped = foreign::run(|| this.call.set(None));
         Poll::Ready(if dropped.is_some() { result } else { failed() })
     }
 
-    /// Makes the stack ready for the message in the slot, and calls it. On a failure the message is
-    /// gone.
-    pub(crate) fn poll_slot(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        connection: &Connection,
-    ) -> Poll<Result<(), Failure<Message>>> {
-        let mut this = self.project();
-        let Some(stack) = this.stack.as_mut() else {
-            return Poll::Ready(Ok(()));
-        };
-        let called = foreign::run(|| {
-            ready!(stack.poll_stack(cx)).map_err(Into::into)?;
-            if let Some(message) = this.slot.take() {
-                let inbound = Inbound::new(message, Anonymous::claim(), connection.clone());
-                this.call.set(Some(stack.call_stack(inbound)));
-            }
-            Poll::Ready(Ok(()))
-        });
-        let called = called.unwrap_or(Poll::Ready(Err(Close::HANDLER_FAILED.into())));
-        if let Poll::Ready(Err(_)) = called {
-            *this.slot = None;
-        }
-        called
+    fn drop_call(self: Pin<&mut Self>) {
+        let _ = foreign::run(|| self.project().call.set(None));
     }
 }

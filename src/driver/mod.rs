@@ -2,26 +2,23 @@
 //!
 //! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
 //! each message, and a [`ConnectionConfig`]. Reading order: `config`, `state` (when), `scanner`,
-//! `transport`, `ping` and `wire` (bytes), `engine` (frames), `output`, `calls`, `task` (the loop),
-//! `ending`.
+//! `transport`, `ping` and `wire` (bytes), `engine` (frames), `output`, `calls`, `alarm`, `task` (the
+//! loop), `ending`.
 
 use std::sync::Arc;
 
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use crate::{
-    driver::{
-        calls::Calls,
-        engine::Engine,
-        output::Output,
-        scanner::{FrameScanner, ScannerLimits},
-        state::State,
-        stats::ConnectionStats,
-        task::Driver,
-        transport::Transport,
-        wire::Wire,
-    },
-    layers::MessageStack,
+use crate::driver::{
+    calls::Calls,
+    engine::Engine,
+    output::Output,
+    scanner::{FrameScanner, ScannerLimits},
+    state::State,
+    stats::ConnectionStats,
+    task::Driver,
+    transport::Transport,
+    wire::Wire,
 };
 
 pub(crate) use self::permit::Permit;
@@ -41,6 +38,7 @@ mod engine;
 mod output;
 pub(crate) mod calls;
 mod permit;
+mod alarm;
 mod task;
 mod ending;
 mod refusal;
@@ -51,20 +49,15 @@ mod tests;
 
 /// Serves one connection on `io` until it ends; `ahead` is what was read of it before, and `stats` has
 /// been recorded since its handshake.
-pub(crate) fn serve<Io, S, P>(
+pub(crate) fn serve<Io: Transport>(
     io: Io,
     ahead: Box<[u8]>,
     stats: ConnectionStats,
     config: Arc<ConnectionConfig>,
     anonymous: bool,
-    calls: Calls<S>,
-    permit: P,
-) -> Driver<Io, S, P>
-where
-    Io: Transport,
-    S: MessageStack,
-    P: Permit,
-{
+    calls: Calls,
+    permit: Box<dyn Permit>,
+) -> Driver<Io> {
     let connection = stats.connection().clone();
     let scanner = FrameScanner::new(ScannerLimits {
         max_message: config.max_message_size,

@@ -41,64 +41,70 @@ where
     S::Future: Send,
 {
     fn spawn(&self, accepted: Accepted, settings: &Settings) {
-        let Accepted { upgrade, peer, offers, mut permit } = accepted;
-        let config = Arc::clone(&settings.connection);
-        let limits = config.outbound_limits();
-        let connection =
-            Connection::new(peer, limits, settings.budget.as_ref(), settings.audit.clone());
-        let anonymous = settings.anonymous;
-        if anonymous {
-            // Nobody will authenticate: all that counts is the cap on connections.
-            permit.verdict();
-        }
-        // The end comes first: who was told of the beginning is told of it, too. Before the record, so
-        // that it is dropped after it.
-        let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
-        // From here on it has a record of its end, however it ends.
-        let stats = ConnectionStats::new(connection.clone(), offers);
-        let told = Arc::clone(&settings.told);
-        // Code of the application, on the server's task: if it panics, there is no answer and no
-        // connection.
-        if let Err(panic) = settings.on_connect.call(|hook| hook(&connection)) {
-            resume_unwind(panic);
-        }
-        // From here on its destructor may panic where it will: the hooks are called all the same.
-        let calls = Calls::new(self.layers.layer((self.make)(&connection)));
-        let waiting = Box::new(Waiting { stats, config, anonymous, calls, permit });
-        let parts = (waiting, end);
-        tokio::spawn(async move {
-            // In one piece until it runs: a task that never does drops them in this order.
-            let (waiting, end) = { parts };
-            let _end = end;
-            let mut waiting = waiting;
-            // The answer is in hyper's hands; a peer that does not take it is not waited for longer
-            // than it would have had to authenticate.
-            let io = match timeout(waiting.config.auth_timeout, upgrade).await {
-                Ok(Ok(io)) => io,
-                failed => {
-                    waiting.stats.never_opened = Some(why_not_opened(failed, &told));
-                    // Its record comes before the hook is called.
-                    drop(waiting);
-                    return;
-                }
-            };
-            waiting.open(io).await;
+        spawn(accepted, settings, &|connection| {
+            Calls::new(self.layers.layer((self.make)(connection)))
         });
     }
 }
 
+/// Spawns the connection's task, with what `make` makes for it.
+fn spawn(accepted: Accepted, settings: &Settings, make: &dyn Fn(&Connection) -> Calls) {
+    let Accepted { upgrade, peer, offers, mut permit } = accepted;
+    let config = Arc::clone(&settings.connection);
+    let limits = config.outbound_limits();
+    let connection =
+        Connection::new(peer, limits, settings.budget.as_ref(), settings.audit.clone());
+    let anonymous = settings.anonymous;
+    if anonymous {
+        // Nobody will authenticate: all that counts is the cap on connections.
+        permit.verdict();
+    }
+    // The end comes first: who was told of the beginning is told of it, too. Before the record, so
+    // that it is dropped after it.
+    let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
+    // From here on it has a record of its end, however it ends.
+    let stats = ConnectionStats::new(connection.clone(), offers);
+    let told = Arc::clone(&settings.told);
+    // Code of the application, on the server's task: if it panics, there is no answer and no
+    // connection.
+    if let Err(panic) = settings.on_connect.call(|hook| hook(&connection)) {
+        resume_unwind(panic);
+    }
+    // From here on its destructor may panic where it will: the hooks are called all the same.
+    let calls = make(&connection);
+    let waiting = Box::new(Waiting { stats, config, anonymous, calls, permit: Box::new(permit) });
+    let parts = (waiting, end);
+    tokio::spawn(async move {
+        // In one piece until it runs: a task that never does drops them in this order.
+        let (waiting, end) = { parts };
+        let _end = end;
+        let mut waiting = waiting;
+        // The answer is in hyper's hands; a peer that does not take it is not waited for longer
+        // than it would have had to authenticate.
+        let io = match timeout(waiting.config.auth_timeout, upgrade).await {
+            Ok(Ok(io)) => io,
+            failed => {
+                waiting.stats.never_opened = Some(why_not_opened(failed, &told));
+                // Its record comes before the hook is called.
+                drop(waiting);
+                return;
+            }
+        };
+        waiting.open(io).await;
+    });
+}
+
 /// A connection that has no socket yet. Boxed, and opened by a function: a task keeps the place of whatever
 /// was moved within it for as long as it lives.
-struct Waiting<S: MessageStack> {
+struct Waiting {
     stats: ConnectionStats,
     config: Arc<ConnectionConfig>,
     anonymous: bool,
-    calls: Calls<S>,
-    permit: ConnectionPermit,
+    calls: Calls,
+    permit: Box<dyn Permit>,
 }
 
-impl<S: MessageStack> Waiting<S> {
-    #[expect(clippy::boxed_local, reason = "the box goes here, and not when the connection ends")]
+impl Waiting {
     fn open(self: Box<Self>, io: Upgraded) -> impl Future<Output = ()> {
         let Self { stats, config, anonymous, calls, permit } = *self;
         let (socket, ahead) = Socket::open(io);

@@ -150,7 +150,7 @@ async fn a_sink_that_panics_costs_its_connection_and_nothing_else() {
     let stack = service_fn(|_: Inbound<Message, Anonymous>| pending::<Answer>());
     let stats = ConnectionStats::new(connection, Connected::default());
     let (io, config, calls) = (Opaque(ours), Arc::new(config), Calls::new(stack));
-    let served = driver::serve(io, Box::default(), stats, config, true, calls, ());
+    let served = driver::serve(io, Box::default(), stats, config, true, calls, Box::new(()));
     let (_, written) = tokio::join!(served, async move {
         let (mut read, write) = tokio::io::split(theirs);
         let mut written = Vec::new();

@@ -99,7 +99,7 @@ struct Planned(Arc<Mutex<Plan>>);
 impl Service<Inbound<Message, Anonymous>> for Planned {
     type Response = Reply<Message>;
     type Error = Failure<Message>;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply<Message>, Failure<Message>>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply<Message>, Failure<Message>>> + Send>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))

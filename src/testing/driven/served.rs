@@ -60,14 +60,16 @@ impl Served {
     /// Anonymous, so that nothing ends it by itself; the first ping comes within its interval.
     pub fn new<S>(config: ConnectionConfig, stack: S) -> Self
     where
-        S: MessageStack + 'static,
+        S: MessageStack + Send + 'static,
+        S::Future: Send,
     {
         Self::with(config, true, stack)
     }
 
     pub fn with<S>(config: ConnectionConfig, anonymous: bool, stack: S) -> Self
     where
-        S: MessageStack + 'static,
+        S: MessageStack + Send + 'static,
+        S::Future: Send,
     {
         let (peer, records) = (Peer::default(), Records::default());
         let (config, budget) = (Arc::new(config), MemoryBudget::new(NonZeroUsize::MAX));
@@ -76,6 +78,7 @@ impl Served {
         let connection = Connection::new(None, limits, Some(&budget), audit);
         let held = Arc::new(());
         let permit = Arc::downgrade(&held);
+        let held = Box::new(held);
         let (io, handle, settings) = (peer.server(), connection.clone(), Arc::clone(&config));
         let end = End(connection.clone());
         let stack = Calls::new(stack);

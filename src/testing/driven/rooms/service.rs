@@ -164,7 +164,7 @@ struct PassOn;
 impl Service<Inbound<Say, Member<User, Line>>> for PassOn {
     type Response = Reply<Line>;
     type Error = Failure<Line>;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply<Line>, Failure<Line>>>>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply<Line>, Failure<Line>>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
