@@ -5,12 +5,11 @@
 //! way.
 
 use std::{
-    pin::Pin,
     task::{Context, Poll},
     time::Instant,
 };
 
-use tokio::{io::AsyncWrite, task::coop::has_budget_remaining};
+use tokio::task::coop::has_budget_remaining;
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::CloseFrame};
 
 use crate::{
@@ -54,9 +53,9 @@ impl Ending {
             send_close(engine, state.reason(), cx);
         }
         if state.phase() == Phase::Closing {
-            let before = engine.wire().bytes_out();
+            let before = engine.bytes_out();
             let flushed = engine.poll_flush(cx);
-            if engine.wire().bytes_out() > before {
+            if engine.bytes_out() > before {
                 state.handle_close_progress(now);
             }
             match flushed {
@@ -69,7 +68,7 @@ impl Ending {
             }
         }
         if state.phase() == Phase::Lingering && !self.shut_down {
-            match Pin::new(engine.wire_mut()).poll_shutdown(cx) {
+            match engine.poll_shutdown(cx) {
                 Poll::Ready(Ok(())) => self.shut_down = true,
                 Poll::Ready(Err(_)) => return state.handle_transport_end(now),
                 Poll::Pending => {}
@@ -93,7 +92,7 @@ impl Ending {
             [&u16::from(frame.code).to_be_bytes(), frame.reason.as_bytes()].concat()
         });
         let length = u8::try_from(payload.len()).unwrap_or(0);
-        engine.wire_mut().write_last(&[&[CLOSE_FRAME, length], &payload[..]].concat())
+        engine.write_last(&[&[CLOSE_FRAME, length], &payload[..]].concat())
     }
 
     /// Reads and throws away. Also before the close frame is out: a peer that is itself blocked on
@@ -107,7 +106,7 @@ impl Ending {
     ) {
         let by_peer = matches!(state.reason(), Some(CloseReason::PeerClosed(_)));
         for _ in 0..TURN {
-            match engine.wire_mut().poll_discard(cx) {
+            match engine.poll_discard(cx) {
                 Poll::Ready(Ok(0)) => {
                     // The peer is done. What is not flushed yet may still be: TCP half-closes.
                     if state.phase() == Phase::Lingering {

@@ -11,13 +11,15 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio_tungstenite::tungstenite::{
     Error, Message,
     protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
 use crate::driver::{
+    lent::{Lent, Unwritten, would_block},
+    scanner::{Partial, Violation},
     transport::Transport,
     wire::{Filled, Wire},
 };
@@ -59,12 +61,59 @@ impl<Io: Transport> Engine<Io> {
         }
     }
 
-    pub(crate) fn wire(&self) -> &Wire<Io> {
-        &self.wire
+    /// Bytes read from the socket.
+    pub(crate) fn bytes_in(&self) -> u64 {
+        self.wire.bytes_in()
     }
 
-    pub(crate) fn wire_mut(&mut self) -> &mut Wire<Io> {
-        &mut self.wire
+    /// Bytes the socket has taken.
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.wire.bytes_out()
+    }
+
+    /// What the peer has begun and not finished.
+    pub(crate) fn message_in_progress(&self) -> Option<Partial> {
+        self.wire.scanner().partial()
+    }
+
+    /// Whether the peer sent a close frame, if only one that is refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.wire.scanner().closed()
+    }
+
+    /// The code of the peer's close frame.
+    pub(crate) fn close_code(&self) -> Option<u16> {
+        self.wire.scanner().close_code()
+    }
+
+    /// What the peer sent that it may not. It counts when the context gets there.
+    pub(crate) fn violation(&self) -> Option<Violation> {
+        self.wire.scanner().violation()
+    }
+
+    /// Whether the budget had no room for what was read.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        self.wire.is_over_budget()
+    }
+
+    /// Whether the peer has spent anything of what it may send of control frames.
+    pub(crate) fn control_spent(&self) -> bool {
+        self.wire.scanner().control_spent()
+    }
+
+    /// The peer may send so many control frames more.
+    pub(crate) fn refill_control(&mut self, frames: u32) {
+        self.wire.scanner_mut().refill_control(frames);
+    }
+
+    /// A message of `payload` bytes is being handled; or none, with zero.
+    pub(crate) fn set_in_call(&mut self, payload: usize) {
+        self.wire.set_in_call(payload);
+    }
+
+    /// Keeps no more of what was read than is waiting: called when nothing more is read for a while.
+    pub(crate) fn release_spare(&mut self) {
+        self.wire.release_spare();
     }
 
     /// Reads a message or control frame; `None` is the end of the stream. Never again after an error:
@@ -157,6 +206,11 @@ impl<Io: Transport> Engine<Io> {
         }
     }
 
+    /// Of what is written next, a ping of so many bytes comes behind so many others.
+    pub(crate) fn ping_ahead(&mut self, before: usize, bytes: usize) {
+        self.wire.ping_ahead(before, bytes);
+    }
+
     /// Writes everything out.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while !self.left.is_empty() {
@@ -206,6 +260,27 @@ impl<Io: Transport> Engine<Io> {
         }
     }
 
+    /// Nothing that was read is handled any more, and no pong is waited for.
+    pub(crate) fn abort(&mut self) {
+        self.wire.abort();
+        self.wire.forget_ping();
+    }
+
+    /// Reads and throws away. Ready with the number of bytes; zero is the end of the stream.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.wire.poll_discard(cx)
+    }
+
+    /// Shuts the write half.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(cx)
+    }
+
+    /// Writes the last `bytes` of all, if that can be done at once; says whether the socket has them.
+    pub(crate) fn write_last(&mut self, bytes: &[u8]) -> bool {
+        self.wire.write_last(bytes)
+    }
+
     fn renew(&mut self) {
         self.context = WebSocketContext::new(Role::Server, Some(self.config));
         self.grown = (0, 0);
@@ -240,61 +315,6 @@ impl<Io: Transport> Engine<Io> {
             self.wire.set_grown(self.grown);
         }
     }
-}
-
-/// The socket, as tungstenite wants it: what is not ready is an error of its own kind.
-struct Lent<'a, 'cx, Io> {
-    wire: &'a mut Wire<Io>,
-    cx: &'a mut Context<'cx>,
-}
-
-impl<Io: AsyncRead + Unpin> io::Read for Lent<'_, '_, Io> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut into = ReadBuf::new(into);
-        or_would_block(Pin::new(&mut *self.wire).poll_read(self.cx, &mut into))?;
-        Ok(into.filled().len())
-    }
-}
-
-impl<Io: Transport> io::Write for Lent<'_, '_, Io> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        or_would_block(Pin::new(&mut *self.wire).poll_write(self.cx, bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        or_would_block(Pin::new(&mut *self.wire).poll_flush(self.cx))
-    }
-}
-
-/// A stream that takes everything and has nothing.
-#[derive(Default)]
-struct Unwritten(Vec<u8>);
-
-impl io::Read for Unwritten {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-}
-
-impl io::Write for Unwritten {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn or_would_block<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
-    match poll {
-        Poll::Ready(result) => result,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-    }
-}
-
-fn would_block(error: &Error) -> bool {
-    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Frames read in one turn, or pieces thrown away. tokio's own budget for a task is 128 operations.

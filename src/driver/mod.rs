@@ -2,8 +2,8 @@
 //!
 //! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
 //! each message, and a [`ConnectionConfig`]. Reading order: `config`, `state` (when), `scanner`,
-//! `transport`, `ping` and `wire` (bytes), `engine` (frames), `output`, `calls`, `alarm`, `task` (the
-//! loop), `ending`.
+//! `transport`, `ping` and `wire` (bytes), `lent` and `engine` (frames), `output`, `calls`, `alarm`,
+//! `task` (the loop), `ending`.
 
 use std::sync::Arc;
 
@@ -34,6 +34,7 @@ mod wire;
 pub(crate) mod transport;
 mod ping;
 mod unread;
+mod lent;
 mod engine;
 mod output;
 pub(crate) mod calls;

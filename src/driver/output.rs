@@ -93,8 +93,8 @@ impl Output {
     {
         let ping = tungstenite::Message::Ping(payload.to_vec().into());
         let size = frame_len(payload.len());
-        self.count_accepted(engine.wire().bytes_out());
-        engine.wire_mut().ping_ahead(self.in_flight, size);
+        self.count_accepted(engine.bytes_out());
+        engine.ping_ahead(self.in_flight, size);
         if engine.send(ping, size, cx).is_ok() {
             self.in_flight += size;
             self.unflushed = true;
@@ -119,7 +119,7 @@ impl Output {
     {
         let before = self.accepted;
         // The engine writes while it reads, too, when it has a pong to send.
-        self.count_accepted(engine.wire().bytes_out());
+        self.count_accepted(engine.bytes_out());
         match queue.take(cx, &mut self.taken) {
             Taken::All => {}
             Taken::Overflowed => return Written::Overflowed,
@@ -178,7 +178,7 @@ impl Output {
                 }
             }
             let flushed = engine.poll_flush(cx);
-            self.count_accepted(engine.wire().bytes_out());
+            self.count_accepted(engine.bytes_out());
             match flushed {
                 Poll::Ready(Ok(())) => {
                     self.in_flight = 0;

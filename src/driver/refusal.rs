@@ -7,23 +7,23 @@ use tokio_tungstenite::tungstenite::{Error, error::ProtocolError::ResetWithoutCl
 use crate::{
     close::CloseReason,
     connection::Connection,
-    driver::{scanner::Violation, wire::Wire},
+    driver::{engine::Engine, scanner::Violation, transport::Transport},
 };
 
 /// Why reading failed with `error`.
 ///
 /// The error's text is never looked at: it may repeat what the peer sent.
-pub(crate) fn of_read_error<Io>(
+pub(crate) fn reason_of_read_error<Io: Transport>(
     error: &Error,
-    wire: &Wire<Io>,
+    engine: &Engine<Io>,
     connection: &Connection,
 ) -> CloseReason {
     let judged_by_wire = matches!(error, Error::Io(it) if it.kind() == io::ErrorKind::InvalidData);
     // A violation counts when the engine gets there: what it refuses itself stood before.
-    let violation = wire.scanner().violation().filter(|_| judged_by_wire);
+    let violation = engine.violation().filter(|_| judged_by_wire);
     let (reason, observed, limit) = match (violation, error) {
         (Some(violation), _) => of_violation(violation),
-        (None, _) if wire.is_over_budget() => (CloseReason::Overloaded, None, None),
+        (None, _) if engine.is_over_budget() => (CloseReason::Overloaded, None, None),
         (None, Error::Capacity(_)) => (CloseReason::MessageTooLarge, None, None),
         (None, Error::Utf8(_)) => (CloseReason::InvalidUtf8, None, None),
         (None, Error::Protocol(ResetWithoutClosingHandshake)) => return CloseReason::Lost,

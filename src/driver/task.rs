@@ -104,7 +104,7 @@ impl<Io: Transport> Driver<Io> {
             let open = self.state.phase() == Phase::Open;
             if self.calls.is_calling() || open && self.calls.has_message() {
                 match self.poll_call(cx, now) {
-                    Poll::Ready(()) => self.heed_signals(now),
+                    Poll::Ready(()) => self.take_signals(now),
                     Poll::Pending => break,
                 }
             } else if !open {
@@ -125,7 +125,7 @@ impl<Io: Transport> Driver<Io> {
             }
         }
         self.state.handle_reading(false, now);
-        self.engine.wire_mut().settle();
+        self.engine.release_spare();
     }
 
     /// Calls the stack with the message that was read, and answers what the call ends in.
@@ -147,7 +147,7 @@ impl<Io: Transport> Driver<Io> {
     }
 
     fn answer(&mut self, result: Result<Reply<Message>, Failure<Message>>, now: Instant) {
-        self.engine.wire_mut().set_in_call(0);
+        self.engine.set_in_call(0);
         let reply = match result {
             Ok(reply) => reply,
             Err(Failure::Reply(message)) => Reply::one(message),
@@ -176,14 +176,13 @@ impl<Io: Transport> Driver<Io> {
 
     /// Reads one message or control frame.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let scanner = self.engine.wire_mut().scanner_mut();
-        if scanner.control_spent() {
-            scanner.refill_control(self.state.control().refill(now));
+        if self.engine.control_spent() {
+            self.engine.refill_control(self.state.control().refill(now));
         } else {
             self.state.control().is_full(now);
         }
         let read = self.engine.poll_read(cx);
-        self.state.handle_partial(self.engine.wire().scanner().partial(), now);
+        self.state.handle_partial(self.engine.message_in_progress(), now);
         match ready!(read) {
             Some(Ok(tungstenite::Message::Text(text))) => {
                 self.take(Message::Text(Utf8Bytes::from_frame(text)), now);
@@ -198,19 +197,19 @@ impl<Io: Transport> Driver<Io> {
                 }
             }
             Some(Ok(tungstenite::Message::Close(_))) => {
-                let code = self.engine.wire().scanner().close_code();
+                let code = self.engine.close_code();
                 self.stats.received_code = code;
                 self.state.close(CloseReason::PeerClosed(code), now);
             }
             // Never read: the engine assembles messages.
             Some(Ok(tungstenite::Message::Frame(_))) => {}
             Some(Err(error)) => {
-                let wire = self.engine.wire();
-                if wire.scanner().closed() {
+                if self.engine.is_closed() {
                     // The engine refused the reason's text; the code was whole all the same.
-                    self.stats.received_code = wire.scanner().close_code();
+                    self.stats.received_code = self.engine.close_code();
                 }
-                let reason = refusal::of_read_error(&error, wire, self.stats.connection());
+                let connection = self.stats.connection();
+                let reason = refusal::reason_of_read_error(&error, &self.engine, connection);
                 self.state.close(reason, now);
             }
             None => self.state.close(CloseReason::Lost, now),
@@ -220,7 +219,7 @@ impl<Io: Transport> Driver<Io> {
 
     #[inline]
     fn take(&mut self, message: Message, now: Instant) {
-        self.engine.wire_mut().set_in_call(message.len());
+        self.engine.set_in_call(message.len());
         self.calls.put(message);
         self.stats.messages_in += 1;
         self.state.handle_message(now);
@@ -269,7 +268,7 @@ impl<Io: Transport> Driver<Io> {
     }
 
     /// Does what layers and the application asked for through the handle.
-    fn heed_signals(&mut self, now: Instant) {
+    fn take_signals(&mut self, now: Instant) {
         let Some(signals) = self.stats.connection().take_signals() else {
             return;
         };
@@ -293,8 +292,7 @@ impl<Io: Transport> Driver<Io> {
         // It waits for credentials no more, though its socket is heard out for a while.
         self.permit.verdict();
         self.stats.connection().outbound().seal();
-        self.engine.wire_mut().abandon();
-        self.engine.wire_mut().forget_ping();
+        self.engine.abort();
         self.calls.abort();
     }
 
@@ -310,7 +308,7 @@ impl<Io: Transport> Driver<Io> {
             self.write(cx, now);
             // Whoever signalled during the turn has not woken the task. Output's look at the queue
             // is where that ends; what came before it is found here.
-            self.heed_signals(now);
+            self.take_signals(now);
             if self.state.phase() <= Phase::Finishing || self.calls.is_aborted() {
                 break;
             }
@@ -343,7 +341,7 @@ impl<Io: Transport> Future for Driver<Io> {
         let now = now.into_std();
         this.stats.connection().outbound().driver_is_awake();
         this.state.handle_timeout(now);
-        this.heed_signals(now);
+        this.take_signals(now);
         this.work(cx, now);
         this.stats.calls_are_over();
         this.put_out(cx, now);
@@ -354,8 +352,8 @@ impl<Io: Transport> Future for Driver<Io> {
         if this.stats.reason.is_none() {
             this.stats.reason = this.state.reason().cloned();
         }
-        this.stats.bytes_in = this.engine.wire().bytes_in();
-        this.stats.bytes_out = this.engine.wire().bytes_out();
+        this.stats.bytes_in = this.engine.bytes_in();
+        this.stats.bytes_out = this.engine.bytes_out();
         this.stats.messages_out = this.output.messages();
         if this.state.phase() == Phase::Done {
             return Poll::Ready(());
@@ -379,7 +377,7 @@ impl<Io: Transport> Drop for Driver<Io> {
         }
         let reason = self.stats.reason.clone().unwrap_or(CloseReason::GoingAway);
         self.stats.flushed = self.ending.say_at_once(&mut self.engine, &reason);
-        self.stats.bytes_out = self.engine.wire().bytes_out();
+        self.stats.bytes_out = self.engine.bytes_out();
         self.stats.last_words = Some(reason);
     }
 }

@@ -135,7 +135,7 @@ impl<Io> Wire<Io> {
     }
 
     /// Nothing more is handled, nor handed on.
-    pub(crate) fn abandon(&mut self) {
+    pub(crate) fn abort(&mut self) {
         self.ahead.clear();
         self.set_in_call(0);
     }
@@ -192,7 +192,7 @@ impl<Io: AsyncRead + Unpin> Wire<Io> {
     }
 
     /// Keeps no more than what is waiting: called when the engine will not take it for a while.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn release_spare(&mut self) {
         self.ahead.shrink();
         self.charge();
     }
