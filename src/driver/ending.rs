@@ -16,7 +16,8 @@ use crate::{
     close::CloseReason,
     driver::{
         engine::{CLOSE_FRAME, Engine, TURN},
-        state::{Phase, State},
+        phase::Phase,
+        state::State,
         stats::ConnectionStats,
         transport::Transport,
     },

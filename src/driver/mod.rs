@@ -1,9 +1,9 @@
 //! One connection: its bounds, its deadlines, and the loop that owns its socket.
 //!
 //! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
-//! each message, and a [`ConnectionConfig`]. Reading order: `config`, `state` (when), `scanner`,
-//! `transport`, `ping` and `wire` (bytes), `lent` and `engine` (frames), `output`, `calls`, `alarm`,
-//! `task` (the loop), `ending`.
+//! each message, and a [`ConnectionConfig`]. Reading order: `config`, `phase` and `state` (when),
+//! `scanner`, `transport`, `ping` and `wire` (bytes), `lent` and `engine` (frames), `output`, `calls`,
+//! `alarm`, `task` (the loop), `ending`.
 
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ pub use self::{config::ConnectionConfig, config_error::ConnectionConfigError};
 
 mod config;
 mod config_error;
+mod phase;
 mod state;
 mod timers;
 mod control;

@@ -48,6 +48,24 @@ pub(crate) enum Written {
     Lost,
 }
 
+/// Whether a socket took all that there was for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SocketRoom {
+    /// It did, or there is nobody to say.
+    Free,
+    /// It takes no more for now.
+    Full,
+}
+
+impl Written {
+    pub(crate) fn room(self) -> SocketRoom {
+        match self {
+            Self::Pending => SocketRoom::Full,
+            Self::All | Self::Overflowed | Self::Evicted | Self::Lost => SocketRoom::Free,
+        }
+    }
+}
+
 impl Output {
     pub(crate) fn new(max_message_size: usize) -> Self {
         Self {

@@ -45,6 +45,8 @@ use crate::{
     driver::{
         config::ConnectionConfig,
         control::ControlBudget,
+        output::SocketRoom,
+        phase::Phase,
         ping::{Challenge, Ping},
         scanner::Partial,
         timers::{Timer, Timers},
@@ -68,28 +70,11 @@ pub(crate) struct State {
     partial: Option<Partial>,
     /// Grown buffers are to be given back as soon as nothing is in them.
     relief: bool,
-    /// The socket was full at the last look.
-    full: bool,
+    /// Of the socket, at the last look.
+    room: SocketRoom,
     /// When the closing stage must be over, whatever the socket takes.
     close_by: Option<Instant>,
     control: ControlBudget,
-}
-
-/// The stages of a connection.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Phase {
-    /// Messages flow.
-    Open,
-    /// Nothing more is handled: the call in flight may finish and the queue go out.
-    Finishing,
-    /// The queue may go out; the call is gone.
-    Flushing,
-    /// The close frame is to be written; everything else is gone.
-    Closing,
-    /// The close frame is out and the write half shut: what the peer still sends is discarded.
-    Lingering,
-    /// The socket may be dropped.
-    Done,
 }
 
 impl State {
@@ -115,7 +100,7 @@ impl State {
             unread: Unread::default(),
             partial: None,
             relief: false,
-            full: false,
+            room: SocketRoom::Free,
             close_by: None,
         };
         if !anonymous {
@@ -305,29 +290,32 @@ impl State {
         flushed.map(|flushed| now.saturating_duration_since(flushed))
     }
 
-    /// Whether the driver reads.
-    pub(crate) fn handle_reading(&mut self, reads: bool, now: Instant) {
-        if !reads {
-            self.timers.pause(now);
-        } else if !self.timers.resume(now).is_zero()
+    /// The driver does not read for a while.
+    pub(crate) fn handle_reading_paused(&mut self, now: Instant) {
+        self.timers.pause(now);
+    }
+
+    /// The driver reads.
+    pub(crate) fn handle_reading(&mut self, now: Instant) {
+        if !self.timers.resume(now).is_zero()
             && let Ping::Flushed(_, time) = &mut self.ping
         {
             *time = None;
         }
     }
 
-    /// Output was tried, and the socket took so many bytes: it has everything, or it is full.
-    pub(crate) fn handle_output(&mut self, pending: bool, taken: u64, now: Instant) {
+    /// Output was tried, and the socket took so many bytes.
+    pub(crate) fn handle_output(&mut self, room: SocketRoom, taken: u64, now: Instant) {
         let progressed = taken > 0;
         self.unread.add(taken);
-        let was_full = std::mem::replace(&mut self.full, pending);
+        let before = std::mem::replace(&mut self.room, room);
         if self.phase != Phase::Open {
             return;
         }
-        if was_full && progressed && self.timers.is_set(Timer::Pong) {
+        if before == SocketRoom::Full && progressed && self.timers.is_set(Timer::Pong) {
             self.restart_pong(now);
         }
-        if !pending {
+        if room == SocketRoom::Free {
             self.timers.stop(Timer::Write);
             if let Ping::Sent(challenge) = self.ping {
                 self.unread.ping_is_out();
@@ -369,10 +357,12 @@ impl State {
     fn restart_pong(&mut self, now: Instant) {
         let paused = self.timers.is_paused();
         // What has stood still so far is paid out first: the pong's time begins only now.
-        self.handle_reading(true, now);
+        self.handle_reading(now);
         let unread = self.unread.time(self.config.write_timeout);
         self.timers.start(Timer::Pong, now, self.config.pong_timeout.saturating_add(unread));
-        self.handle_reading(!paused, now);
+        if paused {
+            self.handle_reading_paused(now);
+        }
     }
 
     fn awaits_pong(&self) -> bool {

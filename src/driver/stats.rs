@@ -6,6 +6,7 @@ use crate::{
     audit::{AuditEvent, Closed, Connected},
     close::CloseReason,
     connection::Connection,
+    driver::output::SocketRoom,
 };
 
 /// What a connection did, for its close event.
@@ -96,14 +97,14 @@ impl ConnectionStats {
         self.last_handler_time = Some(clock().saturating_duration_since(self.call_began));
     }
 
-    /// Whether the socket is full, and whether it has taken something since it was last asked.
-    pub(crate) fn output(&mut self, pending: bool, progressed: bool, now: Instant) {
+    /// The socket has room or not, and has taken so many bytes since it was last asked.
+    pub(crate) fn output(&mut self, room: SocketRoom, taken: u64, now: Instant) {
         if let Some(since) = self.stalled {
             self.longest_stall = self.longest_stall.max(now.saturating_duration_since(since));
         }
         self.stalled = match self.stalled {
-            _ if !pending => None,
-            Some(since) if !progressed => Some(since),
+            _ if room == SocketRoom::Free => None,
+            Some(since) if taken == 0 => Some(since),
             _ => Some(now),
         };
     }

@@ -34,11 +34,12 @@ use crate::{
         calls::Calls,
         ending::Ending,
         engine::{Engine, TURN},
-        output::{Output, Written},
+        output::{Output, SocketRoom, Written},
         permit::Permit,
+        phase::Phase,
         ping::challenge,
         refusal,
-        state::{Phase, State},
+        state::State,
         stats::ConnectionStats,
         transport::Transport,
     },
@@ -60,8 +61,8 @@ pub(crate) struct Driver<Io: Transport> {
     read_below: usize,
     /// Bytes held for the peer when the last reply was queued.
     held: usize,
-    /// The socket took less than there was at the last try.
-    blocked: bool,
+    /// Of the socket, at the last try.
+    room: SocketRoom,
     ending: Ending,
     alarm: Alarm,
     permit: Box<dyn Permit>,
@@ -89,7 +90,7 @@ impl<Io: Transport> Driver<Io> {
             calls,
             read_below,
             held: 0,
-            blocked: false,
+            room: SocketRoom::Free,
             ending: Ending::default(),
             alarm,
             permit,
@@ -118,13 +119,13 @@ impl<Io: Transport> Driver<Io> {
                 return;
             } else {
                 frames += 1;
-                self.state.handle_reading(true, now);
+                self.state.handle_reading(now);
                 if self.poll_read(cx, now).is_pending() {
                     return;
                 }
             }
         }
-        self.state.handle_reading(false, now);
+        self.state.handle_reading_paused(now);
         self.engine.release_spare();
     }
 
@@ -227,20 +228,20 @@ impl<Io: Transport> Driver<Io> {
 
     /// Step 4.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let before = self.output.accepted();
+        let accepted = self.output.accepted();
         if let Some(payload) = self.state.poll_ping(challenge) {
             self.output.ping(&mut self.engine, payload, cx);
         }
         let written = self.output.poll(&mut self.engine, self.stats.connection().outbound(), cx);
-        let taken = self.output.accepted() - before;
-        let pending = written == Written::Pending;
-        self.state.handle_output(pending, taken, now);
-        self.stats.output(pending, taken > 0, now);
-        let was_blocked = std::mem::replace(&mut self.blocked, pending);
+        let taken = self.output.accepted() - accepted;
+        let room = written.room();
+        self.state.handle_output(room, taken, now);
+        self.stats.output(room, taken, now);
+        let before = std::mem::replace(&mut self.room, room);
         match written {
             Written::All => {
                 let full = std::mem::take(&mut self.held) > self.read_below;
-                if full || was_blocked {
+                if full || before == SocketRoom::Full {
                     // Reading stopped for want of room, and there is room now.
                     cx.waker().wake_by_ref();
                 }
@@ -322,7 +323,7 @@ impl<Io: Transport> Driver<Io> {
         self.abort();
         if !self.ending.has_begun() {
             // What the end itself takes is no stall.
-            self.stats.output(false, false, now);
+            self.stats.output(SocketRoom::Free, 0, now);
             self.stats.connection().outbound().close();
             self.output.discard(self.stats.connection().outbound());
         }

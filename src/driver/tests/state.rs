@@ -10,7 +10,7 @@ use crate::{
     close::CloseReason,
     driver::{
         config::ConnectionConfig,
-        state::Phase::{self, *},
+        phase::Phase::{self, *},
     },
 };
 

@@ -8,7 +8,7 @@ use super::state_operation::{
 };
 use crate::{
     close::CloseReason,
-    driver::{config::ConnectionConfig, state::Phase},
+    driver::{config::ConnectionConfig, phase::Phase},
     quota::Quota,
 };
 

@@ -8,10 +8,8 @@ use std::{
 use crate::{
     close::{Close, CloseReason},
     driver::{
-        config::ConnectionConfig,
-        ping::Challenge,
-        scanner,
-        state::{Phase, State},
+        config::ConnectionConfig, output::SocketRoom, phase::Phase, ping::Challenge, scanner,
+        state::State,
     },
 };
 
@@ -129,9 +127,11 @@ impl Run {
                 }
             }
             Operation::StrayPong => self.rtt = self.state.handle_pong(b"stray", now),
-            Operation::Reads(reads) => self.state.handle_reading(*reads, now),
+            Operation::Reads(true) => self.state.handle_reading(now),
+            Operation::Reads(false) => self.state.handle_reading_paused(now),
             Operation::Output { pending, taken } => {
-                self.state.handle_output(*pending, *taken, now);
+                let room = if *pending { SocketRoom::Full } else { SocketRoom::Free };
+                self.state.handle_output(room, *taken, now);
             }
             Operation::Finished => self.state.handle_drained(now),
             Operation::CloseMoves => self.state.handle_close_progress(now),

@@ -7,7 +7,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use super::state_operation::{Operation, Run};
 use crate::{
     close::{Close, CloseReason},
-    driver::{config::ConnectionConfig, state::Phase},
+    driver::{config::ConnectionConfig, phase::Phase},
 };
 
 fn reason() -> impl Strategy<Value = CloseReason> {

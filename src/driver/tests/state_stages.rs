@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     close::{Close, CloseReason},
-    driver::{config::ConnectionConfig, state::Phase::*},
+    driver::{config::ConnectionConfig, phase::Phase::*},
 };
 
 // covers: DL-15, DL-16

@@ -4,7 +4,7 @@ use super::{
     state::{IN, Row, SENT, check},
     state_operation::{Operation, Operation::*},
 };
-use crate::driver::{config::ConnectionConfig, state::Phase::*};
+use crate::driver::{config::ConnectionConfig, phase::Phase::*};
 
 /// The socket takes so many bytes at once.
 const fn took(bytes: u64) -> Operation {
