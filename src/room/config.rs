@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use crate::{audit::AuditSink, layers::Json, room::shares::ShareLimits};
+use crate::{audit::AuditSink, layers::Json, quota::Quota, room::shares::ShareLimits};
 
 /// What the [`Rooms`](crate::Rooms) of a process may take, and how they write. Given to
 /// [`Rooms::with`](crate::Rooms::with).
@@ -22,6 +22,8 @@ use crate::{audit::AuditSink, layers::Json, room::shares::ShareLimits};
 pub struct RoomsConfig<C = Json> {
     pub(super) codec: C,
     pub(super) limits: RoomLimits,
+    /// How much one user may publish.
+    pub(super) publish_quota: Quota,
     /// Where the application's own publications are recorded; members' go to their connections'.
     pub(super) audit: Option<Arc<dyn AuditSink>>,
 }
@@ -44,7 +46,7 @@ impl RoomsConfig {
             per_user: None,
             per_address: None,
         };
-        Self { codec: Json::default(), limits, audit: None }
+        Self { codec: Json::default(), limits, publish_quota: DEFAULT_PUBLISH_QUOTA, audit: None }
     }
 }
 
@@ -54,7 +56,8 @@ impl<C> RoomsConfig<C> {
     /// It has to be of the type that the members' [`DecodeLayer`](crate::DecodeLayer) has. A connection
     /// whose layer has another one is closed with 1011 when it joins, and the operator is told.
     pub fn codec<D>(self, codec: D) -> RoomsConfig<D> {
-        RoomsConfig { codec, limits: self.limits, audit: self.audit }
+        let Self { limits, publish_quota, audit, .. } = self;
+        RoomsConfig { codec, limits, publish_quota, audit }
     }
 
     /// How many members a room may have: 10,000 unless set. One message of one member is that many
@@ -89,6 +92,18 @@ impl<C> RoomsConfig<C> {
     /// all rooms. It is never less than what one user may have.
     pub fn max_memberships_per_address(mut self, memberships: NonZeroUsize) -> Self {
         self.limits.per_address = Some(memberships);
+        self
+    }
+
+    /// How much one user may publish in these rooms, on all of its connections together: members × KiB.
+    /// Over it [`broadcast`](crate::room::RoomHandle::broadcast) fails with
+    /// [`RateLimited`](crate::room::PublishError::RateLimited), which closes with 1008.
+    ///
+    /// The default is 100,000 each second, which is about 100 MB leaving the server for one user, and
+    /// 1,000,000 at once: a message of 64 KiB to a room of 10,000 fits. A message that costs more
+    /// than the whole burst is charged the burst. Raised, one user can fill the server's line.
+    pub fn publish_quota(mut self, quota: Quota) -> Self {
+        self.publish_quota = quota;
         self
     }
 
@@ -129,6 +144,9 @@ const DEFAULT_MAX_MEMBERS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// Below 120 MB if every room has one member, which is what an attacker would make:
 /// `tests/table_memory.rs` measures it.
 const DEFAULT_MAX_ROOMS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+
+/// Most of a gigabit line, which no honest user fills.
+const DEFAULT_PUBLISH_QUOTA: Quota = Quota::per_second(100_000).burst(1_000_000);
 
 /// So many users are needed to take all rooms.
 const USERS: usize = 50;

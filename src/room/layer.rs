@@ -37,7 +37,7 @@ use crate::{
         ready_on_call::ReadyOnCall,
     },
     principal::Principal,
-    quota::{MeterTable, Quota, RateKeyValue},
+    quota::RateKeyValue,
     room::{
         future::ResponseFuture,
         join_refused::JoinRefused,
@@ -61,8 +61,6 @@ pub struct RoomsLayer<U, P, R> {
     rooms: Rooms<R>,
     policy: Arc<P>,
     max_rooms: NonZeroUsize,
-    /// What users publish; shared by all connections of the endpoint.
-    published: Arc<MeterTable>,
     /// The users that the policy decides about.
     users: PhantomData<fn(U)>,
 }
@@ -74,7 +72,6 @@ impl<U: Principal, P: RoomPolicy<U>, R> RoomsLayer<U, P, R> {
             rooms,
             policy: Arc::new(policy),
             max_rooms: DEFAULT_MAX_ROOMS_PER_CONNECTION,
-            published: Arc::new(MeterTable::new(DEFAULT_PUBLISH_QUOTA, MAX_PUBLISHERS)),
             users: PhantomData,
         }
     }
@@ -83,21 +80,6 @@ impl<U: Principal, P: RoomPolicy<U>, R> RoomsLayer<U, P, R> {
     /// make the server hold, and how many copies of a busy server's traffic it can ask for.
     pub fn max_rooms_per_connection(mut self, rooms: NonZeroUsize) -> Self {
         self.max_rooms = rooms;
-        self
-    }
-
-    /// How much one user may publish, on all of its connections together: members × KiB. Over it
-    /// [`broadcast`](crate::room::RoomHandle::broadcast) fails with
-    /// [`RateLimited`](crate::room::PublishError::RateLimited), which closes with 1008.
-    ///
-    /// The default is 100,000 each second, which is about 100 MB leaving the server for one user, and
-    /// 1,000,000 at once: a message of 64 KiB to a room of 10,000 fits. A message that costs more
-    /// than the whole burst is charged the burst. Raised, one user can fill the server's line.
-    ///
-    /// Clones that were made before keep the quota, and the counts, that they have: set it before the
-    /// layer is given to an endpoint.
-    pub fn publish_quota(mut self, quota: Quota) -> Self {
-        self.published = Arc::new(MeterTable::new(quota, MAX_PUBLISHERS));
         self
     }
 }
@@ -111,10 +93,7 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
             binding: Binding::default(),
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
-            subscriptions: Arc::new(Subscriptions::new(
-                self.max_rooms,
-                Arc::clone(&self.published),
-            )),
+            subscriptions: Arc::new(Subscriptions::new(self.max_rooms)),
         }
     }
 }
@@ -281,7 +260,7 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
         }
         let user = RateKeyValue::of((self.user.tenant(), self.user.id()));
         let address = self.connection.peer_addr().map(|it| it.ip());
-        let meter = subscriptions.published.meter(Some(user));
+        let meter = self.rooms.store().published.meter(Some(user));
         let publisher = || Arc::new(Publisher::new(Holder { user, address }, meter));
         Arc::clone(subscriptions.publisher.get_or_init(publisher))
     }
@@ -300,7 +279,6 @@ impl<U, P, R> Clone for RoomsLayer<U, P, R> {
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
             max_rooms: self.max_rooms,
-            published: Arc::clone(&self.published),
             users: PhantomData,
         }
     }
@@ -324,9 +302,3 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> fmt::Debug for InRooms<S, U, P, R> {
 
 /// Phoenix's default for channels of one transport; a page with more open rooms than this is rare.
 const DEFAULT_MAX_ROOMS_PER_CONNECTION: NonZeroUsize = NonZeroUsize::new(100).unwrap();
-
-/// Most of a gigabit line, which no honest user fills.
-const DEFAULT_PUBLISH_QUOTA: Quota = Quota::per_second(100_000).burst(1_000_000);
-
-/// As many as there are buckets in a rate limit.
-const MAX_PUBLISHERS: usize = 100_000;

@@ -34,7 +34,7 @@ pub enum PublishError {
     /// tried again later.
     Overloaded,
     /// The publisher's user is over its quota
-    /// ([`publish_quota`](crate::RoomsLayer::publish_quota)).
+    /// ([`publish_quota`](crate::room::RoomsConfig::publish_quota)).
     RateLimited,
 }
 

@@ -6,6 +6,7 @@ use crate::{
     audit::{self, AuditRecord, AuditSink, TracingSink},
     connection::Connection,
     layers::Encode,
+    quota::MeterTable,
     room::{
         config::RoomsConfig, directory::Directory, encoder::Encoder, join_refused::JoinRefused,
         name::RoomKey, publisher::Publisher, state::Room, subscription::PendingJoin,
@@ -16,15 +17,18 @@ use crate::{
 pub(super) struct RoomStore<R> {
     pub(super) directory: Arc<Directory<Room<R>>>,
     pub(super) encoder: Arc<Encoder<R>>,
+    /// What users publish, whichever endpoint they come by.
+    pub(super) published: MeterTable,
     /// Where the application's own publications are recorded; members' go to their connections'.
     audit: Option<Arc<dyn AuditSink>>,
 }
 
 impl<R: 'static> RoomStore<R> {
     pub(super) fn new<C: Encode<R>>(config: RoomsConfig<C>) -> Self {
-        let RoomsConfig { codec, limits, audit } = config;
+        let RoomsConfig { codec, limits, publish_quota, audit } = config;
         let encoder = Arc::new(Encoder::new(codec));
-        Self { directory: Arc::new(Directory::new(limits)), encoder, audit }
+        let published = MeterTable::new(publish_quota, MAX_PUBLISHERS);
+        Self { directory: Arc::new(Directory::new(limits)), encoder, published, audit }
     }
 
     /// Begins a join of `key`: before the policy is asked, so that a removal which comes while it is
@@ -53,3 +57,6 @@ impl<R> RoomStore<R> {
         };
     }
 }
+
+/// As many as there are buckets in a rate limit.
+const MAX_PUBLISHERS: usize = 100_000;

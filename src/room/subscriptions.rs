@@ -10,7 +10,6 @@ use crate::{
     capacity,
     foreign::Caught,
     message::Message,
-    quota::MeterTable,
     room::{
         handle::RoomHandle,
         join_refused::JoinRefused,
@@ -24,7 +23,6 @@ use crate::{
 pub(super) struct Subscriptions<Role, R> {
     rooms: Mutex<Entered<Role, R>>,
     pub(super) max_rooms: NonZeroUsize,
-    pub(super) published: Arc<MeterTable>,
     /// Made when the user is known, at the first join.
     pub(super) publisher: OnceLock<Arc<Publisher>>,
 }
@@ -40,8 +38,8 @@ struct Membership<Role, R> {
 pub(super) type RoleOf<Role> = Caught<Arc<Role>>;
 
 impl<Role, R> Subscriptions<Role, R> {
-    pub(super) fn new(max_rooms: NonZeroUsize, published: Arc<MeterTable>) -> Self {
-        Self { rooms: Mutex::default(), max_rooms, published, publisher: OnceLock::new() }
+    pub(super) fn new(max_rooms: NonZeroUsize) -> Self {
+        Self { rooms: Mutex::default(), max_rooms, publisher: OnceLock::new() }
     }
 
     /// How many rooms the connection is in, those included that it was removed from and has not left.

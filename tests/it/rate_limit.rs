@@ -15,6 +15,7 @@ use tower_websocket::{
     Anonymous, Close, DecodeLayer, Inbound, Json, Message, OpenRooms, Quota, RateLimitLayer, Reply,
     RequireAuthLayer, Rooms, RoomsLayer, WebSocketEndpoint,
     layers::{Decode, DecodeError, Encode, EncodeError, OnExcess},
+    room::RoomsConfig,
     service::{self, ClientMessage},
 };
 
@@ -345,7 +346,7 @@ fn publishing(quota: Quota) -> Server {
     let messages = ServiceBuilder::new()
         .layer(RequireAuthLayer::new(Tokens))
         .layer(DecodeLayer::<ClientMessage>::json())
-        .layer(RoomsLayer::new(Rooms::new(), OpenRooms).publish_quota(quota));
+        .layer(RoomsLayer::new(Rooms::with(RoomsConfig::new().publish_quota(quota)), OpenRooms));
     Server::start(
         WebSocketEndpoint::new(messages, service_fn(service::handle)).connection(quiet()).unwrap(),
     )

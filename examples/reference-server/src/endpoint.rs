@@ -43,11 +43,7 @@ pub(crate) fn endpoint(
         .layer(RateLimitLayer::per_connection(options.message_quota()).cost(unless_join))
         .layer(RateLimitLayer::per_user(options.user_quota()).cost(unless_join))
         .layer(RateLimitLayer::per_user(JOINS).cost(if_join).wait())
-        .layer(
-            RoomsLayer::new(rooms, OpenRooms)
-                .max_rooms_per_connection(ROOMS)
-                .publish_quota(options.publish_quota()),
-        );
+        .layer(RoomsLayer::new(rooms, OpenRooms).max_rooms_per_connection(ROOMS));
     let endpoint = WebSocketEndpoint::new(messages, tower::service_fn(service::handle))
         .origin(options.origin()?)
         .admission(options.admission())

@@ -89,7 +89,8 @@ impl Options {
 
     /// Who lets more connections of an address in means that they may be in as many more rooms.
     pub(crate) fn rooms(&self) -> Rooms<ServerMessage> {
-        let config = RoomsConfig::new();
+        let quota = quota(self.publish_rate, self.publish_burst);
+        let config = RoomsConfig::new().publish_quota(quota);
         Rooms::with(match self.max_connections_per_peer {
             Some(each) => config.max_memberships_per_address(each.saturating_mul(ROOMS_EACH)),
             None => config,
@@ -134,10 +135,6 @@ impl Options {
             self.user_rate.unwrap_or_else(|| twice(self.message_rate)),
             self.user_burst.unwrap_or_else(|| twice(self.message_burst)),
         )
-    }
-
-    pub(crate) fn publish_quota(&self) -> Quota {
-        quota(self.publish_rate, self.publish_burst)
     }
 }
 
