@@ -39,6 +39,7 @@ use crate::{
     principal::Principal,
     quota::RateKeyValue,
     room::{
+        entrant::Entrant,
         future::ResponseFuture,
         join_refused::JoinRefused,
         member::Member,
@@ -134,8 +135,9 @@ where
     }
 }
 
-impl<S, T, U, P, R> Service<Inbound<T, Authenticated<U>>> for InRooms<S, U, P, R>
+impl<S, T, Proof, U, P, R> Service<Inbound<T, Proof>> for InRooms<S, U, P, R>
 where
+    Proof: Entrant<U>,
     S: Service<Inbound<T, Member<U, R, P::Role>>, Response = Reply<R>>,
     S::Error: Into<Failure<R>>,
     T: RoomScoped,
@@ -151,12 +153,13 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, inbound: Inbound<T, Authenticated<U>>) -> Self::Future {
+    fn call(&mut self, inbound: Inbound<T, Proof>) -> Self::Future {
         let own = match self.binding.admit("rooms", inbound.connection()) {
             Ok(own) => own,
             Err(reason) => return ResponseFuture::ready(Err(reason.into())),
         };
-        let (message, user, connection) = inbound.into_parts();
+        let (message, proof, connection) = inbound.into_parts();
+        let user = proof.into_user();
         let member = match message.scope() {
             Scope::Join(join) => {
                 if let Err(reason) = self.rooms.store().encoder.check(&connection) {

@@ -103,6 +103,7 @@
 pub use self::{
     admin::{RoomAdmin, RoomError},
     config::RoomsConfig,
+    entrant::Entrant,
     future::ResponseFuture,
     handle::RoomHandle,
     layer::{InRooms, RoomsLayer},
@@ -118,6 +119,7 @@ pub use self::{
 mod name;
 mod scope;
 mod policy;
+mod entrant;
 mod config;
 mod layer;
 mod future;
