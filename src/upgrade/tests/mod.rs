@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue, Request};
 
 mod request;
 mod origin;
+mod origin_settings;
 mod admission;
 mod layer;
 
