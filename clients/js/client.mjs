@@ -38,7 +38,7 @@ export const CLOSE_CODES = {
   1000: { action: "stop", text: "The server ended the conversation." },
   1001: { action: "backoff", text: "The server is going away." },
   1002: { action: "stop", text: "The server saw a protocol error." },
-  1003: { action: "stop", text: "The server takes no binary messages." },
+  1003: { action: "stop", text: "The server does not take this kind of message." },
   1005: { action: "backoff", text: "The connection ended without a reason." },
   1006: { action: "backoff", text: "The connection was lost." },
   1007: { action: "stop", text: "The server saw text that is not UTF-8." },

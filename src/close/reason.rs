@@ -155,6 +155,8 @@ close_reasons! {
     ProtocolError: 1002 "protocol error", Stop, "protocol", Nothing;
     /// A binary message where only text is spoken.
     BinaryMessage: 1003 "text only", Stop, "message.binary", Queued, said as BINARY_MESSAGE;
+    /// A text message where only binary is spoken.
+    TextMessage: 1003 "binary only", Stop, "message.text", Queued, said as TEXT_MESSAGE;
     /// A text message that is not UTF-8.
     InvalidUtf8: 1007 "invalid utf-8", Stop, "message.utf8", Nothing;
     /// A message that is not what the endpoint's schema says.

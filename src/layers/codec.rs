@@ -57,6 +57,8 @@ pub struct DecodeError {
 pub enum DecodeErrorKind {
     /// A binary message where text is spoken.
     Binary,
+    /// A text message where binary is spoken.
+    Text,
     /// Not what the schema says.
     Invalid,
 }
@@ -95,6 +97,7 @@ impl DecodeError {
     pub const fn new(kind: DecodeErrorKind, rule: &'static str) -> Self {
         let fault = match kind {
             DecodeErrorKind::Binary => Fault::Binary,
+            DecodeErrorKind::Text => Fault::Text,
             DecodeErrorKind::Invalid => Fault::Schema,
         };
         Self { kind, rule, fault, place: Place::NOWHERE }
@@ -146,6 +149,7 @@ impl From<DecodeError> for Close {
     fn from(error: DecodeError) -> Self {
         match error.kind {
             DecodeErrorKind::Binary => Self::BINARY_MESSAGE,
+            DecodeErrorKind::Text => Self::TEXT_MESSAGE,
             DecodeErrorKind::Invalid => Self::INVALID_MESSAGE,
         }
     }

@@ -32,9 +32,9 @@ use crate::{
 /// `Who` says whose messages are decoded: [`Authenticated`] senders' by default.
 /// [`DecodeLayer`] turns each message into an application's type `T` with a codec ([`Json`] unless
 /// told otherwise), and the handler's answers back into messages. What does not decode closes the
-/// connection: 1003 for a binary message where text is spoken, 1008 for anything else. A layer made
-/// with [`DecodeLayer::reply_invalid`] answers with an error message instead, and closes after so many
-/// in a row.
+/// connection: 1003 for binary where text is spoken, or text where binary is; 1008 for anything else.
+/// A layer made with [`DecodeLayer::reply_invalid`] answers with an error message instead, and closes
+/// after so many in a row.
 ///
 /// Only authenticated messages are decoded: the layer is a service for
 /// [`Authenticated`] senders, so a stack without

@@ -13,6 +13,8 @@ use std::{cell::Cell, error::Error, fmt, fmt::Write as _};
 pub enum Fault {
     /// A binary message where text is spoken.
     Binary,
+    /// A text message where binary is spoken.
+    Text,
     /// Not JSON.
     Syntax,
     /// A string with half a surrogate pair: half an emoji, as a program cuts it.
@@ -140,6 +142,7 @@ impl Fault {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Binary => "binary",
+            Self::Text => "text",
             Self::Syntax => "syntax",
             Self::Surrogate => "surrogate",
             Self::NotAnObject => "not_an_object",
@@ -161,6 +164,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Binary => "binary, where text is spoken",
+            Self::Text => "text, where binary is spoken",
             Self::Syntax => "not JSON",
             Self::Surrogate => "half a surrogate pair",
             Self::NotAnObject => "not an object",

@@ -10,6 +10,7 @@ fn what_an_application_says_is_said_of_it_and_nothing_that_was_never_seen() {
         "normal",
         "going_away",
         "message.binary",
+        "message.text",
         "message.schema",
         "message.rate",
         "handler.failed",

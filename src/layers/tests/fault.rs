@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
+    close::Close,
     layers::{
-        Constraint, Decode, DecodeError,
+        Constraint, Decode, DecodeError, DecodeErrorKind,
         Fault::{
             self, DuplicateKey, InvalidValue, Missing, NotAnObject, Surrogate, Syntax, TooDeep,
             TooManyKeys, UnknownField, UnknownVariant, WrongType,
@@ -144,6 +145,19 @@ fn a_refusal_of_the_structure_names_what_is_wrong_with_it() {
     }
     let binary: Result<Order, _> = Json::default().decode(&Message::binary("{}"));
     assert_eq!(binary.unwrap_err().fault(), Fault::Binary);
+}
+
+#[test]
+fn a_codec_says_which_of_text_and_binary_it_does_not_speak() {
+    for (kind, fault, says) in [
+        (DecodeErrorKind::Binary, Fault::Binary, "text only"),
+        (DecodeErrorKind::Text, Fault::Text, "binary only"),
+        (DecodeErrorKind::Invalid, Fault::Schema, "invalid message"),
+    ] {
+        let error = DecodeError::new(kind, "message.test");
+        assert_eq!((error.kind(), error.fault()), (kind, fault));
+        assert_eq!(Close::from(error).reason().text(), says);
+    }
 }
 
 // covers: LG-15
