@@ -71,14 +71,19 @@ pub use self::{
     connection::TestConnection,
     content::Content,
     fuzzing::{fuzz_message, fuzz_message_with},
-    invariant::Invariant,
+    handshake::{TestHandshake, handshake},
     peer::{Heard, TestPeer},
     properties::Properties,
     records::Records,
-    server::{RequestBody, TestServer, handshake},
+    server::{RequestBody, TestServer},
 };
 
+// For tests of this crate's documents.
+#[doc(hidden)]
+pub use self::invariant::Invariant;
+
 mod server;
+mod handshake;
 mod peer;
 mod connection;
 mod reflexes;

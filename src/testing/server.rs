@@ -11,14 +11,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
+use http::{Extensions, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
 use super::{
-    Content, TestPeer,
+    Content, TestHandshake, TestPeer,
+    handshake::handshake,
     peer::{PATIENCE, in_one_frame},
     socket::{Peer, Server},
 };
@@ -103,7 +104,7 @@ impl TestServer {
         Self::new(endpoint.into_service())
     }
 
-    /// A peer that has connected to `path`, with [`handshake`]'s headers.
+    /// A peer that has connected to `path`, with [`handshake`](handshake())'s headers.
     ///
     /// # Panics
     ///
@@ -160,6 +161,35 @@ impl TestServer {
         }
     }
 
+    /// The handshake of a peer that connects to `path`, to which a cookie, an origin or any other header
+    /// is added.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # use tower::{layer::util::Identity, service_fn};
+    /// # use tower_websocket::{
+    /// #     Anonymous, HandlerResult, Inbound, Message, Reply, WebSocketEndpoint, testing::TestServer,
+    /// # };
+    /// # async fn echo(m: Inbound<Message, Anonymous>) -> HandlerResult {
+    /// #     Ok(Reply::one(m.message))
+    /// # }
+    /// # let endpoint = WebSocketEndpoint::new(Identity::new(), service_fn(echo)).allow_anonymous();
+    /// let server = TestServer::endpoint(endpoint);
+    /// let page = |origin| server.handshake("/").origin(origin).cookie("session=ada");
+    /// let mut ada = page("http://localhost").connect().await;
+    /// ada.assert_reply("hello", "hello").await;
+    ///
+    /// let refused = page("https://evil.example").send().await.unwrap_err();
+    /// assert_eq!(refused.status(), 403);
+    /// # }
+    /// ```
+    pub fn handshake(&self, path: &str) -> TestHandshake<'_> {
+        TestHandshake::new(self, path)
+    }
+
     /// Sends `request` on a connection of its own. The server sees its extensions: a
     /// [`PeerAddr`](crate::PeerAddr) says where it comes from.
     ///
@@ -195,7 +225,7 @@ impl TestServer {
         self.answer(request, early.into(), Location::caller())
     }
 
-    async fn answer(
+    pub(super) async fn answer(
         &self,
         request: Request<()>,
         early: Vec<u8>,
@@ -228,17 +258,6 @@ impl fmt::Debug for TestServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestServer").finish_non_exhaustive()
     }
-}
-
-/// The handshake of a client that is no browser, to be changed as a test needs it (RFC 6455 §4.1).
-pub fn handshake(path: &str) -> request::Builder {
-    Request::get(path)
-        .header(header::HOST, "localhost")
-        .header(header::CONNECTION, "Upgrade")
-        .header(header::UPGRADE, "websocket")
-        .header(header::SEC_WEBSOCKET_VERSION, "13")
-        // The key of RFC 6455 §1.3.
-        .header(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
 fn head(request: &Request<()>) -> Vec<u8> {

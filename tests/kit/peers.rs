@@ -78,15 +78,15 @@ async fn a_peer_can_be_slow_or_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_request_of_ones_own_is_refused_or_let_in() {
     let server = TestServer::new(rooms().0.layer("/ws").unwrap().into_service());
-    let request = handshake("/ws").header("origin", "https://evil.example").body(()).unwrap();
-    let refused = server.request(request).await.unwrap_err();
+    let page = |origin| server.handshake("/ws").origin(origin).cookie("session=1");
+    let refused = page("https://evil.example").send().await.unwrap_err();
     assert_eq!((refused.status().as_u16(), refused.body().is_empty()), (403, false));
     let elsewhere = server.request(handshake("/").body(()).unwrap()).await.unwrap_err();
     assert_eq!(elsewhere.status(), 404);
+    page("http://localhost").connect().await;
 
     let addr = "192.0.2.1:1".parse().unwrap();
-    let request = handshake("/ws").extension(PeerAddr(addr)).body(()).unwrap();
-    assert!(server.request(request).await.is_ok());
+    server.handshake("/ws").extension(PeerAddr(addr)).connect().await;
 }
 
 // covers: HS-20
