@@ -30,6 +30,18 @@ impl Request {
         self
     }
 
+    /// With one more header line.
+    pub(crate) fn add(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With this line for the header `name`, if it has none.
+    pub(crate) fn or(self, name: &str, value: &str) -> Self {
+        let has = self.headers.iter().any(|(it, _)| it.eq_ignore_ascii_case(name));
+        if has { self } else { self.add(name, value) }
+    }
+
     /// With these bytes behind it.
     pub(crate) fn then(mut self, bytes: &[u8]) -> Self {
         self.rest.extend(bytes);

@@ -63,6 +63,10 @@ pub(crate) struct Shape {
     /// The origin of a page that may connect: that of the URL itself unless given.
     #[arg(long)]
     pub(crate) origin: Option<String>,
+    /// A line that goes into each handshake, as a session's cookie: `--header 'Cookie: session=ada'`. May
+    /// be given more than once. A row that is about a header sends its own instead.
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) header: Vec<(String, String)>,
     /// An ordinary page of the server, the larger the better.
     #[arg(long, default_value = "/")]
     pub(crate) page: String,
@@ -138,6 +142,40 @@ pub(crate) struct Bounds {
     pub(crate) handshakes_per_second: NonZeroU32,
 }
 
+fn header(line: &str) -> Result<(String, String), String> {
+    let (name, value) = line.split_once(':').ok_or("not `NAME: VALUE`")?;
+    let (name, value) = (name.trim_end(), value.trim());
+    let token = |it: u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(format!("{name:?} is no name of a header"));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(format!("the value of {name} has a control character"));
+    }
+    let own = name.to_ascii_lowercase();
+    let of_handshakes = ["host", "origin", "connection", "upgrade"].contains(&own.as_str());
+    if of_handshakes || own.starts_with("sec-websocket-") {
+        return Err(format!("{name} is what rows try out; the origin is set by --origin"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 fn millis(text: &str) -> Result<Duration, std::num::ParseIntError> {
     text.parse().map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::header;
+
+    #[test]
+    fn a_header_is_a_name_and_a_value_and_none_that_rows_try_out() {
+        let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
+        assert_eq!(header("Cookie: session=ada; b=c:d"), pair("Cookie", "session=ada; b=c:d"));
+        assert_eq!(header("X-Empty:"), pair("X-Empty", ""));
+        for line in ["Cookie", ": a", "A b: c", "X: a\r\nY: b", "origin: a", "Sec-WebSocket-Key: a"]
+        {
+            assert!(header(line).is_err(), "{line}");
+        }
+    }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Target {
     pub(crate) origin: String,
     /// Somebody said so, scheme and all; otherwise it is derived from the URL.
     pub(crate) origin_is_given: bool,
+    /// What whoever attacks adds to each handshake.
+    headers: Vec<(String, String)>,
     pub(crate) protocol: Protocol,
     pub(crate) limits: Limits,
     pub(crate) bounds: Bounds,
@@ -88,6 +90,7 @@ impl Target {
             other_address: options.other_address,
             origin: options.shape.origin.clone().unwrap_or(page),
             origin_is_given: options.shape.origin.is_some(),
+            headers: options.shape.header.clone(),
             protocol: Protocol::new(options.shape.clone()),
             limits: options.limits.clone(),
             bounds: options.bounds.clone(),
@@ -110,13 +113,14 @@ impl Target {
 
     /// A handshake that the target has to accept.
     pub(crate) fn handshake(&self) -> Request {
-        Request::get(&self.path)
+        let request = Request::get(&self.path)
             .set("Host", &[&self.authority])
             .set("Origin", &[&self.origin])
             .set("Connection", &["Upgrade"])
             .set("Upgrade", &["websocket"])
             .set("Sec-WebSocket-Version", &["13"])
-            .set("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25jZQ=="])
+            .set("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25jZQ=="]);
+        self.headers.iter().fold(request, |it, (name, value)| it.add(name, value))
     }
 
     /// A socket, and nothing sent yet.

@@ -36,7 +36,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
 ];
 
 async fn hijack(target: &Target) -> Verdict {
-    let request = target.handshake().set("Origin", &[EVIL]).set("Cookie", &["session=1"]);
+    let request = target.handshake().set("Origin", &[EVIL]).or("Cookie", "session=1");
     each_answered(target, [("Origin: https://evil.example and a cookie", request, 403)]).await
 }
 
@@ -74,8 +74,8 @@ async fn look_alikes(target: &Target) -> Verdict {
 }
 
 async fn none(target: &Target) -> Verdict {
-    let bare = target.handshake().set("Origin", &[]);
-    let cookie = bare.clone().set("Cookie", &["session=1"]);
+    let cookie = target.handshake().set("Origin", &[]).or("Cookie", "session=1");
+    let bare = cookie.clone().set("Cookie", &[]);
     let with_cookie = each_answered(target, [("a cookie and no Origin", cookie, 403)]).await;
     // Programs that are no browsers may come in, or not.
     let (head, _peer) = target.ask(&bare).await?;

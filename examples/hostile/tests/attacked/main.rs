@@ -7,7 +7,7 @@ mod rogue;
 use std::{collections::BTreeSet, net::SocketAddr, process::Output, time::Duration};
 
 use test_support::program::{Program, built, in_repository};
-use tokio::{net::TcpListener, process::Command, time::timeout};
+use tokio::{io::AsyncReadExt as _, net::TcpListener, process::Command, time::timeout};
 
 /// Runs the example to its end, whatever that is.
 async fn hostile(url: &str, args: &[&str]) -> (Option<i32>, String) {
@@ -73,6 +73,28 @@ async fn what_the_reference_server_is_started_with_is_what_is_attacked() {
     let shape = ["--origin", "https://app.example", "--token", "secret:{user}"];
     let (code, report) = hostile(&url, &[rows.as_slice(), &shape].concat()).await;
     assert_eq!(code, Some(0), "{report}");
+}
+
+#[tokio::test]
+async fn a_header_that_somebody_gives_goes_into_the_handshake() {
+    let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = url(server.local_addr().unwrap());
+    let heard = async {
+        // The first socket only looks whether anybody is there.
+        let _look = server.accept().await.unwrap();
+        let (mut socket, _) = server.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert_ne!(socket.read_buf(&mut head).await.unwrap(), 0);
+        }
+        String::from_utf8(head).unwrap()
+    };
+    let args = ["--header", "Cookie: session=ada", "--header", "X-Tenant: acme"];
+    let ((code, report), head) = tokio::join!(hostile(&url, &args), heard);
+    assert_eq!(code, Some(2), "{report}");
+    for line in ["\r\nCookie: session=ada\r\n", "\r\nX-Tenant: acme\r\n"] {
+        assert!(head.contains(line), "{head}");
+    }
 }
 
 #[tokio::test]
