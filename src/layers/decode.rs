@@ -3,15 +3,12 @@
 use std::{
     any::TypeId,
     fmt,
-    future::Future,
     marker::PhantomData,
     num::NonZeroU32,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -20,9 +17,11 @@ use crate::{
     close::Close,
     connection::Connection,
     layers::{
-        Anonymous, Authenticated, Decode, DecodeError, Encode, Failure, Inbound, Json, Reply,
+        Anonymous, Authenticated, Decode, DecodeError, Encode, Failure, HandlerResult, Inbound,
+        Json, Reply,
         binding::Binding,
-        ready_on_call::{ReadyOnCall, ReadyOnCallFuture},
+        future::{Answer, ResponseFuture},
+        ready_on_call::ReadyOnCall,
     },
     message::Message,
 };
@@ -225,7 +224,7 @@ where
 {
     type Response = Reply<Message>;
     type Error = Failure<Message>;
-    type Future = DecodeFuture<S, T, P, C>;
+    type Future = ResponseFuture<S, Inbound<T, P>, Message, Encoded<C>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -233,17 +232,15 @@ where
 
     fn call(&mut self, inbound: Inbound<Message, P>) -> Self::Future {
         let (message, proof, connection) = inbound.into_parts();
-        let kind = match self.decode(&message, &connection) {
+        match self.decode(&message, &connection) {
             Ok(typed) => {
                 // The payload is a slice of the read buffer: not held while the handler runs.
                 drop(message);
                 let inbound = Inbound::new(typed, proof, connection);
-                let codec = Arc::clone(&self.layer.codec);
-                Kind::Inner { future: self.inner.call(inbound), codec }
+                self.inner.call(inbound, Encoded(Arc::clone(&self.layer.codec)))
             }
-            Err(failure) => Kind::Refused { failure: Some(failure) },
-        };
-        DecodeFuture { kind }
+            Err(failure) => ResponseFuture::refused(failure),
+        }
     }
 }
 
@@ -269,53 +266,19 @@ impl<S, T, C, Who> fmt::Debug for DecodeMessage<S, T, C, Who> {
     }
 }
 
-pin_project! {
-    /// The answer of [`DecodeMessage`].
-    pub struct DecodeFuture<S, T, P, C>
-    where
-        S: Service<Inbound<T, P>>,
-    {
-        #[pin]
-        kind: Kind<S, T, P, C>,
-    }
-}
+/// The answer is the service's, encoded with `C`.
+#[derive(Debug)]
+pub struct Encoded<C>(Arc<C>);
 
-pin_project! {
-    #[project = KindProjection]
-    enum Kind<S, T, P, C>
-    where
-        S: Service<Inbound<T, P>>,
-    {
-        Inner { #[pin] future: ReadyOnCallFuture<S, Inbound<T, P>>, codec: Arc<C> },
-        Refused { failure: Option<Failure<Message>> },
-    }
-}
-
-impl<S, T, P, C, R> Future for DecodeFuture<S, T, P, C>
-where
-    S: Service<Inbound<T, P>, Response = Reply<R>>,
-    S::Error: Into<Failure<R>>,
-    C: Encode<R>,
-{
-    type Output = Result<Reply<Message>, Failure<Message>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match self.project().kind.project() {
-            KindProjection::Inner { future, codec } => match ready!(future.poll(cx)) {
-                Ok(reply) => reply
-                    .try_map(|message| codec.encode(&message))
-                    .map_err(|error| Failure::Close(error.into())),
-                Err(failure) => Err(encode_failure(&**codec, failure)),
-            },
-            // Polled after completion: the answer was given, there is none left.
-            KindProjection::Refused { failure } => failure.take().map_or(Ok(Reply::none()), Err),
-        })
-    }
-}
-
-impl<S: Service<Inbound<T, P>>, T, P, C> fmt::Debug for DecodeFuture<S, T, P, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecodeFuture").finish_non_exhaustive()
+impl<C: Encode<R>, R> Answer<R, Message> for Encoded<C> {
+    fn answer(&mut self, inner: HandlerResult<R>) -> HandlerResult<Message> {
+        let codec = &*self.0;
+        match inner {
+            Ok(reply) => reply
+                .try_map(|message| codec.encode(&message))
+                .map_err(|error| Failure::Close(error.into())),
+            Err(failure) => Err(encode_failure(codec, failure)),
+        }
     }
 }
 

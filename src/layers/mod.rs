@@ -130,19 +130,20 @@ pub use self::{
     authenticate::{AuthFailure, Authenticate, AuthenticateFn, Session},
     codec::{Decode, DecodeError, DecodeErrorKind, Encode, Json},
     cost::{Cost, OneEach, PayloadBytes},
-    decode::{DecodeFuture, DecodeLayer, DecodeMessage, Everybody, OnlyAuthenticated, Reads},
+    decode::{DecodeLayer, DecodeMessage, Encoded, Everybody, OnlyAuthenticated, Reads},
     excess::{CloseOnExcess, OnExcess, WaitOnExcess},
     fault::{Constraint, Fault},
+    future::{ResponseFuture, Unchanged},
     handle_error::{HandleError, HandleErrorFuture, HandleErrorLayer},
     handler::{Handler, HandlerFuture, HandlerService},
     inbound::Inbound,
     json::{JsonError, JsonErrorKind, JsonLimits},
-    observe::{MessageOutcome, Observe, ObserveFuture, ObserveLayer, Observed},
+    observe::{MessageOutcome, Observe, ObserveLayer, Observed, Told},
     proof::{Anonymous, Authenticated},
     rate_key::{PerAddress, PerConnection, PerUser, RateKey},
-    rate_limit::{RateLimit, RateLimitFuture, RateLimitLayer},
+    rate_limit::{RateLimit, RateLimitLayer},
     reply::{Failure, HandlerResult, Reply},
-    require_auth::{RequireAuth, RequireAuthFuture, RequireAuthLayer},
+    require_auth::{RequireAuth, RequireAuthLayer},
     stack::MessageStack,
 };
 
@@ -151,6 +152,7 @@ pub use crate::{message::EncodeError, quota::RateKeyValue};
 
 mod inbound;
 mod reply;
+pub(crate) mod future;
 mod stack;
 mod proof;
 pub(crate) mod binding;

@@ -2,14 +2,11 @@
 
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -20,7 +17,8 @@ use crate::{
     foreign,
     layers::{
         Failure, HandlerResult, Inbound, Reply,
-        ready_on_call::{ReadyOnCall, ReadyOnCallFuture},
+        future::{Answer, ResponseFuture},
+        ready_on_call::ReadyOnCall,
     },
 };
 
@@ -141,20 +139,20 @@ where
 {
     type Response = Reply<R>;
     type Error = Failure<R>;
-    type Future = ObserveFuture<S, F, M, P>;
+    type Future = ResponseFuture<S, Inbound<M, P>, R, Told<F>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, inbound: Inbound<M, P>) -> Self::Future {
-        let told = Tell {
+        let tell = Tell {
             observe: Arc::clone(&self.observe),
             connection: inbound.connection().clone(),
             since: Instant::now(),
             outcome: MessageOutcome::Dropped,
         };
-        ObserveFuture { future: self.inner.call(inbound), told: Some(told) }
+        self.inner.call(inbound, Told(Some(tell)))
     }
 }
 
@@ -175,35 +173,15 @@ impl<F: Fn(&Observed<'_>)> Drop for Tell<F> {
     }
 }
 
-pin_project! {
-    /// The answer of [`Observe`].
-    pub struct ObserveFuture<S, F, M, P>
-    where
-        S: Service<Inbound<M, P>>,
-        F: Fn(&Observed<'_>),
-    {
-        // Dropped first: what its destructor does is a part of the message.
-        #[pin]
-        future: ReadyOnCallFuture<S, Inbound<M, P>>,
-        told: Option<Tell<F>>,
-    }
-}
+/// The answer is the service's, and `F` is told of it.
+pub struct Told<F: Fn(&Observed<'_>)>(Option<Tell<F>>);
 
-impl<S, F, M, P, R> Future for ObserveFuture<S, F, M, P>
-where
-    S: Service<Inbound<M, P>, Response = Reply<R>>,
-    S::Error: Into<Failure<R>>,
-    F: Fn(&Observed<'_>),
-{
-    type Output = HandlerResult<R>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = ready!(this.future.poll(cx));
-        if let Some(mut told) = this.told.take() {
-            told.outcome = MessageOutcome::of(&result);
+impl<F: Fn(&Observed<'_>), R> Answer<R, R> for Told<F> {
+    fn answer(&mut self, inner: HandlerResult<R>) -> HandlerResult<R> {
+        if let Some(mut tell) = self.0.take() {
+            tell.outcome = MessageOutcome::of(&inner);
         }
-        Poll::Ready(result)
+        inner
     }
 }
 
@@ -225,11 +203,9 @@ impl<S, F> fmt::Debug for Observe<S, F> {
     }
 }
 
-impl<S: Service<Inbound<M, P>>, F: Fn(&Observed<'_>), M, P> fmt::Debug
-    for ObserveFuture<S, F, M, P>
-{
+impl<F: Fn(&Observed<'_>)> fmt::Debug for Told<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObserveFuture").finish_non_exhaustive()
+        f.debug_struct("Told").finish_non_exhaustive()
     }
 }
 

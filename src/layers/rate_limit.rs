@@ -1,15 +1,11 @@
 //! Refuse messages that come faster than a quota.
 
 use std::{
-    fmt,
-    future::Future,
     num::{NonZeroU32, NonZeroUsize},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -20,7 +16,8 @@ use crate::{
         binding::Binding,
         cost::{Cost, OneEach, PayloadBytes},
         excess::{CloseOnExcess, OnExcess, WaitOnExcess},
-        ready_on_call::{Gate, ReadyOnCall, ReadyOnCallFuture},
+        future::{ResponseFuture, Unchanged},
+        ready_on_call::{Gate, ReadyOnCall},
     },
     quota::{Measured, Meter, MeterTable, Quota},
 };
@@ -231,19 +228,18 @@ where
 {
     type Response = Reply<R>;
     type Error = Failure<R>;
-    type Future = RateLimitFuture<S, M, P, R>;
+    type Future = ResponseFuture<S, Inbound<M, P>, R>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, inbound: Inbound<M, P>) -> Self::Future {
-        let kind = match self.charge(&inbound) {
-            Ok(None) => Kind::Inner { future: self.inner.call(inbound) },
-            Ok(Some(gate)) => Kind::Inner { future: self.inner.call_behind(gate, inbound) },
-            Err(failure) => Kind::Refused { failure: Some(failure) },
-        };
-        RateLimitFuture { kind }
+        match self.charge(&inbound) {
+            Ok(None) => self.inner.call(inbound, Unchanged),
+            Ok(Some(gate)) => self.inner.call_behind(gate, inbound, Unchanged),
+            Err(failure) => ResponseFuture::refused(failure),
+        }
     }
 }
 
@@ -255,52 +251,6 @@ impl<K, C: Clone, E: Clone> Clone for RateLimitLayer<K, C, E> {
             excess: self.excess.clone(),
             table: Arc::clone(&self.table),
         }
-    }
-}
-
-pin_project! {
-    /// The answer of [`RateLimit`].
-    pub struct RateLimitFuture<S, M, P, R>
-    where
-        S: Service<Inbound<M, P>>,
-    {
-        #[pin]
-        kind: Kind<S, M, P, R>,
-    }
-}
-
-pin_project! {
-    #[project = KindProjection]
-    enum Kind<S, M, P, R>
-    where
-        S: Service<Inbound<M, P>>,
-    {
-        Inner { #[pin] future: ReadyOnCallFuture<S, Inbound<M, P>> },
-        Refused { failure: Option<Failure<R>> },
-    }
-}
-
-impl<S, M, P, R> Future for RateLimitFuture<S, M, P, R>
-where
-    S: Service<Inbound<M, P>, Response = Reply<R>>,
-    S::Error: Into<Failure<R>>,
-{
-    type Output = Result<Reply<R>, Failure<R>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().kind.project() {
-            KindProjection::Inner { future } => future.poll(cx),
-            // Polled after completion: the answer was given, there is none left.
-            KindProjection::Refused { failure } => {
-                Poll::Ready(failure.take().map_or(Ok(Reply::none()), Err))
-            }
-        }
-    }
-}
-
-impl<S: Service<Inbound<M, P>>, M, P, R> fmt::Debug for RateLimitFuture<S, M, P, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimitFuture").finish_non_exhaustive()
     }
 }
 

@@ -26,13 +26,15 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
     close::Close,
     connection::Connection,
-    layers::{Failure, Inbound, Reply},
+    layers::{
+        Failure, Inbound, Reply,
+        future::{Answer, ResponseFuture},
+    },
 };
 
 /// An inner service that is made ready in the call.
@@ -53,47 +55,51 @@ impl<S> ReadyOnCall<S> {
         Self { service: Some(service), returned: None }
     }
 
-    /// Makes the service ready, and calls it with `request`.
-    pub(crate) fn call<M, P>(
+    /// Makes the service ready, and calls it with `request`. What it says goes by `answer`.
+    pub(crate) fn call<M, P, Inner, R, A>(
         &mut self,
         request: Inbound<M, P>,
-    ) -> ReadyOnCallFuture<S, Inbound<M, P>>
+        mut answer: A,
+    ) -> ResponseFuture<S, Inbound<M, P>, R, A>
     where
-        S: Service<Inbound<M, P>>,
+        S: Service<Inbound<M, P>, Response = Reply<Inner>>,
+        S::Error: Into<Failure<Inner>>,
+        A: Answer<Inner, R>,
     {
         let Some(mut service) = self.take() else {
-            return ReadyOnCallFuture { kind: Kind::Gone };
+            return ResponseFuture::ready(answer.answer(Err(Close::HANDLER_FAILED.into())));
         };
-        let kind = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
-                let future = service.call(request);
+                let call = service.call(request);
                 self.service = Some(service);
-                Kind::Called { future }
+                ResponseFuture::called(call, answer)
             }
             Poll::Ready(Err(error)) => {
                 self.service = Some(service);
-                Kind::Failed { error: Some(error) }
+                ResponseFuture::ready(answer.answer(Err(error.into())))
             }
             // Nobody was told to wake; the future's first poll, right after this, asks again.
-            Poll::Pending => self.wait(None, service, request),
-        };
-        ReadyOnCallFuture { kind }
+            Poll::Pending => ResponseFuture::waiting(self.wait(None, service, request), answer),
+        }
     }
 
     /// The same, once `gate` is ready.
-    pub(crate) fn call_behind<M, P>(
+    pub(crate) fn call_behind<M, P, R, A>(
         &mut self,
         gate: Gate,
         request: Inbound<M, P>,
-    ) -> ReadyOnCallFuture<S, Inbound<M, P>>
+        answer: A,
+    ) -> ResponseFuture<S, Inbound<M, P>, R, A>
     where
         S: Service<Inbound<M, P>>,
     {
-        let kind = match self.take() {
-            Some(service) => self.wait(Some(gate), service, request),
-            None => Kind::Gone,
-        };
-        ReadyOnCallFuture { kind }
+        match self.take() {
+            Some(service) => {
+                ResponseFuture::waiting(self.wait(Some(gate), service, request), answer)
+            }
+            None => ResponseFuture::refused(Close::HANDLER_FAILED),
+        }
     }
 
     /// The service, wherever it was left. None if there are two calls at once and the first one still
@@ -110,15 +116,11 @@ impl<S> ReadyOnCall<S> {
         gate: Option<Gate>,
         service: S,
         request: Inbound<M, P>,
-    ) -> Kind<S, Inbound<M, P>>
-    where
-        S: Service<Inbound<M, P>>,
-    {
+    ) -> Waiting<S, Inbound<M, P>> {
         let slot = Slot::default();
         self.returned = Some(Arc::clone(&slot));
         let connection = request.connection().clone();
-        let (service, request) = (Some(service), Some(request));
-        Kind::Waiting { waiting: Waiting { gate, service, request, slot, connection } }
+        Waiting { gate, service: Some(service), request: Some(request), slot, connection }
     }
 }
 
@@ -140,7 +142,11 @@ pub(crate) struct Waiting<S, Request> {
 }
 
 impl<S: Service<Request>, Request> Waiting<S, Request> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<S::Future, S::Error>>> {
+    /// The call, or the error of a service that does not get ready; none if it was polled to its end.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<S::Future, S::Error>>> {
         if let Some(gate) = &mut self.gate {
             ready!(gate.as_mut().poll(cx));
             self.gate = None;
@@ -168,66 +174,5 @@ impl<S, Request> Drop for Waiting<S, Request> {
         } else if self.service.is_some() {
             self.connection.close(Close::OVERLOADED);
         }
-    }
-}
-
-pin_project! {
-    /// The answer of a service that was called on demand.
-    pub(crate) struct ReadyOnCallFuture<S, Request>
-    where
-        S: Service<Request>,
-    {
-        #[pin]
-        kind: Kind<S, Request>,
-    }
-}
-
-pin_project! {
-    #[project = KindProjection]
-    enum Kind<S, Request>
-    where
-        S: Service<Request>,
-    {
-        Waiting { waiting: Waiting<S, Request> },
-        Called { #[pin] future: S::Future },
-        Failed { error: Option<S::Error> },
-        Gone,
-    }
-}
-
-impl<S, Request, R> Future for ReadyOnCallFuture<S, Request>
-where
-    S: Service<Request, Response = Reply<R>>,
-    S::Error: Into<Failure<R>>,
-{
-    type Output = Result<Reply<R>, Failure<R>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let mut this = self.as_mut().project();
-            let next = match this.kind.as_mut().project() {
-                KindProjection::Waiting { waiting } => match ready!(waiting.poll(cx)) {
-                    Some(Ok(future)) => Kind::Called { future },
-                    Some(Err(error)) => Kind::Failed { error: Some(error) },
-                    None => Kind::Gone,
-                },
-                KindProjection::Called { future } => return future.poll(cx).map_err(Into::into),
-                KindProjection::Failed { error } => {
-                    let failure = error.take().map(Into::into);
-                    let gone = || Close::HANDLER_FAILED.into();
-                    return Poll::Ready(Err(failure.unwrap_or_else(gone)));
-                }
-                KindProjection::Gone => {
-                    return Poll::Ready(Err(Close::HANDLER_FAILED.into()));
-                }
-            };
-            this.kind.set(next);
-        }
-    }
-}
-
-impl<S: Service<Request>, Request> fmt::Debug for ReadyOnCallFuture<S, Request> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadyOnCallFuture").finish_non_exhaustive()
     }
 }

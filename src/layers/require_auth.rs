@@ -2,14 +2,11 @@
 
 use std::{
     fmt,
-    future::Future,
     panic::resume_unwind,
-    pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -19,10 +16,11 @@ use crate::{
     connection::Connection,
     hooks::Hooks,
     layers::{
-        Anonymous, AuthFailure, Authenticate, AuthenticateFn, Authenticated, Failure, Inbound,
-        Reply, Session,
+        Anonymous, AuthFailure, Authenticate, AuthenticateFn, Authenticated, Failure,
+        HandlerResult, Inbound, Reply, Session,
         binding::{Binding, Own},
-        ready_on_call::{ReadyOnCall, ReadyOnCallFuture},
+        future::{ResponseFuture, Unchanged},
+        ready_on_call::ReadyOnCall,
     },
     message::Message,
     principal::Principal,
@@ -205,7 +203,7 @@ where
 {
     type Response = Reply<Message>;
     type Error = Failure<Message>;
-    type Future = RequireAuthFuture<S, A::User>;
+    type Future = ResponseFuture<S, Inbound<Message, Authenticated<A::User>>, Message>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -214,21 +212,20 @@ where
     fn call(&mut self, inbound: Inbound<Message, Anonymous>) -> Self::Future {
         let own = match self.binding.admit("auth", inbound.connection()) {
             Ok(own) => own,
-            Err(close) => return RequireAuthFuture::refused(close),
+            Err(close) => return ResponseFuture::refused(close),
         };
         if let Some(proof) = self.verified(&own).cloned() {
             let (message, Anonymous { .. }, connection) = inbound.into_parts();
             let inbound = Inbound::new(message, proof, connection);
-            return RequireAuthFuture { kind: Kind::Inner { future: self.inner.call(inbound) } };
+            return self.inner.call(inbound, Unchanged);
         }
         if let Progress::Asked(_) = self.progress {
             // The one attempt was made, and its future dropped before it could say how it ended.
-            return RequireAuthFuture::refused(Close::because(CloseReason::AuthFailed));
+            return ResponseFuture::refused(Close::because(CloseReason::AuthFailed));
         }
         let slot = Arc::new(OnceLock::new());
         self.progress = Progress::Asked(Arc::clone(&slot));
-        let verdict = verify(self.layer.clone(), inbound, slot);
-        RequireAuthFuture { kind: Kind::Verify { future: Box::pin(verdict) } }
+        ResponseFuture::boxed(Box::pin(verify(self.layer.clone(), inbound, slot)))
     }
 }
 
@@ -237,7 +234,7 @@ async fn verify<A: Authenticate>(
     layer: RequireAuthLayer<A>,
     inbound: Inbound<Message, Anonymous>,
     slot: Arc<OnceLock<Authenticated<A::User>>>,
-) -> Verdict {
+) -> HandlerResult<Message> {
     let connection = inbound.connection();
     let failure = match layer.authenticator.authenticate(&inbound.message, connection).await {
         Ok(Session { user, expires, reply }) => {
@@ -274,63 +271,5 @@ impl<A: Authenticate> fmt::Debug for RequireAuthLayer<A> {
 impl<S, A: Authenticate> fmt::Debug for RequireAuth<S, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequireAuth").finish_non_exhaustive()
-    }
-}
-
-type Verdict = Result<Reply<Message>, Failure<Message>>;
-type BoxVerify = Pin<Box<dyn Future<Output = Verdict> + Send>>;
-
-pin_project! {
-    /// The answer of [`RequireAuth`].
-    pub struct RequireAuthFuture<S, U>
-    where
-        S: Service<Inbound<Message, Authenticated<U>>>,
-    {
-        #[pin]
-        kind: Kind<S, U>,
-    }
-}
-
-pin_project! {
-    #[project = KindProjection]
-    enum Kind<S, U>
-    where
-        S: Service<Inbound<Message, Authenticated<U>>>,
-    {
-        Inner { #[pin] future: ReadyOnCallFuture<S, Inbound<Message, Authenticated<U>>> },
-        Verify { future: BoxVerify },
-        Refused { close: Option<Close> },
-    }
-}
-
-impl<S: Service<Inbound<Message, Authenticated<U>>>, U> RequireAuthFuture<S, U> {
-    fn refused(close: Close) -> Self {
-        Self { kind: Kind::Refused { close: Some(close) } }
-    }
-}
-
-impl<S, U> Future for RequireAuthFuture<S, U>
-where
-    S: Service<Inbound<Message, Authenticated<U>>, Response = Reply<Message>>,
-    S::Error: Into<Failure<Message>>,
-{
-    type Output = Verdict;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().kind.project() {
-            KindProjection::Inner { future } => future.poll(cx),
-            KindProjection::Verify { future } => future.as_mut().poll(cx),
-            // Polled after completion: nothing more is to be said.
-            KindProjection::Refused { close } => {
-                let close = close.take().unwrap_or(Close::HANDLER_FAILED);
-                Poll::Ready(Err(close.into()))
-            }
-        }
-    }
-}
-
-impl<S: Service<Inbound<Message, Authenticated<U>>>, U> fmt::Debug for RequireAuthFuture<S, U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequireAuthFuture").finish_non_exhaustive()
     }
 }

@@ -34,13 +34,13 @@ use crate::{
     layers::{
         Authenticated, Failure, Inbound, Reply,
         binding::{Binding, Own},
+        future::{ResponseFuture, Unchanged},
         ready_on_call::ReadyOnCall,
     },
     principal::Principal,
     quota::RateKeyValue,
     room::{
         entrant::Entrant,
-        future::ResponseFuture,
         join_refused::JoinRefused,
         member::Member,
         name::RoomName,
@@ -156,14 +156,14 @@ where
     fn call(&mut self, inbound: Inbound<T, Proof>) -> Self::Future {
         let own = match self.binding.admit("rooms", inbound.connection()) {
             Ok(own) => own,
-            Err(reason) => return ResponseFuture::ready(Err(reason.into())),
+            Err(reason) => return ResponseFuture::refused(reason),
         };
         let (message, proof, connection) = inbound.into_parts();
         let user = proof.into_user();
         let member = match message.scope() {
             Scope::Join(join) => {
                 if let Err(reason) = self.rooms.store().encoder.check(&connection) {
-                    return ResponseFuture::ready(Err(reason.into()));
+                    return ResponseFuture::refused(reason);
                 }
                 let join = Joining {
                     rooms: self.rooms.clone(),
@@ -182,11 +182,11 @@ where
         match member {
             Ok(member) => {
                 let inbound = Inbound::new(message, member, connection);
-                ResponseFuture::inner(self.inner.call(inbound))
+                self.inner.call(inbound, Unchanged)
             }
             Err(close) => {
                 connection.refuse("rooms", close.reason().rule(), None, None);
-                ResponseFuture::ready(Err(close.into()))
+                ResponseFuture::refused(close)
             }
         }
     }

@@ -104,7 +104,6 @@ pub use self::{
     admin::{RoomAdmin, RoomError},
     config::RoomsConfig,
     entrant::Entrant,
-    future::ResponseFuture,
     handle::RoomHandle,
     layer::{InRooms, RoomsLayer},
     member::Member,
@@ -122,7 +121,6 @@ mod policy;
 mod entrant;
 mod config;
 mod layer;
-mod future;
 mod join_refused;
 mod member;
 mod handle;
