@@ -15,7 +15,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, thinner},
+    audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, throttle},
     close::{Close, Outgoing},
     connection_id::ConnectionId,
     message::Message,
@@ -48,9 +48,9 @@ struct Shared {
     signalled: AtomicBool,
     signals: Mutex<Signals>,
     /// What was refused lately, so that a flood of refusals is not a flood of records.
-    refused: thinner::Refusals,
+    refused: throttle::Refusals,
     /// The same for joins.
-    joined: thinner::Joins,
+    joined: throttle::Joins,
     /// Set at the end, for the hooks that are told of it. Boxed: a kept handle need not hold the place
     /// for it from the beginning.
     closed: OnceLock<Box<Closed>>,
@@ -96,8 +96,8 @@ impl Connection {
                 rtt: AtomicU64::new(0),
                 signalled: AtomicBool::new(false),
                 signals: Mutex::default(),
-                refused: thinner::Refusals::default(),
-                joined: thinner::Joins::default(),
+                refused: throttle::Refusals::default(),
+                joined: throttle::Joins::default(),
                 closed: OnceLock::new(),
             }),
         }
@@ -259,7 +259,7 @@ impl Connection {
         self.shared.refused.take_suppressed().saturating_add(self.shared.joined.take_suppressed())
     }
 
-    /// Records that `layer` refused something by `rule`, unless that is thinned.
+    /// Records that `layer` refused something by `rule`, unless that is suppressed.
     pub(crate) fn refuse(
         &self,
         layer: &'static str,

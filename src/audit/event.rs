@@ -235,7 +235,7 @@ impl Refused {
 }
 
 impl AuditEvent {
-    /// How many of its kind a record tells of: itself, and those that were thinned out before it.
+    /// How many of its kind a record tells of: itself, and those that were suppressed before it.
     pub(crate) fn stands_for(&self) -> u64 {
         let others = match self {
             Self::UpgradeRefused(refused) => refused.suppressed,

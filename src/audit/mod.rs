@@ -28,7 +28,7 @@ use crate::foreign;
 mod record;
 mod event;
 mod bucket;
-pub(crate) mod thinner;
+pub(crate) mod throttle;
 mod share;
 mod queue;
 mod tracing_sink;

@@ -43,7 +43,7 @@ use crate::{foreign, quota::Quota};
 /// fields. A record that stood for others (`suppressed`) counts with them.
 ///
 /// The rate is this sink's and not the crate's: a sink that writes to a database is given every record,
-/// closes above all, and drops none unless it decides to. What has no end is thinned before any sink:
+/// closes above all, and drops none unless it decides to. What has no end is throttled before any sink:
 /// the [refusals](super::Refused) and [joins](super::Joined) of one connection, and the
 /// [refused handshakes](super::UpgradeRefused) of one endpoint, each with the number of those that are
 /// not there.

@@ -245,7 +245,7 @@ impl<R> Subscriber<R> {
 
     /// Records that the peer, who may be in `most` rooms, joined. Whoever removes it before that
     /// leaves it to this call to record both, so that `Left` never comes first and never without
-    /// `Joined`. If the one is thinned out, so is the other.
+    /// `Joined`. If the one is suppressed, so is the other.
     pub(super) fn announce(&self, most: NonZeroUsize) {
         if !self.connection.record_joined(Arc::clone(&self.room.label), most) {
             return;

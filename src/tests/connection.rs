@@ -1,4 +1,4 @@
-//! The handle by itself: what it asks for, what it tells, and how refusals are thinned.
+//! The handle by itself: what it asks for, what it tells, and how refusals are throttled.
 
 use std::thread;
 

@@ -14,7 +14,7 @@ use super::{
     switch::{Settings, SpawnConnection},
 };
 use crate::{
-    audit::{Audit, AuditSink, Closed, TracingSink, thinner::RefusedHandshakes},
+    audit::{Audit, AuditSink, Closed, TracingSink, throttle::RefusedHandshakes},
     connection::Connection,
     driver::{ConnectionConfig, ConnectionConfigError},
     hooks::Hooks,

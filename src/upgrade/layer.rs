@@ -31,7 +31,7 @@ use super::{
     switch::{Settings, SpawnConnection, switch_protocols, take_upgrade},
 };
 use crate::{
-    audit::{AuditEvent, AuditRecord, Connected, UpgradeRefused, thinner::RefusedHandshakes},
+    audit::{AuditEvent, AuditRecord, Connected, UpgradeRefused, throttle::RefusedHandshakes},
     outbound::budget::MemoryBudget,
 };
 

@@ -1,6 +1,6 @@
 //! Let a flood be a few records and a count, before any sink is asked.
 //!
-//! What a peer can do without end is thinned here: refusals and joins on one connection, and refused
+//! What a peer can do without end is throttled here: refusals and joins on one connection, and refused
 //! handshakes, which have no connection. Each record says how many it stands for, so that nothing is
 //! lost unsaid, also by a sink that writes every record it is given.
 
@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::bucket::Bucket;
 use crate::quota::{AddressRate, clock};
 
-/// Lets some records of each rule pass, and not more of all of them than a bucket has.
-pub(crate) struct Thinner {
+/// Lets some records of each rule pass, no more of all rules than a bucket has, and counts the rest.
+pub(crate) struct RecordThrottle {
     /// The time between two records of a rule.
     apart: Duration,
     inner: Mutex<Rules>,
@@ -37,17 +37,17 @@ struct Rule {
     suppressed: u64,
 }
 
-/// Thins the refusals of one connection. Made at the first: most connections have none.
+/// Throttles the refusals of one connection. Made at the first: most connections have none.
 #[derive(Default)]
-pub(crate) struct Refusals(OnceLock<Box<Thinner>>);
+pub(crate) struct Refusals(OnceLock<Box<RecordThrottle>>);
 
-/// Thins the refused handshakes of one endpoint.
+/// Throttles the refused handshakes of one endpoint.
 pub(crate) struct RefusedHandshakes {
-    rules: Thinner,
+    rules: RecordThrottle,
     shares: AddressRate,
 }
 
-/// Thins the joins of one connection.
+/// Throttles the joins of one connection.
 #[derive(Default)]
 pub(crate) struct Joins(Mutex<Joined>);
 
@@ -58,7 +58,7 @@ struct Joined {
     suppressed: u64,
 }
 
-impl Thinner {
+impl RecordThrottle {
     fn new(apart: Duration, all: Bucket) -> Self {
         Self { apart, inner: Mutex::new(Rules { all, rules: Vec::new() }) }
     }
@@ -101,12 +101,12 @@ impl Refusals {
     /// One a second, for each rule and for all of them: whoever is refused for ever by all rules in
     /// turn is no better seen by more. Ten at once, which is more rules than an honest client breaks.
     pub(crate) fn pass(&self, rule: &'static str) -> Option<u64> {
-        let made = || Box::new(Thinner::new(SECOND, Bucket::new(SECOND, 10)));
+        let made = || Box::new(RecordThrottle::new(SECOND, Bucket::new(SECOND, 10)));
         self.0.get_or_init(made).pass(rule, true)
     }
 
     pub(crate) fn take_suppressed(&self) -> u64 {
-        self.0.get().map_or(0, |thinner| thinner.take_suppressed())
+        self.0.get().map_or(0, |throttle| throttle.take_suppressed())
     }
 }
 
@@ -126,7 +126,7 @@ impl Default for RefusedHandshakes {
     fn default() -> Self {
         let share = SECOND / HANDSHAKES_EACH_SECOND * 8;
         Self {
-            rules: Thinner::new(
+            rules: RecordThrottle::new(
                 Duration::ZERO,
                 Bucket::new(SECOND / HANDSHAKES_EACH_SECOND, HANDSHAKES_AT_ONCE),
             ),
