@@ -192,6 +192,7 @@ pub use self::{
     },
 };
 
+mod opaque;
 mod message;
 mod close;
 mod principal;

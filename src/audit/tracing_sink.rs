@@ -1,7 +1,6 @@
 //! Write audit events to the log, on a thread that may wait for it.
 
 use std::{
-    fmt,
     sync::{Arc, OnceLock},
     thread,
     time::{Duration, UNIX_EPOCH},
@@ -12,7 +11,7 @@ use super::{
     LeftAll, Offered, Published, UpgradeRefused,
     queue::{Batch, Queue, Unsaid},
 };
-use crate::{foreign, quota::Quota};
+use crate::{foreign, opaque::opaque_debug, quota::Quota};
 
 /// Writes each record as one `tracing` event at INFO with target `tower_websocket::audit`.
 ///
@@ -123,11 +122,7 @@ impl AuditSink for TracingSink {
     }
 }
 
-impl fmt::Debug for TracingSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TracingSink").finish_non_exhaustive()
-    }
-}
+opaque_debug! { [] TracingSink; }
 
 impl Drop for Worker {
     fn drop(&mut self) {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     connection::Connection,
     message::{EncodeError, Message},
+    opaque::opaque_debug,
     principal::Principal,
 };
 
@@ -107,11 +108,7 @@ impl From<EncodeError> for AuthFailure {
     }
 }
 
-impl<F> fmt::Debug for AuthenticateFn<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthenticateFn").finish_non_exhaustive()
-    }
-}
+opaque_debug! { [F] AuthenticateFn<F>; }
 
 impl<U: Principal> fmt::Debug for Session<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

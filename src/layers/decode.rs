@@ -2,7 +2,6 @@
 
 use std::{
     any::TypeId,
-    fmt,
     marker::PhantomData,
     num::NonZeroU32,
     sync::Arc,
@@ -24,6 +23,7 @@ use crate::{
         ready_on_call::ReadyOnCall,
     },
     message::Message,
+    opaque::opaque_debug,
 };
 
 /// Layer that applies [`DecodeMessage`].
@@ -254,16 +254,9 @@ impl<T, C, Who> Clone for DecodeLayer<T, C, Who> {
     }
 }
 
-impl<T, C, Who> fmt::Debug for DecodeLayer<T, C, Who> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecodeLayer").finish_non_exhaustive()
-    }
-}
-
-impl<S, T, C, Who> fmt::Debug for DecodeMessage<S, T, C, Who> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DecodeMessage").finish_non_exhaustive()
-    }
+opaque_debug! {
+    [T, C, Who] DecodeLayer<T, C, Who>;
+    [S, T, C, Who] DecodeMessage<S, T, C, Who>;
 }
 
 /// The answer is the service's, encoded with `C`.

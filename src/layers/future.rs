@@ -1,7 +1,6 @@
 //! The future of the layers that check a message and hand it on.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -13,6 +12,7 @@ use tower_service::Service;
 use crate::{
     close::Close,
     layers::{Failure, HandlerResult, Reply, ready_on_call::Waiting},
+    opaque::opaque_debug,
 };
 
 pin_project! {
@@ -123,8 +123,4 @@ where
     }
 }
 
-impl<S: Service<Request>, Request, R, A> fmt::Debug for ResponseFuture<S, Request, R, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
+opaque_debug! { [S: Service<Request>, Request, R, A] ResponseFuture<S, Request, R, A>; }

@@ -12,7 +12,10 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::layers::{Failure, Reply};
+use crate::{
+    layers::{Failure, Reply},
+    opaque::opaque_debug,
+};
 
 /// Layer that applies [`HandleError`].
 ///
@@ -88,12 +91,6 @@ where
     }
 }
 
-impl<F> fmt::Debug for HandleErrorLayer<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandleErrorLayer").finish_non_exhaustive()
-    }
-}
-
 impl<S: fmt::Debug, F> fmt::Debug for HandleError<S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandleError").field("inner", &self.inner).finish_non_exhaustive()
@@ -122,8 +119,7 @@ where
     }
 }
 
-impl<Inner, F> fmt::Debug for HandleErrorFuture<Inner, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandleErrorFuture").finish_non_exhaustive()
-    }
+opaque_debug! {
+    [F] HandleErrorLayer<F>;
+    [Inner, F] HandleErrorFuture<Inner, F>;
 }

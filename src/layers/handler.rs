@@ -1,7 +1,6 @@
 //! Handle messages with state of the connection's own.
 
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,6 +13,7 @@ use tower_service::Service;
 use crate::{
     close::Close,
     layers::{Failure, HandlerResult, Inbound, Reply, binding::Binding},
+    opaque::opaque_debug,
 };
 
 /// Handles messages `M` from senders with proof `P`, one at a time.
@@ -156,15 +156,6 @@ where
     }
 }
 
-impl<H, M, P> fmt::Debug for HandlerService<H, M, P>
-where
-    H: Handler<M, P>,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandlerService").finish_non_exhaustive()
-    }
-}
-
 /// The answer of [`HandlerService`].
 pub struct HandlerFuture<H, R> {
     kind: Kind<H, R>,
@@ -212,10 +203,9 @@ fn put<H, R>(slot: &Slot<H, R>, place: Place<H, R>) {
     }
 }
 
-impl<H, R> fmt::Debug for HandlerFuture<H, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandlerFuture").finish_non_exhaustive()
-    }
+opaque_debug! {
+    [H: Handler<M, P>, M, P] HandlerService<H, M, P>;
+    [H, R] HandlerFuture<H, R>;
 }
 
 /// Held to move the handler in or out. The handler itself runs outside of it.

@@ -1,7 +1,6 @@
 //! Tell a function what became of each message.
 
 use std::{
-    fmt,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -20,6 +19,7 @@ use crate::{
         future::{Answer, ResponseFuture},
         ready_on_call::ReadyOnCall,
     },
+    opaque::opaque_debug,
 };
 
 /// Layer that applies [`Observe`].
@@ -191,22 +191,10 @@ impl<F> Clone for ObserveLayer<F> {
     }
 }
 
-impl<F> fmt::Debug for ObserveLayer<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObserveLayer").finish_non_exhaustive()
-    }
-}
-
-impl<S, F> fmt::Debug for Observe<S, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observe").finish_non_exhaustive()
-    }
-}
-
-impl<F: Fn(&Observed<'_>)> fmt::Debug for Told<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Told").finish_non_exhaustive()
-    }
+opaque_debug! {
+    [F] ObserveLayer<F>;
+    [S, F] Observe<S, F>;
+    [F: Fn(&Observed<'_>)] Told<F>;
 }
 
 #[cfg(test)]

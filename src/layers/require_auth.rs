@@ -1,7 +1,6 @@
 //! Let nothing through before the peer is authenticated.
 
 use std::{
-    fmt,
     panic::resume_unwind,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -23,6 +22,7 @@ use crate::{
         ready_on_call::ReadyOnCall,
     },
     message::Message,
+    opaque::opaque_debug,
     principal::Principal,
 };
 
@@ -262,14 +262,7 @@ impl<A: Authenticate> Clone for RequireAuthLayer<A> {
     }
 }
 
-impl<A: Authenticate> fmt::Debug for RequireAuthLayer<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequireAuthLayer").finish_non_exhaustive()
-    }
-}
-
-impl<S, A: Authenticate> fmt::Debug for RequireAuth<S, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequireAuth").finish_non_exhaustive()
-    }
+opaque_debug! {
+    [A: Authenticate] RequireAuthLayer<A>;
+    [S, A: Authenticate] RequireAuth<S, A>;
 }

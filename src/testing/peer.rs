@@ -17,7 +17,7 @@ use super::{
     socket::Peer,
     wire::{self, masked, parse},
 };
-use crate::message::Message;
+use crate::{message::Message, opaque::opaque_debug};
 
 /// A peer of a [`TestServer`](super::TestServer), in memory.
 ///
@@ -283,11 +283,7 @@ impl Drop for TestPeer {
     }
 }
 
-impl fmt::Debug for TestPeer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestPeer").finish_non_exhaustive()
-    }
-}
+opaque_debug! { [] TestPeer; }
 
 /// A test that fails shows what was heard.
 impl fmt::Debug for Heard {

@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    fmt,
     future::{Future, poll_fn},
     panic::Location,
     pin::Pin,
@@ -23,7 +22,7 @@ use super::{
     peer::{PATIENCE, in_one_frame},
     socket::{Peer, Server},
 };
-use crate::upgrade::WebSocketEndpoint;
+use crate::{opaque::opaque_debug, upgrade::WebSocketEndpoint};
 
 /// An HTTP service with your endpoint in it, served to peers in memory.
 ///
@@ -254,11 +253,7 @@ impl TestServer {
     }
 }
 
-impl fmt::Debug for TestServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestServer").finish_non_exhaustive()
-    }
-}
+opaque_debug! { [] TestServer; }
 
 fn head(request: &Request<()>) -> Vec<u8> {
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).into_bytes();

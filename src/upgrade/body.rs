@@ -1,7 +1,7 @@
 //! Answer with the inner service's body, or with a fixed text.
 
 use std::{
-    fmt, mem,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,6 +9,8 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+
+use crate::opaque::opaque_debug;
 
 pin_project! {
     /// The body of a response that went through [`WebSocket`](super::WebSocket): the inner
@@ -83,8 +85,4 @@ impl<B> From<&'static str> for ResponseBody<B> {
     }
 }
 
-impl<B> fmt::Debug for ResponseBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseBody").finish_non_exhaustive()
-    }
-}
+opaque_debug! { [B] ResponseBody<B>; }

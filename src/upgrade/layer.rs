@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     audit::{AuditEvent, AuditRecord, Connected, UpgradeRefused, throttle::RefusedHandshakes},
+    opaque::opaque_debug,
     outbound::budget::MemoryBudget,
 };
 
@@ -306,14 +307,7 @@ impl<S: fmt::Debug> fmt::Debug for WebSocket<S> {
     }
 }
 
-impl fmt::Debug for WebSocketOnly {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocketOnly").finish_non_exhaustive()
-    }
-}
-
-impl<F, B> fmt::Debug for ResponseFuture<F, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
+opaque_debug! {
+    [] WebSocketOnly;
+    [F, B] ResponseFuture<F, B>;
 }

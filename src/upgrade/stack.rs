@@ -1,7 +1,6 @@
 //! Join the two halves: an accepted upgrade and the stack that its messages go through.
 
 use std::{
-    fmt,
     panic::resume_unwind,
     sync::{
         Arc,
@@ -24,6 +23,7 @@ use crate::{
     foreign,
     hooks::Hooks,
     layers::MessageStack,
+    opaque::opaque_debug,
 };
 
 /// Makes a stack for each connection: `F` is given the connection, the layers `L` go around what it
@@ -156,8 +156,4 @@ impl Permit for ConnectionPermit {
     }
 }
 
-impl<L, F> fmt::Debug for StackEndpoint<L, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StackEndpoint").finish_non_exhaustive()
-    }
-}
+opaque_debug! { [L, F] StackEndpoint<L, F>; }
