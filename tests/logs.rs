@@ -146,7 +146,7 @@ async fn handle(
     service::handle(inbound).await
 }
 
-fn endpoint(audit: &Arc<test_support::slow::Audit>) -> WebSocketEndpoint {
+fn endpoint(audit: &Arc<test_support::recorder::Recorder>) -> WebSocketEndpoint {
     let messages = ServiceBuilder::new()
         .layer(RateLimitLayer::per_connection(Quota::per_second(1_000)))
         .layer(RequireAuthLayer::new(Ada))
@@ -257,7 +257,7 @@ async fn nothing_a_peer_sends_forges_a_line() {
 #[tokio::test]
 async fn a_log_that_stalls_stalls_nothing_else_and_losses_are_counted() {
     let _turn = turn().await;
-    let audit: Arc<test_support::slow::Audit> = Arc::default();
+    let audit: Arc<test_support::recorder::Recorder> = Arc::default();
     let sink = TracingSink::new();
     let server =
         Server::start_unrecorded(chat(&Rooms::new()).audit((sink.clone(), Arc::clone(&audit))));

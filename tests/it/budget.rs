@@ -16,7 +16,8 @@ use tower_websocket::{
 
 use test_support::{
     http::handshake,
-    slow::{Audit, Frame, FrozenClock, Peer, Server, frame, nonzero, quiet},
+    recorder::Recorder,
+    slow::{Frame, FrozenClock, Peer, Server, frame, nonzero, quiet},
 };
 
 type Handle = BoxCloneSyncService<Inbound<Message, Anonymous>, Reply<Message>, Close>;
@@ -89,7 +90,7 @@ impl Budgeted {
     }
 
     async fn closed(&self, count: usize) -> Vec<Closed> {
-        let audit: &Audit = &self.server.audit;
+        let audit: &Recorder = &self.server.audit;
         audit.closed(count).await
     }
 }

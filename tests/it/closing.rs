@@ -14,7 +14,8 @@ use tower_websocket::{AuditEvent, Close, InvalidClose, Retry};
 
 use test_support::{
     echo::endpoint,
-    http::{Recorder, TEXT_ECHO, TEXT_FRAME, handshake},
+    http::{TEXT_ECHO, TEXT_FRAME, handshake},
+    recorder::Recorder,
 };
 
 use super::{

@@ -21,7 +21,8 @@ use tracing::subscriber::DefaultGuard;
 
 use test_support::{
     echo::endpoint,
-    http::{HttpServer, Recorder, handshake},
+    http::{HttpServer, handshake},
+    recorder::Recorder,
 };
 
 /// What was logged on this thread at `warn` and above.

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tower_websocket::AuditEvent;
 
-use test_support::{echo::endpoint, http::Recorder};
+use test_support::{echo::endpoint, recorder::Recorder};
 
 use super::support_client::TestClient;
 

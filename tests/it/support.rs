@@ -26,7 +26,10 @@ use tower_websocket::{
     service::{self, ClientMessage, ServerMessage, credentials},
 };
 
-use test_support::http::{Recorder, serve, serve_one};
+use test_support::{
+    http::{serve, serve_one},
+    recorder::Recorder,
+};
 
 use super::support_client::{PATIENCE, TestClient, text};
 

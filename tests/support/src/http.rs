@@ -1,11 +1,6 @@
 //! A plain hyper server around the endpoint, and a client that writes bytes.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1};
@@ -13,68 +8,13 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Notify,
     time::timeout,
 };
 use tower::{ServiceExt, service_fn};
 use tower_layer::Layer;
-use tower_websocket::{
-    AuditEvent, AuditRecord, AuditSink, PeerAddr, WebSocketEndpoint, WebSocketLayer,
-};
+use tower_websocket::{PeerAddr, WebSocketEndpoint, WebSocketLayer};
 
-use super::echo::endpoint;
-
-/// Keeps every audit record.
-#[derive(Debug, Default)]
-pub struct Recorder {
-    records: Mutex<Vec<AuditRecord>>,
-    /// Told of each.
-    told: Notify,
-}
-
-impl Recorder {
-    /// What was recorded so far.
-    pub fn records(&self) -> Vec<AuditRecord> {
-        self.records.lock().unwrap().clone()
-    }
-
-    /// Waits until there are more records than `seen`.
-    pub async fn more_than(&self, seen: usize) -> Vec<AuditRecord> {
-        loop {
-            let told = self.told.notified();
-            let mut told = std::pin::pin!(told);
-            told.as_mut().enable();
-            let records = self.records();
-            if records.len() > seen {
-                return records;
-            }
-            told.await;
-        }
-    }
-
-    /// How many connections were opened.
-    pub fn connected(&self) -> usize {
-        let records = self.records.lock().unwrap();
-        records.iter().filter(|it| matches!(it.event, AuditEvent::Connected(_))).count()
-    }
-
-    /// The rules of the handshakes that were refused, in order.
-    pub fn refused(&self) -> Vec<&'static str> {
-        let records = self.records.lock().unwrap();
-        let rule = |it: &AuditRecord| match &it.event {
-            AuditEvent::UpgradeRefused(refused) => Some(refused.rule),
-            _ => None,
-        };
-        records.iter().filter_map(rule).collect()
-    }
-}
-
-impl AuditSink for Recorder {
-    fn record(&self, record: &AuditRecord) {
-        self.records.lock().unwrap().push(record.clone());
-        self.told.notify_waiters();
-    }
-}
+use crate::{echo::endpoint, recorder::Recorder};
 
 /// An HTTP/1 server with an echo endpoint on `/ws` and `404` with the text `inner` elsewhere.
 pub struct HttpServer {
@@ -145,8 +85,8 @@ pub async fn serve(listener: TcpListener, layer: WebSocketLayer) {
     }
 }
 
-/// Serves one connection, whatever carries it.
-pub fn serve_one<Io>(io: Io, peer: SocketAddr, layer: &WebSocketLayer)
+/// Serves one connection, whatever carries it, from `peer` unless the request says from where.
+pub fn serve_one<Io>(io: Io, peer: impl Into<Option<SocketAddr>>, layer: &WebSocketLayer)
 where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -155,9 +95,13 @@ where
         *response.status_mut() = StatusCode::NOT_FOUND;
         Ok::<_, Infallible>(response)
     });
-    let service = layer.layer(inner);
+    let (service, peer) = (layer.layer(inner), peer.into());
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(PeerAddr(peer));
+        let said = request.headers().get("x-test-from");
+        let said = said.map(|it| it.to_str().unwrap().parse().unwrap());
+        if let Some(peer) = said.or(peer) {
+            request.extensions_mut().insert(PeerAddr(peer));
+        }
         service.clone().oneshot(request)
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service);

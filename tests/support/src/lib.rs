@@ -5,5 +5,6 @@ pub mod echo;
 pub mod http;
 pub mod metered;
 pub mod program;
+pub mod recorder;
 pub mod slow;
 pub mod slow_peer;

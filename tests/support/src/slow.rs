@@ -1,94 +1,33 @@
 //! A server with small kernel buffers, and a peer that reads only when it is told to.
 
 use std::{
-    convert::Infallible,
     net::SocketAddr,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, mpsc::Sender},
+    sync::{Arc, mpsc::Sender},
     time::Duration,
 };
 
-use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Notify,
-    time::timeout,
 };
-use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_layer::Layer;
+use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Admission, AuditEvent, AuditRecord, AuditSink, AuthFailure, Authenticate, Connection,
-    ConnectionConfig, ConnectionId, DecodeLayer, Message, OpenRooms, PeerAddr, Quota,
-    RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketEndpoint,
-    audit::{Closed, Refused},
+    Admission, AuthFailure, Authenticate, Connection, ConnectionConfig, DecodeLayer, Message,
+    OpenRooms, Quota, RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketEndpoint,
     service::{self, ClientMessage, ServerMessage, credentials},
 };
 
 pub use super::slow_peer::{Frame, Peer, frame};
-use crate::{http::handshake, slow_peer::PATIENCE};
-
-/// Keeps every audit record, and tells who waits for one.
-#[derive(Debug, Default)]
-pub struct Audit {
-    records: Mutex<Vec<AuditRecord>>,
-    recorded: Notify,
-}
-
-impl AuditSink for Audit {
-    fn record(&self, record: &AuditRecord) {
-        self.records.lock().unwrap().push(record.clone());
-        self.recorded.notify_waiters();
-    }
-}
-
-impl Audit {
-    pub fn records(&self) -> Vec<AuditRecord> {
-        self.records.lock().unwrap().clone()
-    }
-
-    fn all<T>(&self, of: impl Fn(&AuditRecord) -> Option<T>) -> Vec<T> {
-        self.records.lock().unwrap().iter().filter_map(of).collect()
-    }
-
-    pub fn refusals(&self) -> Vec<Refused> {
-        self.all(|it| match &it.event {
-            AuditEvent::Refused(refused) => Some(refused.clone()),
-            _ => None,
-        })
-    }
-
-    /// The id of the connection that was the last to end.
-    pub fn last_closed(&self) -> ConnectionId {
-        let closed = |it: &AuditRecord| matches!(it.event, AuditEvent::Closed(_));
-        let ids = self.all(|it| it.connection.filter(|_| closed(it)));
-        *ids.last().unwrap()
-    }
-
-    /// The flight records of the first `count` connections to end, waited for.
-    pub async fn closed(&self, count: usize) -> Vec<Closed> {
-        loop {
-            let recorded = self.recorded.notified();
-            let mut recorded = std::pin::pin!(recorded);
-            recorded.as_mut().enable();
-            let closed = self.all(|it| match &it.event {
-                AuditEvent::Closed(closed) => Some(closed.clone()),
-                _ => None,
-            });
-            if closed.len() >= count {
-                return closed;
-            }
-            timeout(PATIENCE, recorded).await.expect("the connection does not end");
-        }
-    }
-}
+use crate::{
+    http::{handshake, serve_one},
+    recorder::Recorder,
+};
 
 /// A server whose endpoint answers on every path.
 pub struct Server {
     addr: SocketAddr,
-    pub audit: Arc<Audit>,
+    pub audit: Arc<Recorder>,
 }
 
 impl Server {
@@ -105,7 +44,7 @@ impl Server {
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let audit = Arc::new(Audit::default());
+        let audit = Arc::new(Recorder::default());
         let endpoint = endpoint.audit(Arc::clone(&audit));
         Self { audit, ..Self::start_unrecorded_on(endpoint, wrap) }
     }
@@ -131,7 +70,7 @@ impl Server {
 
     /// With the kernel's own buffers on the server's side, which grow to megabytes.
     pub fn start_roomy(endpoint: WebSocketEndpoint) -> Self {
-        let audit = Arc::new(Audit::default());
+        let audit = Arc::new(Recorder::default());
         let endpoint = endpoint.audit(Arc::clone(&audit)).admission(everybody());
         let socket = TcpSocket::new_v4().unwrap();
         Self { audit, ..Self::start_unrecorded_with(endpoint, socket, |stream| stream) }
@@ -198,25 +137,10 @@ async fn serve<Io>(
 ) where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let inner = service_fn(async |_: Request<Incoming>| {
-        Ok::<_, Infallible>(Response::new("inner".to_owned()))
-    });
-    let service = endpoint.layer_on_every_path().layer(inner);
+    let layer = endpoint.layer_on_every_path();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let service = service.clone();
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            // Tests come from wherever they say.
-            if let Some(from) = request.headers().get("x-test-from") {
-                let addr: SocketAddr = from.to_str().unwrap().parse().unwrap();
-                request.extensions_mut().insert(PeerAddr(addr));
-            }
-            service.clone().oneshot(request)
-        });
-        let connection =
-            http1::Builder::new().serve_connection(TokioIo::new(wrap(stream)), service);
-        // A peer that breaks off is no failure of the server.
-        tokio::spawn(async { drop(connection.with_upgrades().await) });
+        serve_one(wrap(stream), None, &layer);
     }
 }
 
