@@ -67,7 +67,7 @@ impl<'a> Properties<'a> {
         Self { server, request, login: None, settle, cases: 64, seed: 0 }
     }
 
-    /// The handshake of the `n`th user, if it is not [`handshake`]'s: with an origin or a cookie.
+    /// The handshake of the `n`th user, if it is not [`handshake()`]'s: with an origin or a cookie.
     #[must_use]
     pub fn request(mut self, request: impl Fn(usize) -> Request<()> + 'a) -> Self {
         self.request = Box::new(request);
