@@ -3,6 +3,8 @@
 //! A binary of its own: the allocator counts the process.
 #![cfg(test)]
 
+use std::sync::{Mutex, PoisonError};
+
 use peak_alloc::PeakAlloc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tower::{ServiceBuilder, service_fn};
@@ -17,7 +19,14 @@ use tower_websocket::{
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// The allocator counts the process, so the tests take turns.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Runs a test in its turn, and frees its runtime before it is another's.
+fn alone(test: impl Future<Output = ()>) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap().block_on(test);
+}
 
 type User = String;
 
@@ -93,58 +102,60 @@ async fn settle(rooms: &Rooms<ServerMessage>, count: usize) {
 }
 
 // covers: RM-17
-#[tokio::test(start_paused = true)]
-async fn a_room_that_was_full_costs_what_any_room_of_one_does() {
-    let _turn = TURN.lock().await;
-    const ROOMS: usize = 20;
-    let rooms = Rooms::new();
-    let mut keeper = Peer::connect(&rooms, "keeper").await;
-    let before = ALLOCATOR.current_usage();
-    for n in 0..ROOMS {
-        keeper.ask("join", &format!("plain-{n}")).await;
-    }
-    let plain = ALLOCATOR.current_usage() - before;
+#[test]
+fn a_room_that_was_full_costs_what_any_room_of_one_does() {
+    alone(async {
+        const ROOMS: usize = 20;
+        let rooms = Rooms::new();
+        let mut keeper = Peer::connect(&rooms, "keeper").await;
+        let before = ALLOCATOR.current_usage();
+        for n in 0..ROOMS {
+            keeper.ask("join", &format!("plain-{n}")).await;
+        }
+        let plain = ALLOCATOR.current_usage() - before;
 
-    let before = ALLOCATOR.current_usage();
-    let mut others = crowd(&rooms, 1_000).await;
-    for n in 0..ROOMS {
-        let name = format!("was-full-{n}");
-        for peer in &mut others {
-            peer.ask("join", &name).await;
+        let before = ALLOCATOR.current_usage();
+        let mut others = crowd(&rooms, 1_000).await;
+        for n in 0..ROOMS {
+            let name = format!("was-full-{n}");
+            for peer in &mut others {
+                peer.ask("join", &name).await;
+            }
+            // The last to come, and so where the last place was.
+            keeper.ask("join", &name).await;
+            for peer in &mut others {
+                peer.ask("leave", &name).await;
+            }
         }
-        // The last to come, and so where the last place was.
-        keeper.ask("join", &name).await;
-        for peer in &mut others {
-            peer.ask("leave", &name).await;
-        }
-    }
-    drop(others);
-    settle(&rooms, 2 * ROOMS).await;
-    let emptied = ALLOCATOR.current_usage() - before;
-    // A little for the tables of who is where, which are kept for the next.
-    let spare = 32 * 1024;
-    assert!(emptied <= plain + spare, "{emptied} bytes, and {plain} where nobody else was");
+        drop(others);
+        settle(&rooms, 2 * ROOMS).await;
+        let emptied = ALLOCATOR.current_usage() - before;
+        // A little for the tables of who is where, which are kept for the next.
+        let spare = 32 * 1024;
+        assert!(emptied <= plain + spare, "{emptied} bytes, and {plain} where nobody else was");
+    });
 }
 
 // covers: RM-17
-#[tokio::test(start_paused = true)]
-async fn a_connection_that_was_in_many_rooms_costs_what_one_in_a_single_room_does() {
-    let _turn = TURN.lock().await;
-    let rooms = Rooms::new();
-    let mut keepers = crowd(&rooms, 50).await;
-    for keeper in &mut keepers {
-        keeper.ask("join", "r0").await;
-    }
-    let before = ALLOCATOR.current_usage();
-    for keeper in &mut keepers {
-        for n in 1..100 {
-            keeper.ask("join", &format!("r{n}")).await;
+#[test]
+fn a_connection_that_was_in_many_rooms_costs_what_one_in_a_single_room_does() {
+    alone(async {
+        let rooms = Rooms::new();
+        let mut keepers = crowd(&rooms, 50).await;
+        for keeper in &mut keepers {
+            keeper.ask("join", "r0").await;
         }
-        for n in 1..100 {
-            keeper.ask("leave", &format!("r{n}")).await;
+        let before = ALLOCATOR.current_usage();
+        for keeper in &mut keepers {
+            for n in 1..100 {
+                keeper.ask("join", &format!("r{n}")).await;
+            }
+            for n in 1..100 {
+                keeper.ask("leave", &format!("r{n}")).await;
+            }
         }
-    }
-    settle(&rooms, 1).await;
-    let more = ALLOCATOR.current_usage().saturating_sub(before) / keepers.len();
-    assert!(more < 1_000, "{more} bytes more for each connection");
+        settle(&rooms, 1).await;
+        let more = ALLOCATOR.current_usage().saturating_sub(before) / keepers.len();
+        assert!(more < 1_000, "{more} bytes more for each connection");
+    });
 }
