@@ -1,13 +1,8 @@
 //! What no frame may be is refused from its header, and a connection that was refused is over.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, interval, sleep};
-use tower_websocket::{AuditEvent, Quota};
-
 use super::{
     support::{TestServer, quiet},
-    support_client::{BINARY, PONG, TEXT, TestClient, close, frame, masked, text, wire},
+    support_client::{BINARY, TEXT, close, frame, masked, wire},
 };
 
 const PROTOCOL: &str = "protocol error";
@@ -26,10 +21,6 @@ async fn assert_refused(stimuli: &[&str], code: u16, reason: &str) {
     assert_eq!(server.probe.calls(), 0);
 }
 
-fn refusals(server: &TestServer) -> usize {
-    server.count(|it| matches!(it, AuditEvent::Refused(_)))
-}
-
 // covers: FR-01
 #[tokio::test(start_paused = true)]
 async fn empty_fragments_count() {
@@ -44,19 +35,6 @@ async fn empty_fragments_count() {
     let mut client = server.connect().await;
     client.send([wire("01 80 K"), wire("00 80 K").repeat(62), wire("80 80 K")].concat()).await;
     client.assert_text("").await;
-}
-
-// covers: FR-01
-#[tokio::test(start_paused = true)]
-async fn a_flood_of_fragments_is_one_refusal() {
-    let server = TestServer::echo(quiet()).await;
-    let mut client = server.connect().await;
-    client.send(wire("01 80 K")).await;
-    client.flood(&wire("00 80 K").repeat(1_000), 2_000).await;
-    assert_eq!(client.assert_closed(1008).await, "too many fragments");
-    drop(client);
-    server.closed(0).await;
-    assert_eq!((refusals(&server), server.probe.calls()), (1, 0));
 }
 
 // covers: FR-02
@@ -153,178 +131,6 @@ async fn a_length_has_its_shortest_form() {
         client.send_text(&message).await;
         client.assert_text(&message).await;
     }
-}
-
-// covers: FR-18
-#[tokio::test(start_paused = true)]
-async fn a_message_has_its_time_from_the_first_byte_to_the_last() {
-    let fragments = std::iter::once(frame(TEXT, "a")).chain(vec![frame(0, "a"); 60]);
-    let mut header = wire("82 fe ea60 K");
-    header.extend([b'a'; 60]);
-    let bytes = header.chunks(1).map(Vec::from);
-    let stimuli: [(&str, Vec<Vec<u8>>); 2] =
-        [("fragments", fragments.collect()), ("bytes of a frame", bytes.collect())];
-    for (name, pieces) in stimuli {
-        let server = TestServer::echo(quiet()).await;
-        let mut client = server.connect().await;
-        // Not the connection's age counts.
-        sleep(Duration::from_secs(100)).await;
-        let start = Instant::now();
-        let mut second = interval(Duration::from_secs(1));
-        let mut pieces = pieces.into_iter();
-        let frame = loop {
-            tokio::select! {
-                biased;
-                frame = client.next() => break frame.unwrap(),
-                _ = second.tick() => client.send(pieces.next().unwrap()).await,
-            }
-        };
-        assert_eq!(client.assert_was_close(&frame, 1008).await, "message too slow", "{name}");
-        assert_eq!(start.elapsed(), Duration::from_secs(10), "{name}");
-        assert_eq!(server.probe.calls(), 0);
-    }
-}
-
-// covers: FR-18
-#[tokio::test(start_paused = true)]
-async fn a_message_that_is_done_in_time_leaves_no_deadline_behind() {
-    let server = TestServer::echo(quiet()).await;
-    let mut client = server.connect().await;
-    for _ in 0..3 {
-        client.send(frame(TEXT, "a")).await;
-        sleep(Duration::from_secs(9)).await;
-        client.send(frame(0x80, "b")).await;
-        client.assert_text("ab").await;
-    }
-    sleep(Duration::from_secs(100)).await;
-    client.assert_silent().await;
-}
-
-// covers: FR-33
-#[tokio::test(start_paused = true)]
-async fn a_control_frame_has_its_time_as_a_message_has() {
-    let ping = [wire("89 fd K"), vec![b'a'; 125]].concat();
-    let stimuli: [(&str, Vec<Vec<u8>>); 5] = [
-        ("the first byte of a ping", vec![wire("89")]),
-        ("the first byte of a pong", vec![wire("8a")]),
-        ("a close without its code", vec![wire("88 82 K 03")]),
-        ("a ping, a byte a second", ping.chunks(1).map(Vec::from).collect()),
-        ("one behind a message", vec![[text("a"), wire("89 81 K")].concat()]),
-    ];
-    for (name, pieces) in stimuli {
-        let server = TestServer::echo(quiet()).await;
-        let mut client = server.connect().await;
-        sleep(Duration::from_secs(100)).await;
-        let start = Instant::now();
-        let mut second = interval(Duration::from_secs(1));
-        let mut pieces = pieces.into_iter();
-        let frame = loop {
-            tokio::select! {
-                biased;
-                frame = client.next() => match frame.unwrap() {
-                    frame if frame.opcode == TEXT => {}
-                    frame => break frame,
-                },
-                _ = second.tick() => client.send(pieces.next().unwrap_or_default()).await,
-            }
-        };
-        assert_eq!(client.assert_was_close(&frame, 1008).await, "message too slow", "{name}");
-        assert_eq!(start.elapsed(), Duration::from_secs(10), "{name}");
-    }
-}
-
-// covers: FR-33
-#[tokio::test(start_paused = true)]
-async fn control_frames_that_are_done_in_time_leave_no_deadline_behind() {
-    let server = TestServer::echo(quiet()).await;
-    let mut client = server.connect().await;
-    for _ in 0..3 {
-        // Whole ones do not add up, not even where one ends and the next begins in the same segment.
-        client.send(wire("89")).await;
-        sleep(Duration::from_secs(9)).await;
-        client.send(wire("80 K 8a")).await;
-        sleep(Duration::from_secs(9)).await;
-        client.send(wire("80 K")).await;
-    }
-    sleep(Duration::from_secs(100)).await;
-    client.send(text("a")).await;
-    for _ in 0..3 {
-        assert_eq!(client.next().await.unwrap().opcode, PONG);
-    }
-    client.assert_text("a").await;
-}
-
-/// A peer that has one message left of its quota: one more, and only their number is wrong.
-async fn nearly_spent(server: &TestServer) -> TestClient {
-    let mut client = server.login("ada").await;
-    client.send(text(r#"{"type":"ping"}"#).repeat(38)).await;
-    for _ in 0..38 {
-        client.assert_reply("pong").await;
-    }
-    client
-}
-
-// covers: FR-21
-#[tokio::test(start_paused = true)]
-async fn a_flood_of_small_frames_is_one_refusal() {
-    let floods = [
-        ("pings", frame(0x89, ""), 10_000_000, "too many control frames"),
-        ("pongs", frame(0x8a, [0x61; 125]), 1_000_000, "too many control frames"),
-        ("messages", text(r#"{"type":"ping"}"#), 1_000_000, "rate limited"),
-    ];
-    for (name, flood, times, reason) in floods {
-        let server = TestServer::limited_rooms(quiet(), Quota::per_second(20).burst(40)).await;
-        let mut client = nearly_spent(&server).await;
-        client.flood(&flood.repeat(10_000), times / 10_000).await;
-        let closed = server.closed(0).await;
-        assert_eq!(closed.intended_code, Some(1008), "{name}");
-        assert_eq!((refusals(&server), server.closed_count()), (1, 1), "{name}");
-
-        // The same at less than what the server hears out: the reason reaches the peer.
-        let mut client = nearly_spent(&server).await;
-        client.flood(&flood.repeat(100), 100).await;
-        assert_eq!(client.closed_after_replies(1008).await, reason, "{name}");
-    }
-}
-
-// covers: FR-21
-#[tokio::test(start_paused = true)]
-async fn an_empty_message_costs_as_much_as_another() {
-    let quota = Quota::per_second(20).burst(40);
-    // Empty, and no credentials either: nothing looks at it before it has been paid for.
-    let server = TestServer::limited_echo(quiet(), quota).await;
-    let mut client = server.connect().await;
-    client.flood(&wire("81 80 K").repeat(10_000), 100).await;
-    assert_eq!(client.closed_after_replies(1008).await, "rate limited");
-    drop(client);
-    server.closed(0).await;
-    assert_eq!((refusals(&server), server.probe.calls()), (1, 40));
-}
-
-// covers: FR-21
-#[tokio::test(start_paused = true)]
-async fn control_frames_are_forgiven_with_time() {
-    let quota = Quota::per_second(10).burst(5);
-    let server = TestServer::echo(quiet().control_frames(quota)).await;
-    let mut client = server.connect().await;
-    // As many as there are, for as long as one likes.
-    for _ in 0..100 {
-        client.send(frame(0x8a, "").repeat(5)).await;
-        sleep(Duration::from_millis(500)).await;
-    }
-    client.send(frame(0x8a, "").repeat(5)).await;
-    client.assert_silent().await;
-    sleep(Duration::from_secs(3_600)).await;
-    client.send(frame(0x8a, "").repeat(6)).await;
-    assert_eq!(client.assert_closed(1008).await, "too many control frames");
-
-    // A silence in which nothing was to be forgiven earns nothing.
-    let mut client = server.connect().await;
-    sleep(Duration::from_secs(3_600)).await;
-    client.send(frame(0x8a, "").repeat(5)).await;
-    client.assert_silent().await;
-    client.send(frame(0x8a, "").repeat(5)).await;
-    assert_eq!(client.assert_closed(1008).await, "too many control frames");
 }
 
 // covers: FR-31

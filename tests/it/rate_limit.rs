@@ -1,30 +1,22 @@
 //! How much a peer may send, and who is counted together.
 
-use std::{
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::{Instant, advance};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Anonymous, Close, DecodeLayer, Inbound, Json, Message, OpenRooms, Quota, RateLimitLayer, Reply,
+    Anonymous, Close, DecodeLayer, Inbound, Message, OpenRooms, Quota, RateLimitLayer, Reply,
     RequireAuthLayer, Rooms, RoomsLayer, WebSocketEndpoint,
-    layers::{Decode, DecodeError, Encode, EncodeError, OnExcess},
-    room::RoomsConfig,
+    layers::OnExcess,
     service::{self, ClientMessage},
 };
 
-use test_support::slow::{Frame, FrozenClock, Peer, Server, Tokens, frame, quiet, say};
+use test_support::slow::{Frame, FrozenClock, Peer, Server, Tokens, frame, quiet};
 
 /// 20 each second, and 40 at once: the default of the reference server.
-const EACH: Quota = Quota::per_second(20).burst(40);
+pub(super) const EACH: Quota = Quota::per_second(20).burst(40);
 
-async fn echo(inbound: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
+pub(super) async fn echo(inbound: Inbound<Message, Anonymous>) -> Result<Reply<Message>, Close> {
     Ok(Reply::one(inbound.message))
 }
 
@@ -42,7 +34,7 @@ where
     Server::start(layer.connection(quiet()).unwrap())
 }
 
-async fn assert_rate_limited(peer: &mut Peer) {
+pub(super) async fn assert_rate_limited(peer: &mut Peer) {
     assert_eq!(peer.frame().await, Frame::Close(Some(1008), "rate limited".to_owned()));
 }
 
@@ -149,114 +141,6 @@ async fn by_choice_the_excess_waits() {
     }
 }
 
-/// Counts what it is asked to read, all of which is invalid.
-#[derive(Clone, Default)]
-struct Counting(Arc<AtomicUsize>);
-
-impl Decode<()> for Counting {
-    fn decode(&self, message: &Message) -> Result<(), DecodeError> {
-        self.0.fetch_add(1, Relaxed);
-        let _: serde::de::IgnoredAny = Json::default().decode(message)?;
-        Ok(())
-    }
-}
-
-impl Encode<String> for Counting {
-    fn encode(&self, value: &String) -> Result<Message, EncodeError> {
-        Ok(Message::text(value.as_str()))
-    }
-}
-
-// covers: MS-20
-#[tokio::test(start_paused = true)]
-async fn malformed_messages_are_charged_before_anything_reads_them() {
-    let _clock = FrozenClock::new();
-    let malformed = frame(0x81, [b'x'; 64 * 1024]);
-    let forever = NonZeroU32::MAX;
-    for by_bytes in [false, true] {
-        let codec = Counting::default();
-        let decode = DecodeLayer::<(), _>::new(codec.clone())
-            .anonymous()
-            .reply_invalid(|_| "invalid".to_owned(), forever);
-        let handler = service_fn(async |_: Inbound<(), Anonymous>| Ok::<_, Close>(Reply::none()));
-        let slow_down = || Message::text("slow down");
-        let layer = if by_bytes {
-            let quota = Quota::per_second(1).burst(4 * 64 * 1024);
-            let limit = RateLimitLayer::per_connection(quota).cost_bytes().reply_with(slow_down);
-            WebSocketEndpoint::new(ServiceBuilder::new().layer(limit).layer(decode), handler)
-        } else {
-            let limit = RateLimitLayer::per_connection(EACH).reply_with(slow_down);
-            WebSocketEndpoint::new(ServiceBuilder::new().layer(limit).layer(decode), handler)
-        };
-        let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
-        let mut peer = server.connect().await;
-        let read = if by_bytes { 4 } else { 40 };
-        for n in 0..1_000 {
-            peer.send(&malformed).await;
-            let expected = if n < read { "invalid" } else { "slow down" };
-            assert_eq!(peer.message().await, expected, "{n}");
-        }
-        assert_eq!(codec.0.load(Relaxed), read);
-    }
-}
-
-// covers: MS-21
-#[tokio::test(start_paused = true)]
-async fn a_message_that_costs_more_than_the_burst_is_refused_also_by_waiting() {
-    let _clock = FrozenClock::new();
-    let quota = Quota::per_second(32 * 1024);
-    let bytes = || RateLimitLayer::per_connection(quota).cost_bytes();
-    let closing = WebSocketEndpoint::new(bytes(), service_fn(echo));
-    let waiting = WebSocketEndpoint::new(bytes().wait(), service_fn(echo));
-    for layer in [closing, waiting] {
-        let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
-        let mut peer = server.connect().await;
-        peer.send(frame(0x81, [b'x'; 64 * 1024])).await;
-        assert_rate_limited(&mut peer).await;
-    }
-}
-
-// covers: MS-19
-#[tokio::test(start_paused = true)]
-async fn messages_without_a_byte_have_a_price_by_the_byte_too() {
-    let _clock = FrozenClock::new();
-    let quota = Quota::per_second(10);
-    let bytes = RateLimitLayer::per_connection(quota).cost_bytes();
-    let layer = WebSocketEndpoint::new(bytes, service_fn(echo)).allow_anonymous();
-    let server = Server::start(layer.connection(quiet()).unwrap());
-    let mut peer = server.connect().await;
-    for _ in 0..10 {
-        peer.text("").await;
-        assert_eq!(peer.message().await, "");
-    }
-    peer.text("").await;
-    assert_rate_limited(&mut peer).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_costs_nothing_passes_also_over_the_quota() {
-    let _clock = FrozenClock::new();
-    let paid = |message: &Message| u32::from(message.as_text() != Some("free"));
-    let limit = || RateLimitLayer::per_connection(Quota::per_minute(1)).cost(paid);
-    let closing = WebSocketEndpoint::new(limit(), service_fn(echo));
-    let waiting = WebSocketEndpoint::new(limit().wait(), service_fn(echo));
-    let nothing = RateLimitLayer::per_connection(Quota::per_minute(0)).cost(paid);
-    let nothing = WebSocketEndpoint::new(nothing, service_fn(echo));
-    for (layer, passes) in [(closing, 1), (waiting, 1), (nothing, 0)] {
-        let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
-        let mut peer = server.connect().await;
-        for _ in 0..passes {
-            peer.text("paid").await;
-            assert_eq!(peer.message().await, "paid");
-        }
-        for _ in 0..100 {
-            peer.text("free").await;
-            assert_eq!(peer.message().await, "free");
-        }
-        assert!(server.audit.refusals().is_empty());
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn under_a_quota_of_zero_the_first_message_is_over_it() {
     let _clock = FrozenClock::new();
@@ -340,72 +224,4 @@ async fn a_user_has_one_budget_on_fifty_connections() {
     let mut other = server.user("grace").await;
     other.text(r#"{"type":"ping"}"#).await;
     assert!(other.message().await.contains("pong"));
-}
-
-fn publishing(quota: Quota) -> Server {
-    let messages = ServiceBuilder::new()
-        .layer(RequireAuthLayer::new(Tokens))
-        .layer(DecodeLayer::<ClientMessage>::json())
-        .layer(RoomsLayer::new(Rooms::with(RoomsConfig::new().publish_quota(quota)), OpenRooms));
-    Server::start(
-        WebSocketEndpoint::new(messages, service_fn(service::handle)).connection(quiet()).unwrap(),
-    )
-}
-
-// covers: RM-16
-#[tokio::test(start_paused = true)]
-async fn a_message_is_charged_for_every_member_that_gets_it() {
-    let _clock = FrozenClock::new();
-    // Fifty KiB to a member: five messages to a room of ten.
-    let server = publishing(Quota::per_second(1).burst(50));
-    let mut members = Vec::new();
-    for n in 0..9 {
-        members.push(server.member(&format!("m{n}"), "crowd").await);
-    }
-    let mut sender = server.member("sender", "crowd").await;
-    for _ in 0..5 {
-        sender.text(&say("crowd", "hello")).await;
-        assert!(sender.message().await.contains("hello"));
-    }
-    sender.text(&say("crowd", "too much")).await;
-    assert_rate_limited(&mut sender).await;
-    let refusals = server.audit.refusals();
-    let refusal = &refusals[0];
-    assert_eq!((refusals.len(), refusal.layer, refusal.rule), (1, "rooms", "room.publish_rate"));
-    assert_eq!((refusal.observed, refusal.limit), (Some(10), Some(50)));
-    for member in &mut members {
-        for _ in 0..5 {
-            assert!(member.message().await.contains("hello"));
-        }
-    }
-    // The user's other connection shares the quota; another user has one of its own.
-    let mut again = server.member("sender", "crowd").await;
-    again.text(&say("crowd", "too much")).await;
-    assert_rate_limited(&mut again).await;
-    members[0].text(&say("crowd", "fine")).await;
-    for member in &mut members {
-        assert!(member.message().await.contains("fine"));
-    }
-}
-
-// covers: RM-16
-#[tokio::test(start_paused = true)]
-async fn a_message_is_charged_for_each_kib_begun() {
-    let _clock = FrozenClock::new();
-    let server = publishing(Quota::per_second(1).burst(10));
-    let mut sender = server.member("sender", "r").await;
-    // Two KiB as JSON, to one member.
-    for _ in 0..5 {
-        sender.text(&say("r", &"x".repeat(1_000))).await;
-        sender.message().await;
-    }
-    sender.text(&say("r", "x")).await;
-    assert_rate_limited(&mut sender).await;
-    // What alone costs more than the burst is charged the burst, not refused for ever.
-    let server = publishing(Quota::per_second(1));
-    let mut sender = server.member("sender", "r").await;
-    sender.text(&say("r", &"x".repeat(1_000))).await;
-    sender.message().await;
-    sender.text(&say("r", "x")).await;
-    assert_rate_limited(&mut sender).await;
 }

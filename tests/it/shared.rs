@@ -1,20 +1,14 @@
 //! A stack that was made once and is shared by all connections: whose state does a message meet?
 
-use std::{
-    num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
-};
+use std::{num::NonZeroU32, sync::Arc};
 
 use tokio::sync::Semaphore;
-use tower::{
-    BoxError, Service, ServiceBuilder, ServiceExt, buffer::Buffer, service_fn, steer::Steer,
-};
-use tower_layer::{Identity, Layer};
+use tower::{BoxError, ServiceBuilder, ServiceExt, buffer::Buffer, service_fn, steer::Steer};
+use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, AuditEvent, AuthFailure, Authenticate, Authenticated, Close, Connection,
-    DecodeLayer, Failure, Handler, Inbound, Message, OpenRooms, Quota, RateLimitLayer, Reply,
-    RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer, Session, WebSocketEndpoint,
+    Anonymous, AuditEvent, Close, DecodeLayer, Failure, Handler, Inbound, Message, OpenRooms,
+    Quota, RateLimitLayer, Reply, RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer,
+    WebSocketEndpoint,
     layers::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, HandlerService},
     room::{JoinDenied, JoinRequest},
     service::{self, ClientMessage, ServerMessage},
@@ -22,34 +16,18 @@ use tower_websocket::{
 
 use test_support::slow::{Frame, Peer, Server, Tokens, User, quiet, say};
 
-type Answer = Result<Reply<Message>, Close>;
-
-/// What the handler was called with, whoever it was called for.
-type Calls = Arc<Mutex<Vec<(String, String)>>>;
-
-fn noting(calls: &Calls) -> impl Fn(Inbound<Message, Authenticated<User>>) -> Answer + use<> {
-    let calls = Arc::clone(calls);
-    move |inbound| {
-        let text = inbound.message.as_text().unwrap_or("").to_owned();
-        calls.lock().unwrap().push((inbound.proof().user().clone(), text));
-        Ok(Reply::one(inbound.message))
-    }
-}
+pub(super) type Answer = Result<Reply<Message>, Close>;
 
 async fn echo(inbound: Inbound<Message, Anonymous>) -> Answer {
     Ok(Reply::one(inbound.message))
 }
 
-fn log_in(user: &str) -> String {
-    format!(r#"{{"type":"auth","token":"{user}"}}"#)
-}
-
-async fn assert_internal_error(peer: &mut Peer) {
+pub(super) async fn assert_internal_error(peer: &mut Peer) {
     assert_eq!(peer.frame().await, Frame::Close(Some(1011), "internal error".to_owned()));
 }
 
 /// `count` connections were refused because a service of `layer`'s was not theirs, and ended by it.
-async fn assert_recorded(server: &Server, layer: &str, count: usize) {
+pub(super) async fn assert_recorded(server: &Server, layer: &str, count: usize) {
     server.audit.closed(count).await;
     let (mut refused, mut closed) = (Vec::new(), Vec::new());
     for record in server.audit.records() {
@@ -68,94 +46,6 @@ async fn assert_recorded(server: &Server, layer: &str, count: usize) {
     refused.sort();
     closed.sort();
     assert_eq!((refused.len(), &refused), (count, &closed));
-}
-
-// covers: XX-02
-#[tokio::test]
-async fn a_stranger_never_gets_the_proof_of_who_logged_in_to_a_shared_stack() {
-    let calls = Calls::default();
-    let handle = noting(&calls);
-    let handler = service_fn(move |inbound| std::future::ready(handle(inbound)));
-    let stack =
-        ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(Tokens)).service(handler);
-    let server =
-        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
-    let mut ada = server.user("ada").await;
-    // A stranger, somebody with credentials, and ada herself once more.
-    for first in ["delete everything", &log_in("grace"), &log_in("ada")] {
-        let mut other = server.connect().await;
-        other.text(first).await;
-        assert_internal_error(&mut other).await;
-    }
-    assert!(calls.lock().unwrap().is_empty(), "nothing was handed on");
-    assert_recorded(&server, "auth", 3).await;
-    ada.text("hello").await;
-    assert_eq!(ada.message().await, "hello");
-    assert_eq!(*calls.lock().unwrap(), [("ada".to_owned(), "hello".to_owned())]);
-}
-
-// covers: XX-02
-#[tokio::test]
-async fn who_comes_when_the_first_is_gone_does_not_inherit_its_login() {
-    let calls = Calls::default();
-    let handle = noting(&calls);
-    let handler = service_fn(move |inbound| std::future::ready(handle(inbound)));
-    let stack =
-        ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(Tokens)).service(handler);
-    let server =
-        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
-    let ada = server.user("ada").await;
-    drop(ada);
-    server.audit.closed(1).await;
-    for user in ["ada", "grace"] {
-        let mut next = server.connect().await;
-        next.text(&log_in(user)).await;
-        assert_internal_error(&mut next).await;
-    }
-    assert!(calls.lock().unwrap().is_empty());
-}
-
-// covers: XX-02
-#[tokio::test]
-async fn a_login_under_way_is_not_the_next_connections() {
-    let calls = Calls::default();
-    let handle = noting(&calls);
-    let handler = service_fn(move |inbound| std::future::ready(handle(inbound)));
-    let (asked, verdict) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let slow = Slow { asked: Arc::clone(&asked), verdict: Arc::clone(&verdict) };
-    let stack =
-        ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(slow)).service(handler);
-    let server =
-        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
-    let mut ada = server.connect().await;
-    ada.text(&log_in("ada")).await;
-    let _asked = asked.acquire().await.unwrap();
-    let mut stranger = server.connect().await;
-    stranger.text("delete everything").await;
-    assert_internal_error(&mut stranger).await;
-    verdict.add_permits(1);
-    assert_eq!(ada.message().await, "welcome");
-    assert!(calls.lock().unwrap().is_empty());
-}
-
-/// Says that it was asked, and waits before it answers.
-struct Slow {
-    asked: Arc<Semaphore>,
-    verdict: Arc<Semaphore>,
-}
-
-impl Authenticate for Slow {
-    type User = User;
-
-    async fn authenticate(
-        &self,
-        message: &Message,
-        connection: &Connection,
-    ) -> Result<Session<User>, AuthFailure> {
-        self.asked.add_permits(1);
-        let _verdict = self.verdict.acquire().await;
-        Tokens.authenticate(message, connection).await
-    }
 }
 
 /// Lets ada in, and nobody else.
@@ -306,47 +196,6 @@ async fn a_shared_handler_tells_nobody_what_another_said() {
     assert_internal_error(&mut third).await;
     first.text("more").await;
     assert_eq!(first.message().await, "secret,more");
-}
-
-// covers: XX-02
-#[tokio::test]
-async fn a_lock_around_a_stack_shares_it_no_better() {
-    let calls = Calls::default();
-    let handle = noting(&calls);
-    let handler = service_fn(move |inbound| std::future::ready(handle(inbound)));
-    let stack = Locked(Arc::new(Mutex::new(RequireAuthLayer::new(Tokens).layer(handler))));
-    let server =
-        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
-    let mut ada = server.user("ada").await;
-    let mut stranger = server.connect().await;
-    stranger.text("delete everything").await;
-    assert_internal_error(&mut stranger).await;
-    ada.text("hello").await;
-    assert_eq!(ada.message().await, "hello");
-    assert_eq!(calls.lock().unwrap().len(), 1);
-}
-
-/// One service for everybody.
-struct Locked<S>(Arc<Mutex<S>>);
-
-impl<S> Clone for Locked<S> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<S: Service<R>, R> Service<R> for Locked<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_ready(cx)
-    }
-
-    fn call(&mut self, request: R) -> S::Future {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).call(request)
-    }
 }
 
 // covers: XX-02
