@@ -10,6 +10,7 @@ use std::{
 };
 
 use peak_alloc::PeakAlloc;
+use test_support::turns::alone;
 use tokio::{sync::Semaphore, time::sleep};
 use tower::service_fn;
 use tower_layer::Identity;
@@ -114,68 +115,72 @@ impl Crowd {
 
 // covers: DL-12, DL-23
 // holds: I3
-#[tokio::test(start_paused = true)]
-async fn what_is_charged_is_what_is_held() {
-    const LARGE: usize = 60_000;
-    let large = "l".repeat(LARGE);
-    let crowd = Crowd::new().await;
-    crowd.assert_nothing("idle").await;
+#[test]
+fn what_is_charged_is_what_is_held() {
+    alone(async {
+        const LARGE: usize = 60_000;
+        let large = "l".repeat(LARGE);
+        let crowd = Crowd::new().await;
+        crowd.assert_nothing("idle").await;
 
-    crowd.send(&large);
-    crowd.assert_true("a buffer that a large message made grow", LARGE).await;
-    sleep(Duration::from_secs(2)).await;
-    crowd.assert_nothing("a while after a large message").await;
+        crowd.send(&large);
+        crowd.assert_true("a buffer that a large message made grow", LARGE).await;
+        sleep(Duration::from_secs(2)).await;
+        crowd.assert_nothing("a while after a large message").await;
 
-    // A header, and half of what it announces.
-    crowd.send_bytes(
-        &[&[0x82, 0xfe, 0xea, 0x60, 0, 0, 0, 0], &large.as_bytes()[..LARGE / 2]].concat(),
-    );
-    crowd.assert_true("half a message", LARGE).await;
-    crowd.send_bytes(&large.as_bytes()[LARGE / 2..]);
-    sleep(Duration::from_secs(2)).await;
-    crowd.assert_nothing("a while after it").await;
+        // A header, and half of what it announces.
+        crowd.send_bytes(
+            &[&[0x82, 0xfe, 0xea, 0x60, 0, 0, 0, 0], &large.as_bytes()[..LARGE / 2]].concat(),
+        );
+        crowd.assert_true("half a message", LARGE).await;
+        crowd.send_bytes(&large.as_bytes()[LARGE / 2..]);
+        sleep(Duration::from_secs(2)).await;
+        crowd.assert_nothing("a while after it").await;
 
-    crowd.send(&format!("w{large}"));
-    crowd.assert_true("a large message that is handled", LARGE).await;
-    sleep(Duration::from_secs(5)).await;
-    crowd.assert_true("five seconds later", LARGE).await;
-    crowd.handle();
-    sleep(Duration::from_secs(2)).await;
-    crowd.assert_nothing("a while after it was").await;
+        crowd.send(&format!("w{large}"));
+        crowd.assert_true("a large message that is handled", LARGE).await;
+        sleep(Duration::from_secs(5)).await;
+        crowd.assert_true("five seconds later", LARGE).await;
+        crowd.handle();
+        sleep(Duration::from_secs(2)).await;
+        crowd.assert_nothing("a while after it was").await;
 
-    // It is a slice of the buffer that the large one was read into.
-    crowd.send(&large);
-    crowd.send("w");
-    sleep(Duration::from_secs(5)).await;
-    crowd.assert_true("a small message that is handled, after a large one", LARGE).await;
-    // And so, perhaps, are those that wait behind it.
-    crowd.send_bytes(&[0x81, 0x81, 0, 0, 0, 0, b'x'].repeat(1000));
-    crowd.assert_true("and some that wait behind it", LARGE).await;
-    crowd.handle();
-    sleep(Duration::from_secs(2)).await;
-    crowd.assert_nothing("a while after all were handled").await;
+        // It is a slice of the buffer that the large one was read into.
+        crowd.send(&large);
+        crowd.send("w");
+        sleep(Duration::from_secs(5)).await;
+        crowd.assert_true("a small message that is handled, after a large one", LARGE).await;
+        // And so, perhaps, are those that wait behind it.
+        crowd.send_bytes(&[0x81, 0x81, 0, 0, 0, 0, b'x'].repeat(1000));
+        crowd.assert_true("and some that wait behind it", LARGE).await;
+        crowd.handle();
+        sleep(Duration::from_secs(2)).await;
+        crowd.assert_nothing("a while after all were handled").await;
 
-    // A byte of a ping keeps what there is for as long as it may take, and no longer.
-    crowd.send(&large);
-    crowd.send_bytes(&[0x89]);
-    sleep(Duration::from_secs(5)).await;
-    crowd.assert_true("a byte of a ping behind a large message", LARGE).await;
-    crowd.send_bytes(&[0x80, 0, 0, 0, 0]);
-    sleep(Duration::from_secs(2)).await;
-    let (held, charged) = crowd.each().await;
-    assert!(held <= BESIDES && charged == 0, "a while after its end: {held}, {charged}");
+        // A byte of a ping keeps what there is for as long as it may take, and no longer.
+        crowd.send(&large);
+        crowd.send_bytes(&[0x89]);
+        sleep(Duration::from_secs(5)).await;
+        crowd.assert_true("a byte of a ping behind a large message", LARGE).await;
+        crowd.send_bytes(&[0x80, 0, 0, 0, 0]);
+        sleep(Duration::from_secs(2)).await;
+        let (held, charged) = crowd.each().await;
+        assert!(held <= BESIDES && charged == 0, "a while after its end: {held}, {charged}");
 
-    crowd.peers.iter().for_each(TestPeer::stop_reading);
-    crowd.push(20, &large[..10_000]);
-    crowd.assert_true("a queue that nobody reads", 60_000).await;
+        crowd.peers.iter().for_each(TestPeer::stop_reading);
+        crowd.push(20, &large[..10_000]);
+        crowd.assert_true("a queue that nobody reads", 60_000).await;
+    });
 }
 
 // covers: DL-23
-#[tokio::test(start_paused = true)]
-async fn tiny_messages_are_charged_what_they_hold() {
-    let crowd = Crowd::new().await;
-    crowd.peers.iter().for_each(TestPeer::stop_reading);
-    // The socket takes what a kernel would.
-    crowd.push(3000, &"x".repeat(40));
-    crowd.assert_true("tiny messages", 100_000).await;
+#[test]
+fn tiny_messages_are_charged_what_they_hold() {
+    alone(async {
+        let crowd = Crowd::new().await;
+        crowd.peers.iter().for_each(TestPeer::stop_reading);
+        // The socket takes what a kernel would.
+        crowd.push(3000, &"x".repeat(40));
+        crowd.assert_true("tiny messages", 100_000).await;
+    });
 }

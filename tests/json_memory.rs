@@ -3,13 +3,12 @@
 //! The allocator counts a vector that moves twice, as the old and the new one exist at once.
 #![cfg(test)]
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use peak_alloc::PeakAlloc;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+use test_support::turns::turn;
 use tower_websocket::{
     internal::from_str,
     layers::{
@@ -20,9 +19,6 @@ use tower_websocket::{
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
-
-/// The allocator counts the process, so the tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
 
 const KIB: usize = 1024;
 
@@ -49,10 +45,6 @@ enum Lenient {
 enum Untagged {
     Join { room: String },
     Move { seq: u64 },
-}
-
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {

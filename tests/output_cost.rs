@@ -9,7 +9,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -17,7 +17,6 @@ use std::{
 
 use futures_util::FutureExt;
 use peak_alloc::PeakAlloc;
-use tokio::runtime::Builder;
 use tower::service_fn;
 use tower_layer::Identity;
 use tower_websocket::{
@@ -28,13 +27,11 @@ use tower_websocket::{
 use test_support::{
     metered::Meter,
     slow::{FrozenClock, Peer, Server, chat, frame, nonzero, quiet},
+    turns,
 };
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
-
-/// The allocator counts the process, so the tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
 
 const KIB: usize = 1024;
 
@@ -53,11 +50,9 @@ fn metered(layer: WebSocketEndpoint) -> (Server, Arc<Meter>) {
     (Server::start_on(layer, move |stream| Arc::clone(&on).on(stream)), meter)
 }
 
-/// Runs a test on a runtime of its own, which is gone before the next one begins.
+/// Runs a test in its turn, with a clock that does not move by itself.
 fn alone(test: impl Future<Output = ()>) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    runtime.block_on(async {
+    turns::alone(async {
         let _clock = FrozenClock::new();
         test.await;
     });
