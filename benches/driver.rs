@@ -17,7 +17,9 @@ use tower_layer::Layer as _;
 use tower_websocket::{
     Anonymous, AuditRecord, AuditSink, AuthFailure, Authenticate, Close, Connection,
     ConnectionConfig, DecodeLayer, Inbound, Message, OpenRooms, Quota, RateLimitLayer, Reply,
-    RequireAuthLayer, Rooms, RoomsLayer, Session, internal, service,
+    RequireAuthLayer, Rooms, RoomsLayer, Session,
+    internal::{self, Authentication},
+    service,
 };
 
 /// Gives the same frames in each read, one read at a time, and takes whatever is written.
@@ -117,7 +119,7 @@ async fn echo(turns: usize) {
     let stack = layer.layer(service_fn(async |inbound: Inbound<Message, Anonymous>| {
         Ok::<_, Close>(Reply::one(inbound.message))
     }));
-    internal::serve(tape, connection, config, true, stack).await;
+    internal::serve(tape, connection, config, Authentication::Optional, stack).await;
 }
 
 /// `turns` chat messages from one of `members` connections in a room.
@@ -145,10 +147,17 @@ async fn fanout(turns: usize, members: usize) {
         let connection = internal::connection(&config, Silent);
         let stack = layers.service(service_fn(service::handle::<&'static str, ()>));
         if speaks {
-            let speaker = internal::serve(tape, connection, config, false, stack);
+            let speaker =
+                internal::serve(tape, connection, config, Authentication::Required, stack);
             local.run_until(speaker).await;
         } else {
-            local.spawn_local(internal::serve(Listening(tape), connection, config, false, stack));
+            local.spawn_local(internal::serve(
+                Listening(tape),
+                connection,
+                config,
+                Authentication::Required,
+                stack,
+            ));
             local.run_until(tokio::task::yield_now()).await;
             local.run_until(tokio::task::yield_now()).await;
         }

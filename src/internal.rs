@@ -13,7 +13,10 @@ use crate::{
     upgrade::{self, OriginPolicy, UpgradeRejectionKind},
 };
 pub use crate::{
-    driver::scanner::{FrameScanner, Partial, ProtocolViolation, ScannerLimits, Violation},
+    driver::{
+        Authentication,
+        scanner::{FrameScanner, Partial, ProtocolViolation, ScannerLimits, Violation},
+    },
     layers::json::from_str,
 };
 
@@ -27,7 +30,7 @@ pub async fn serve<Io, S>(
     io: Io,
     connection: Connection,
     config: ConnectionConfig,
-    anonymous: bool,
+    authentication: Authentication,
     stack: S,
 ) where
     Io: AsyncRead + AsyncWrite + Unpin,
@@ -36,7 +39,7 @@ pub async fn serve<Io, S>(
 {
     let stats = ConnectionStats::new(connection, Connected::default());
     let (io, config, calls) = (Opaque(io), Arc::new(config), Calls::new(stack));
-    driver::serve(io, Box::default(), stats, config, anonymous, calls, Box::new(())).await;
+    driver::serve(io, Box::default(), stats, config, authentication, calls, Box::new(())).await;
 }
 
 /// What `policy` and the rules of the handshake say to `request`: the `Sec-WebSocket-Accept` to answer

@@ -3,30 +3,20 @@
 //! A binary of its own: the allocator counts the process.
 #![cfg(test)]
 
-use std::sync::{Mutex, PoisonError};
-
 use peak_alloc::PeakAlloc;
+use test_support::turns::alone;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
     AuditRecord, AuditSink, AuthFailure, Authenticate, Connection, ConnectionConfig, DecodeLayer,
-    Message, OpenRooms, RequireAuthLayer, Rooms, RoomsLayer, Session, internal,
+    Message, OpenRooms, RequireAuthLayer, Rooms, RoomsLayer, Session,
+    internal::{self, Authentication},
     service::{self, ClientMessage, ServerMessage},
     testing::wire,
 };
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
-
-/// The allocator counts the process, so the tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
-
-/// Runs a test in its turn, and frees its runtime before it is another's.
-fn alone(test: impl Future<Output = ()>) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().start_paused(true).build().unwrap().block_on(test);
-}
 
 type User = String;
 
@@ -63,7 +53,7 @@ impl Peer {
             .layer(DecodeLayer::<ClientMessage>::json())
             .layer(RoomsLayer::new(rooms.clone(), OpenRooms))
             .service(service_fn(service::handle::<User, ()>));
-        tokio::spawn(internal::serve(theirs, connection, config, false, stack));
+        tokio::spawn(internal::serve(theirs, connection, config, Authentication::Required, stack));
         let mut peer = Self(ours);
         peer.send(name).await;
         peer

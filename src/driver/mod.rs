@@ -22,10 +22,13 @@ use crate::driver::{
 };
 
 pub(crate) use self::permit::Permit;
-pub use self::{config::ConnectionConfig, config_error::ConnectionConfigError};
+pub use self::{
+    authentication::Authentication, config::ConnectionConfig, config_error::ConnectionConfigError,
+};
 
 mod config;
 mod config_error;
+mod authentication;
 mod phase;
 mod state;
 mod timers;
@@ -56,17 +59,16 @@ pub(crate) fn serve<Io: Transport>(
     ahead: Box<[u8]>,
     stats: ConnectionStats,
     config: Arc<ConnectionConfig>,
-    anonymous: bool,
+    authentication: Authentication,
     calls: Calls,
     permit: Box<dyn Permit>,
 ) -> Driver<Io> {
     let connection = stats.connection().clone();
     let scanner = FrameScanner::new(ScannerLimits {
         max_message: config.max_message_size,
-        max_first_message: if anonymous {
-            config.max_message_size
-        } else {
-            config.max_first_message_size.min(config.max_message_size)
+        max_first_message: match authentication {
+            Authentication::Required => config.max_first_message_size.min(config.max_message_size),
+            Authentication::Optional => config.max_message_size,
         },
         max_fragments: config.max_fragments,
         control_burst: config.control_frames.at_once(),
@@ -88,7 +90,7 @@ pub(crate) fn serve<Io: Transport>(
     // Half of what may be held for the peer: the other half is for what it did not ask for.
     let read_below = config.outbound_bytes() / 2;
     let opened = connection.opened().into_std();
-    let state = State::new(config, anonymous, fastrand::f64(), opened);
+    let state = State::new(config, authentication, fastrand::f64(), opened);
     Driver::new(engine, state, output, stats, calls, read_below, permit)
 }
 

@@ -43,6 +43,7 @@ use std::{
 use crate::{
     close::{Close, CloseReason, Outgoing},
     driver::{
+        authentication::Authentication,
         config::ConnectionConfig,
         control::ControlBudget,
         output::SocketRoom,
@@ -82,7 +83,7 @@ impl State {
     /// the first ping in its interval.
     pub(crate) fn new(
         config: Arc<ConnectionConfig>,
-        anonymous: bool,
+        authentication: Authentication,
         spread: f64,
         now: Instant,
     ) -> Self {
@@ -94,7 +95,7 @@ impl State {
             config,
             phase: Phase::Open,
             reason: None,
-            authenticated: anonymous,
+            authenticated: authentication == Authentication::Optional,
             timers: Timers::default(),
             ping: Ping::None,
             unread: Unread::default(),
@@ -103,7 +104,7 @@ impl State {
             room: SocketRoom::Free,
             close_by: None,
         };
-        if !anonymous {
+        if !state.authenticated {
             state.timers.start(Timer::Auth, now, state.config.auth_timeout);
         }
         state.timers.start(Timer::Ping, now, first_ping);

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     audit::{Audit, AuditSink, Closed, TracingSink, throttle::RefusedHandshakes},
     connection::Connection,
-    driver::{ConnectionConfig, ConnectionConfigError},
+    driver::{Authentication, ConnectionConfig, ConnectionConfigError},
     hooks::Hooks,
     layers::{Handler, HandlerService, MessageStack},
     outbound::budget::MemoryBudget,
@@ -101,7 +101,7 @@ impl WebSocketEndpoint {
             admission: Admission::new(),
             settings: Settings {
                 connection: Arc::default(),
-                anonymous: false,
+                authentication: Authentication::Required,
                 audit: Audit::new(TracingSink::shared()),
                 budget: None,
                 on_connect: Hooks::default(),
@@ -139,7 +139,7 @@ impl WebSocketEndpoint {
     /// Without it, one that has not passed a [`RequireAuthLayer`](crate::RequireAuthLayer) is closed
     /// when the authentication deadline passes.
     pub fn allow_anonymous(mut self) -> Self {
-        self.settings.anonymous = true;
+        self.settings.authentication = Authentication::Optional;
         self
     }
 

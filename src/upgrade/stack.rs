@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     connection::Connection,
-    driver::{self, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats},
+    driver::{
+        self, Authentication, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats,
+    },
     foreign,
     hooks::Hooks,
     layers::MessageStack,
@@ -54,9 +56,9 @@ fn spawn(accepted: Accepted, settings: &Settings, make: &dyn Fn(&Connection) -> 
     let limits = config.outbound_limits();
     let connection =
         Connection::new(peer, limits, settings.budget.as_ref(), settings.audit.clone());
-    let anonymous = settings.anonymous;
-    if anonymous {
-        // Nobody will authenticate: all that counts is the cap on connections.
+    let authentication = settings.authentication;
+    if authentication == Authentication::Optional {
+        // There is no verdict to wait for: all that counts is the cap on connections.
         permit.verdict();
     }
     // The end comes first: who was told of the beginning is told of it, too. Before the record, so
@@ -72,7 +74,8 @@ fn spawn(accepted: Accepted, settings: &Settings, make: &dyn Fn(&Connection) -> 
     }
     // From here on its destructor may panic where it will: the hooks are called all the same.
     let calls = make(&connection);
-    let waiting = Box::new(Waiting { stats, config, anonymous, calls, permit: Box::new(permit) });
+    let waiting =
+        Box::new(Waiting { stats, config, authentication, calls, permit: Box::new(permit) });
     let parts = (waiting, end);
     tokio::spawn(async move {
         // In one piece until it runs: a task that never does drops them in this order.
@@ -99,16 +102,16 @@ fn spawn(accepted: Accepted, settings: &Settings, make: &dyn Fn(&Connection) -> 
 struct Waiting {
     stats: ConnectionStats,
     config: Arc<ConnectionConfig>,
-    anonymous: bool,
+    authentication: Authentication,
     calls: Calls,
     permit: Box<dyn Permit>,
 }
 
 impl Waiting {
     fn open(self: Box<Self>, io: Upgraded) -> impl Future<Output = ()> {
-        let Self { stats, config, anonymous, calls, permit } = *self;
+        let Self { stats, config, authentication, calls, permit } = *self;
         let (socket, ahead) = Socket::open(io);
-        driver::serve(socket, ahead, stats, config, anonymous, calls, permit)
+        driver::serve(socket, ahead, stats, config, authentication, calls, permit)
     }
 }
 

@@ -17,7 +17,7 @@ use super::gate::{AdmittedRequest, ConnectionPermit};
 use crate::{
     audit::{Audit, Closed, Connected},
     connection::Connection,
-    driver::ConnectionConfig,
+    driver::{Authentication, ConnectionConfig},
     hooks::Hooks,
     outbound::budget::MemoryBudget,
 };
@@ -47,8 +47,7 @@ pub(crate) trait SpawnConnection: Send + Sync + 'static {
 /// What all connections of an endpoint have in common.
 pub(crate) struct Settings {
     pub(crate) connection: Arc<ConnectionConfig>,
-    /// Connections need not authenticate.
-    pub(crate) anonymous: bool,
+    pub(crate) authentication: Authentication,
     pub(crate) audit: Audit,
     pub(crate) budget: Option<MemoryBudget>,
     pub(crate) on_connect: Hooks<OnConnect>,

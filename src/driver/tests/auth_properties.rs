@@ -20,7 +20,7 @@ use crate::{
     audit::AuditEvent,
     close::Close,
     connection::Connection,
-    driver::ConnectionConfig,
+    driver::{Authentication, ConnectionConfig},
     layers::{
         AuthFailure, Authenticate, Authenticated, Failure, Inbound, Reply, RequireAuthLayer,
         Session,
@@ -131,7 +131,7 @@ async fn run(verdict: Verdict, operations: &[Operation]) {
     let (decided, calls) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let application = Application(Arc::clone(&calls));
     let layer = RequireAuthLayer::new(Verifier(verdict, Arc::clone(&decided)));
-    let mut served = Served::with(config(), false, layer.layer(application));
+    let mut served = Served::with(config(), Authentication::Required, layer.layer(application));
     for operation in operations {
         match operation {
             Operation::Send(sent, chunk) => {

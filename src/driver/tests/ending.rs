@@ -16,7 +16,7 @@ use tower::service_fn;
 use super::support::{Served, echo, frame, ping, quiet, text};
 use crate::{
     close::{Close, CloseReason},
-    driver::ConnectionConfig,
+    driver::{Authentication, ConnectionConfig},
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
     outbound::SendError,
@@ -314,7 +314,7 @@ async fn a_stream_that_ends_without_a_close_is_lost_wherever_it_ends() {
 #[tokio::test(start_paused = true)]
 async fn silence_is_closed_at_the_authentication_deadline() {
     let echo = |inbound: Inbound<Message, Anonymous>| ready(Answer::Ok(inbound.message.into()));
-    let mut served = Served::with(quiet(), false, service_fn(echo));
+    let mut served = Served::with(quiet(), Authentication::Required, service_fn(echo));
     served.wait(4999).await;
     assert!(served.peer.frames().is_empty());
     served.wait(1).await;

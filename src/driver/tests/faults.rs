@@ -15,7 +15,7 @@ use crate::{
     audit::{Audit, AuditRecord, AuditSink, Connected},
     close::Close,
     connection::Connection,
-    driver::{self, calls::Calls, stats::ConnectionStats, transport::Opaque},
+    driver::{self, Authentication, calls::Calls, stats::ConnectionStats, transport::Opaque},
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
 };
@@ -124,7 +124,7 @@ async fn a_panic_while_the_connection_ends_does_not_stop_the_end() {
 // covers: AU-07
 #[tokio::test(start_paused = true)]
 async fn what_fails_before_authentication_is_the_verifier() {
-    let mut served = Served::with(quiet(), false, Faulty(Spot::Poll));
+    let mut served = Served::with(quiet(), Authentication::Required, Faulty(Spot::Poll));
     served.send(text("a")).await;
     assert_eq!(served.peer.close_code(), Some(1011));
     served.peer.end();
@@ -150,7 +150,15 @@ async fn a_sink_that_panics_costs_its_connection_and_nothing_else() {
     let stack = service_fn(|_: Inbound<Message, Anonymous>| pending::<Answer>());
     let stats = ConnectionStats::new(connection, Connected::default());
     let (io, config, calls) = (Opaque(ours), Arc::new(config), Calls::new(stack));
-    let served = driver::serve(io, Box::default(), stats, config, true, calls, Box::new(()));
+    let served = driver::serve(
+        io,
+        Box::default(),
+        stats,
+        config,
+        Authentication::Optional,
+        calls,
+        Box::new(()),
+    );
     let (_, written) = tokio::join!(served, async move {
         let (mut read, write) = tokio::io::split(theirs);
         let mut written = Vec::new();
@@ -216,7 +224,7 @@ async fn how_the_bytes_are_cut_does_not_change_the_verdict() {
 async fn the_first_message_of_a_stranger_has_a_limit_of_its_own() {
     for (size, code) in [(4096, None), (4097, Some(1009))] {
         let answer = |_: Inbound<Message, Anonymous>| ready(Answer::Ok(Reply::none()));
-        let mut served = Served::with(quiet(), false, service_fn(answer));
+        let mut served = Served::with(quiet(), Authentication::Required, service_fn(answer));
         served.send(text(&"x".repeat(size))).await;
         assert_eq!(served.peer.close_code(), code, "{size}");
     }

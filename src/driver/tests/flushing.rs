@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     close::{Close, Retry},
+    driver::Authentication,
     layers::{Anonymous, Failure, Inbound, Reply},
     message::Message,
 };
@@ -76,7 +77,7 @@ async fn answers_to_what_was_accepted_go_out_before_a_close_by_the_stack() {
 #[tokio::test(start_paused = true)]
 async fn what_was_pushed_before_a_time_is_over_goes_out_before_the_close() {
     let answer = |_: Inbound<Message, Anonymous>| ready(Answer::Ok(Reply::none()));
-    let mut served = Served::with(quiet(), false, service_fn(answer));
+    let mut served = Served::with(quiet(), Authentication::Required, service_fn(answer));
     served.peer.room(0);
     served.connection.push(Message::text("log in, please")).unwrap();
     served.wait(5000).await;

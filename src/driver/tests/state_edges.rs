@@ -8,7 +8,7 @@ use super::state_operation::{
 };
 use crate::{
     close::CloseReason,
-    driver::{config::ConnectionConfig, phase::Phase},
+    driver::{Authentication, config::ConnectionConfig, phase::Phase},
     quota::Quota,
 };
 
@@ -70,7 +70,7 @@ fn a_time_without_end_never_passes() {
     let stuck = Output { pending: true, taken: 0 };
     let all = [CallPending, Partial(Some(1)), stuck, Reads(false), Wait(1 << 40), Reads(true)];
     for spread in [0.5, 1.0, 7.0, f64::NAN] {
-        let mut run = Run::with(config.clone(), false, spread).apply_all(&all);
+        let mut run = Run::with(config.clone(), Authentication::Required, spread).apply_all(&all);
         assert_eq!((run.rule(), run.next()), (None, None), "{spread}");
         run.apply(&Close(CloseReason::Forbidden));
         assert_eq!((run.state.phase(), run.next()), (Phase::Flushing, None), "{spread}");
@@ -94,7 +94,7 @@ fn no_time_for_a_pong_behind_half_a_message_is_the_messages_own_time() {
         .ping_interval(Duration::from_secs(1))
         .pong_timeout(Duration::ZERO)
         .message_timeout(Duration::from_secs(5));
-    let mut run = Run::with(config, true, 1.0);
+    let mut run = Run::with(config, Authentication::Optional, 1.0);
     let now = [Partial(Some(1)), Wait(1000), Ping, SENT, Late(0), Late(0)];
     now.iter().for_each(|operation| run.apply(operation));
     assert!(run.state.poll_timeout().is_some_and(|it| it > run.now), "spins");
@@ -105,7 +105,7 @@ fn no_time_for_a_pong_behind_half_a_message_is_the_messages_own_time() {
 #[test]
 fn the_first_ping_is_placed_by_the_spread() {
     for (spread, millis) in [(0.0, 0), (0.25, 7500), (1.0, 30_000), (-1.0, 0), (2.0, 30_000)] {
-        let run = Run::with(ConnectionConfig::new(), true, spread);
+        let run = Run::with(ConnectionConfig::new(), Authentication::Optional, spread);
         assert_eq!(run.next(), Some(millis), "{spread}");
     }
 }
@@ -114,7 +114,7 @@ fn the_first_ping_is_placed_by_the_spread() {
 #[test]
 fn while_one_ping_is_under_way_there_is_no_second() {
     let config = ConnectionConfig::new().ping_interval(Duration::from_secs(1));
-    let mut run = Run::with(config, true, 1.0);
+    let mut run = Run::with(config, Authentication::Optional, 1.0);
     for operation in [Wait(1000), Wait(1000), Ping, Ping] {
         run.apply(&operation);
     }
@@ -132,7 +132,7 @@ fn while_one_ping_is_under_way_there_is_no_second() {
 #[test]
 fn after_data_the_next_ping_goes_out_though_the_last_was_not_answered() {
     let config = ConnectionConfig::new().ping_interval(Duration::from_secs(1));
-    let mut run = Run::with(config, true, 1.0);
+    let mut run = Run::with(config, Authentication::Optional, 1.0);
     for operation in [Wait(1000), Ping, SENT, Wait(500), Message, Wait(500), Ping] {
         run.apply(&operation);
     }
@@ -142,7 +142,7 @@ fn after_data_the_next_ping_goes_out_though_the_last_was_not_answered() {
 #[test]
 fn the_round_trip_is_measured_from_when_the_ping_was_out() {
     let late = Output { pending: true, taken: 1 };
-    let mut run = Run::with(ConnectionConfig::new(), true, 0.0);
+    let mut run = Run::with(ConnectionConfig::new(), Authentication::Optional, 0.0);
     for operation in [Wait(0), Ping, late, Wait(3000), SENT, Wait(40), StrayPong] {
         run.apply(&operation);
     }
@@ -164,7 +164,7 @@ fn a_pong_that_may_have_waited_unread_tells_no_round_trip() {
         ("a call before", vec![stop, Wait(9), go, SENT, Wait(40)], Some(40)),
     ];
     for (name, between, millis) in table {
-        let mut run = Run::with(ConnectionConfig::new(), true, 0.0);
+        let mut run = Run::with(ConnectionConfig::new(), Authentication::Optional, 0.0);
         run = run.apply_all(&[Wait(0), Ping]).apply_all(&between).apply_all(&[Pong(0)]);
         assert_eq!(run.rtt, millis.map(Duration::from_millis), "{name}");
         // The next one is measured again.
@@ -175,7 +175,7 @@ fn a_pong_that_may_have_waited_unread_tells_no_round_trip() {
 
 #[test]
 fn nothing_is_pinged_after_the_end_began() {
-    let mut run = Run::with(ConnectionConfig::new(), true, 0.0);
+    let mut run = Run::with(ConnectionConfig::new(), Authentication::Optional, 0.0);
     for operation in [Wait(0), Close(CloseReason::Normal), Ping, SENT, Wait(4000), Ping] {
         run.apply(&operation);
     }
@@ -186,7 +186,7 @@ fn nothing_is_pinged_after_the_end_began() {
 fn control(per_second: u32, burst: u32) -> Run {
     let quota = Quota::per_second(per_second).burst(burst);
     let config = ConnectionConfig::new().control_frames(quota);
-    Run::with(config.ping_interval(Duration::MAX), true, 1.0)
+    Run::with(config.ping_interval(Duration::MAX), Authentication::Optional, 1.0)
 }
 
 // covers: FR-21

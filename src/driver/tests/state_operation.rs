@@ -8,8 +8,8 @@ use std::{
 use crate::{
     close::{Close, CloseReason},
     driver::{
-        config::ConnectionConfig, output::SocketRoom, phase::Phase, ping::Challenge, scanner,
-        state::State,
+        Authentication, config::ConnectionConfig, output::SocketRoom, phase::Phase,
+        ping::Challenge, scanner, state::State,
     },
 };
 
@@ -64,12 +64,16 @@ pub(super) struct Run {
 impl Run {
     /// The first ping comes a whole interval after the start.
     pub(super) fn new(config: ConnectionConfig) -> Self {
-        Self::with(config, false, 1.0)
+        Self::with(config, Authentication::Required, 1.0)
     }
 
-    pub(super) fn with(config: ConnectionConfig, anonymous: bool, spread: f64) -> Self {
+    pub(super) fn with(
+        config: ConnectionConfig,
+        authentication: Authentication,
+        spread: f64,
+    ) -> Self {
         let start = Instant::now();
-        let state = State::new(Arc::new(config), anonymous, spread, start);
+        let state = State::new(Arc::new(config), authentication, spread, start);
         Self { state, start, now: start, pings: Vec::new(), rtt: None, refilled: 0 }
     }
 

@@ -7,7 +7,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use super::state_operation::{Operation, Run};
 use crate::{
     close::{Close, CloseReason},
-    driver::{config::ConnectionConfig, phase::Phase},
+    driver::{Authentication, config::ConnectionConfig, phase::Phase},
 };
 
 fn reason() -> impl Strategy<Value = CloseReason> {
@@ -83,7 +83,7 @@ proptest! {
         operations in vec(anything(), 1..80),
     ) {
         let close = config.close_timeout;
-        let mut run = Run::with(config, false, spread);
+        let mut run = Run::with(config, Authentication::Required, spread);
         for operation in &operations {
             let (stage, reason) = (run.stage(), run.state.reason().cloned());
             run.apply(operation);
@@ -139,7 +139,7 @@ proptest! {
         let config = ConnectionConfig::new()
             .ping_interval(Duration::from_millis(ping))
             .pong_timeout(Duration::from_millis(2000));
-        let mut run = Run::with(config, true, 0.5);
+        let mut run = Run::with(config, Authentication::Optional, 0.5);
         // The ping that is on its way to the peer or back, and when its pong is there.
         let mut answer = None;
         for (millis, reads, output) in steps {
@@ -170,7 +170,7 @@ proptest! {
         let config = ConnectionConfig::new()
             .ping_interval(Duration::from_millis(ping))
             .pong_timeout(Duration::from_millis(pong));
-        let mut run = Run::with(config, true, 1.0);
+        let mut run = Run::with(config, Authentication::Optional, 1.0);
         let (mut paused, mut longest) = (0, 0);
         for (millis, reads) in steps {
             run.apply(&Operation::Reads(reads));

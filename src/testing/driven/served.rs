@@ -15,7 +15,9 @@ use std::{
 use crate::{
     audit::{Audit, Connected},
     connection::Connection,
-    driver::{self, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats},
+    driver::{
+        self, Authentication, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats,
+    },
     layers::MessageStack,
     outbound::budget::MemoryBudget,
     testing::{records::Records, socket::Peer},
@@ -63,10 +65,10 @@ impl Served {
         S: MessageStack + Send + 'static,
         S::Future: Send,
     {
-        Self::with(config, true, stack)
+        Self::with(config, Authentication::Optional, stack)
     }
 
-    pub fn with<S>(config: ConnectionConfig, anonymous: bool, stack: S) -> Self
+    pub fn with<S>(config: ConnectionConfig, authentication: Authentication, stack: S) -> Self
     where
         S: MessageStack + Send + 'static,
         S::Future: Send,
@@ -85,7 +87,7 @@ impl Served {
         let future = Box::pin(async move {
             let _end = end;
             let stats = ConnectionStats::new(handle, Connected::default());
-            driver::serve(io, Box::default(), stats, settings, anonymous, stack, held).await;
+            driver::serve(io, Box::default(), stats, settings, authentication, stack, held).await;
         });
         let woken = Arc::new(Woken(AtomicBool::new(true)));
         Self { future, woken, peer, connection, records, config, budget, permit, done: false }

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::{
     connection::Connection,
-    driver::ConnectionConfig,
+    driver::{Authentication, ConnectionConfig},
     layers::{
         AuthFailure, Authenticate, DecodeLayer, Failure, Inbound, Reply, RequireAuthLayer, Session,
     },
@@ -69,7 +69,11 @@ impl Chat {
     pub(super) async fn connect(&self, at: usize, config: ConnectionConfig) -> Served {
         let rooms = self.layer.layer(PassOn);
         let decode = DecodeLayer::<Say>::json().layer(rooms);
-        let mut served = Served::with(config, false, RequireAuthLayer::new(Names).layer(decode));
+        let mut served = Served::with(
+            config,
+            Authentication::Required,
+            RequireAuthLayer::new(Names).layer(decode),
+        );
         served.peer.send(frame(0x81, at.to_string()));
         served.settle().await;
         served
