@@ -63,7 +63,7 @@ fn endpoint() -> Result<WebSocketLayer, InvalidPath> {
     let messages = ServiceBuilder::new()
         .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40)))
         .layer(DecodeLayer::<Add>::json().anonymous());
-    WebSocketEndpoint::with_handler(messages, |_| Sum::default()).allow_anonymous().layer("/ws")
+    WebSocketEndpoint::with_handler(messages, |_, _| Sum::default()).allow_anonymous().layer("/ws")
 }
 
 async fn serve(socket: TcpStream, addr: SocketAddr, endpoint: WebSocketLayer) {

@@ -135,7 +135,7 @@
 //! |---|---|
 //! | say who may connect, and how many | [`upgrade`], [`OriginPolicy`], [`Admission`], [`PeerAddr`] |
 //! | set the bounds of a connection | [`ConnectionConfig`] |
-//! | log peers in | [`RequireAuthLayer`], [`Authenticate`] |
+//! | log peers in | [`RequireAuthLayer`], [`Authenticate`]; by cookie [`HandshakeIdentity`] |
 //! | limit rates | [`RateLimitLayer`], [`Quota`] |
 //! | decode messages, or bring another codec | [`DecodeLayer`], [`JsonLimits`], [`layers::Decode`] |
 //! | keep state for each connection | [`Handler`], [`WebSocketEndpoint::with_handler`] |
@@ -172,8 +172,8 @@ pub use self::{
     driver::{ConnectionConfig, ConnectionConfigError},
     layers::{
         Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
-        HandleErrorLayer, Handler, HandlerResult, Inbound, Json, JsonLimits, RateLimitLayer, Reply,
-        RequireAuthLayer, Session,
+        HandleErrorLayer, Handler, HandlerResult, HandshakeIdentity, Inbound, Json, JsonLimits,
+        RateLimitLayer, Reply, RequireAuthLayer, Session,
     },
     message::{EncodeError, Message, Utf8Bytes},
     outbound::{

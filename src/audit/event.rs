@@ -100,7 +100,7 @@ pub struct Authenticated {}
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct AuthFailed {
-    /// Why: `auth.required`, `auth.failed` or `auth.error`.
+    /// Why: `auth.required`, `auth.failed`, `auth.no_identity` or `auth.error`.
     pub rule: &'static str,
 }
 

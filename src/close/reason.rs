@@ -192,6 +192,8 @@ close_reasons! {
     /// The session is over.
     SessionExpired: 4401 "session expired", FreshTicket, "auth.expired", Queued,
         said as SESSION_EXPIRED;
+    /// The handshake did not say who the peer is, and there is no other way to log in.
+    Unidentified: 4401 "not authenticated", FreshTicket, "auth.no_identity", Queued;
     // One text for every refusal: it must not tell which part of the credentials was wrong.
     /// The first message was not credentials.
     AuthRequired: 4403 "authentication failed", Stop, "auth.required", Queued;

@@ -67,8 +67,11 @@ pub(crate) fn serve<Io: Transport>(
     let scanner = FrameScanner::new(ScannerLimits {
         max_message: config.max_message_size,
         max_first_message: match authentication {
-            Authentication::Required => config.max_first_message_size.min(config.max_message_size),
-            Authentication::Optional => config.max_message_size,
+            // Whom the handshake has told of has nothing to log in with.
+            Authentication::Required if connection.user_id().is_none() => {
+                config.max_first_message_size.min(config.max_message_size)
+            }
+            Authentication::Required | Authentication::Optional => config.max_message_size,
         },
         max_fragments: config.max_fragments,
         control_burst: config.control_frames.at_once(),

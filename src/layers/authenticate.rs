@@ -1,6 +1,6 @@
 //! Verify credentials: what an application says of a peer that nobody knows.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ pub trait Authenticate: Send + Sync + 'static {
 /// A verified peer: who it is, until when, and what it is told.
 #[must_use]
 pub struct Session<U> {
-    pub(super) user: U,
+    pub(super) user: Arc<U>,
     pub(super) expires: Option<Instant>,
     pub(super) reply: Option<Message>,
 }
@@ -42,6 +42,8 @@ pub enum AuthFailure {
     Required,
     /// The credentials are wrong, expired or locked.
     Rejected,
+    /// There are no credentials to ask for: the handshake should have said who it is, and did not.
+    Unidentified,
     /// It could not be decided: the verifier's backend failed.
     Unavailable,
 }
@@ -79,7 +81,7 @@ where
 impl<U> Session<U> {
     /// A session of `user` that does not end by itself.
     pub fn new(user: U) -> Self {
-        Self { user, expires: None, reply: None }
+        Self { user: Arc::new(user), expires: None, reply: None }
     }
 
     /// Whose session it is.
@@ -105,6 +107,13 @@ impl<U> Session<U> {
 impl From<EncodeError> for AuthFailure {
     fn from(_: EncodeError) -> Self {
         Self::Unavailable
+    }
+}
+
+impl<U> Clone for Session<U> {
+    fn clone(&self) -> Self {
+        let Self { user, expires, reply } = self;
+        Self { user: Arc::clone(user), expires: *expires, reply: reply.clone() }
     }
 }
 

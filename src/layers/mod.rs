@@ -136,6 +136,7 @@ pub use self::{
     future::{ResponseFuture, Unchanged},
     handle_error::{HandleError, HandleErrorFuture, HandleErrorLayer},
     handler::{Handler, HandlerFuture, HandlerService},
+    handshake_identity::{Handshake, HandshakeIdentity},
     inbound::Inbound,
     json::{JsonError, JsonErrorKind, JsonLimits},
     observe::{MessageOutcome, Observe, ObserveLayer, Observed, Told},
@@ -161,6 +162,8 @@ mod cost;
 mod excess;
 mod rate_limit;
 mod authenticate;
+mod handshake_identity;
+pub(crate) mod opening;
 mod require_auth;
 mod decode;
 mod codec;

@@ -26,8 +26,8 @@ impl Anonymous {
 
 impl<U> Authenticated<U> {
     /// Claims that the connection's peer was verified to be `user`.
-    pub(crate) fn claim(user: U) -> Self {
-        Self { user: Arc::new(user) }
+    pub(crate) fn claim(user: impl Into<Arc<U>>) -> Self {
+        Self { user: user.into() }
     }
 
     /// The user.

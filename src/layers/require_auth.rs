@@ -16,9 +16,10 @@ use crate::{
     hooks::Hooks,
     layers::{
         Anonymous, AuthFailure, Authenticate, AuthenticateFn, Authenticated, Failure,
-        HandlerResult, Inbound, Reply, Session,
+        HandlerResult, Handshake, Inbound, Reply, Session,
         binding::{Binding, Own},
         future::{ResponseFuture, Unchanged},
+        opening::{self, NotIdentified, Opening},
         ready_on_call::ReadyOnCall,
     },
     message::Message,
@@ -106,6 +107,18 @@ type OnOpen<U> = dyn Fn(&Authenticated<U>, &Connection) + Send + Sync;
 /// # let _ = layer;
 /// ```
 ///
+/// # Example: whoever the application has logged in by cookie
+///
+/// See [`HandshakeIdentity`](crate::HandshakeIdentity). Whoever has none may be asked for credentials instead:
+///
+/// ```
+/// use tower_websocket::{AuthFailure, Authenticate, RequireAuthLayer, Session, layers::Handshake};
+///
+/// fn door<A: Authenticate<User = String>>(tickets: A) -> RequireAuthLayer<A> {
+///     RequireAuthLayer::first_of(Handshake::<String>::new(), tickets)
+/// }
+/// ```
+///
 /// # Deployment
 ///
 /// Compare secrets in constant time, never with `==`: how long a refusal takes must not tell how much
@@ -120,12 +133,39 @@ type OnOpen<U> = dyn Fn(&Authenticated<U>, &Connection) + Send + Sync;
 pub struct RequireAuthLayer<A: Authenticate> {
     authenticator: Arc<A>,
     on_open: Hooks<OnOpen<A::User>>,
+    way: Way,
+}
+
+/// What counts as a login.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// The first message.
+    Message,
+    /// The handshake, or else the first message.
+    Either,
+    /// The handshake; whoever has shown nothing by then is answered 401.
+    Handshake,
+    /// The handshake; whoever has shown nothing by then is let in, to be told so in a close frame.
+    HandshakeThenClose,
 }
 
 impl<A: Authenticate> RequireAuthLayer<A> {
     /// Authenticates every connection with `authenticator`.
     pub fn new(authenticator: A) -> Self {
-        Self { authenticator: Arc::new(authenticator), on_open: Hooks::default() }
+        Self::by(Way::Message, authenticator)
+    }
+
+    /// Lets in whom the handshake has told of ([`HandshakeIdentity`](crate::HandshakeIdentity)); whoever it has not is asked for
+    /// credentials, which `authenticator` verifies.
+    ///
+    /// Where there are both, the handshake holds: credentials are then a message like any other, as they
+    /// are after any login.
+    pub fn first_of(_: Handshake<A::User>, authenticator: A) -> Self {
+        Self::by(Way::Either, authenticator)
+    }
+
+    fn by(way: Way, authenticator: A) -> Self {
+        Self { authenticator: Arc::new(authenticator), on_open: Hooks::default(), way }
     }
 
     /// Calls `hook` for each authenticated peer, after those that were given before. If one panics, the
@@ -135,6 +175,26 @@ impl<A: Authenticate> RequireAuthLayer<A> {
         hook: impl Fn(&Authenticated<A::User>, &Connection) + Send + Sync + 'static,
     ) -> Self {
         self.on_open.add(Arc::new(hook));
+        self
+    }
+}
+
+impl<U: Principal> RequireAuthLayer<Handshake<U>> {
+    /// Lets in whom the handshake has told of ([`HandshakeIdentity`](crate::HandshakeIdentity)), and nobody else: without an identity
+    /// the handshake is answered `401`, and there is no connection.
+    ///
+    /// The endpoint has to be told to read identities
+    /// ([`handshake_identity`](crate::WebSocketEndpoint::handshake_identity)).
+    pub fn handshake() -> Self {
+        Self::by(Way::Handshake, Handshake::new())
+    }
+
+    /// Answers 101 to whoever has no identity, and closes with 4401 `not authenticated` at once.
+    ///
+    /// For pages: a browser shows them a handshake that was refused as a connection that was lost (1006),
+    /// whatever the status was, so that they try again and again instead of asking for a login.
+    pub fn refuse_after_open(mut self) -> Self {
+        self.way = Way::HandshakeThenClose;
         self
     }
 }
@@ -156,7 +216,7 @@ impl<A: Authenticate, S> Layer<S> for RequireAuthLayer<A> {
 
     fn layer(&self, inner: S) -> Self::Service {
         let inner = ReadyOnCall::new(inner);
-        let (binding, progress) = (Binding::default(), Progress::Nothing);
+        let (binding, progress) = (Binding::default(), self.progress());
         RequireAuth { inner, layer: self.clone(), binding, progress }
     }
 }
@@ -176,9 +236,67 @@ pub struct RequireAuth<S, A: Authenticate> {
 enum Progress<U> {
     /// The next message is the first.
     Nothing,
-    /// The verifier leaves what it found here. If it was dropped before it did, there is nothing.
+    /// Whoever verifies the peer leaves what was found here. If that was dropped before, there is nothing.
     Asked(Arc<OnceLock<Authenticated<U>>>),
     Done(Authenticated<U>),
+}
+
+impl<A: Authenticate> RequireAuthLayer<A> {
+    /// How far a connection is that is about to open.
+    fn progress(&self) -> Progress<A::User> {
+        if let Way::Message = self.way {
+            return Progress::Nothing;
+        }
+        // Made where there is no handshake, as in a test, it goes by the first message.
+        opening::current(|opening| self.progress_after(opening)).unwrap_or(Progress::Nothing)
+    }
+
+    fn progress_after(&self, opening: &mut Opening) -> Progress<A::User> {
+        let missing = match opening.identity::<A::User>() {
+            Ok(identity) => {
+                let (layer, slot) = (self.clone(), Arc::new(OnceLock::new()));
+                let left = Arc::clone(&slot);
+                opening.enter = Some(Box::new(move |connection| {
+                    // It is there: its type was looked at.
+                    let Some(session) = identity.session() else { return };
+                    match layer.admit(session, connection, &left) {
+                        Ok(Some(welcome)) => _ = connection.push(welcome),
+                        Ok(None) => {}
+                        Err(close) => connection.close(close),
+                    }
+                }));
+                return Progress::Asked(slot);
+            }
+            Err(missing) => missing,
+        };
+        match (self.way, missing) {
+            (Way::Message | Way::Either, NotIdentified::Missing) => {}
+            (Way::HandshakeThenClose, NotIdentified::Missing) => {
+                opening.enter = Some(Box::new(|connection| {
+                    connection.close(refused(AuthFailure::Unidentified, connection));
+                }));
+            }
+            (_, missing) => opening.refused = Some(missing),
+        }
+        Progress::Nothing
+    }
+
+    /// Claims the proof of whoever was verified, and leaves it in `slot`: the only place that does. Returns
+    /// what the peer is told.
+    fn admit(
+        &self,
+        session: Session<A::User>,
+        connection: &Connection,
+        slot: &OnceLock<Authenticated<A::User>>,
+    ) -> Result<Option<Message>, Close> {
+        let Session { user, expires, reply } = session;
+        connection.authenticated(&*user, expires);
+        let proof = slot.get_or_init(|| Authenticated::claim(user));
+        if let Err(panic) = self.on_open.call(|hook| hook(proof, connection)) {
+            resume_unwind(panic);
+        }
+        Ok(reply)
+    }
 }
 
 impl<S, A: Authenticate> RequireAuth<S, A> {
@@ -229,36 +347,38 @@ where
     }
 }
 
-/// Asks the authenticator, and claims the proof if it says so: the only place that does.
+/// Asks the authenticator.
 async fn verify<A: Authenticate>(
     layer: RequireAuthLayer<A>,
     inbound: Inbound<Message, Anonymous>,
     slot: Arc<OnceLock<Authenticated<A::User>>>,
 ) -> HandlerResult<Message> {
     let connection = inbound.connection();
-    let failure = match layer.authenticator.authenticate(&inbound.message, connection).await {
-        Ok(Session { user, expires, reply }) => {
-            connection.authenticated(&user, expires);
-            let proof = slot.get_or_init(|| Authenticated::claim(user));
-            if let Err(panic) = layer.on_open.call(|hook| hook(proof, connection)) {
-                resume_unwind(panic);
-            }
-            return Ok(reply.map_or(Reply::none(), Reply::one));
+    match layer.authenticator.authenticate(&inbound.message, connection).await {
+        Ok(session) => {
+            let welcome = layer.admit(session, connection, &slot)?;
+            Ok(welcome.map_or(Reply::none(), Reply::one))
         }
-        Err(failure) => failure,
+        Err(failure) => Err(refused(failure, connection).into()),
+    }
+}
+
+/// Records that nobody was let in, and why.
+fn refused(failure: AuthFailure, connection: &Connection) -> Close {
+    let reason = match failure {
+        AuthFailure::Required => CloseReason::AuthRequired,
+        AuthFailure::Rejected => CloseReason::AuthFailed,
+        AuthFailure::Unidentified => CloseReason::Unidentified,
+        AuthFailure::Unavailable => CloseReason::AuthUnavailable,
     };
-    let (rule, reason) = match failure {
-        AuthFailure::Required => ("auth.required", CloseReason::AuthRequired),
-        AuthFailure::Rejected => ("auth.failed", CloseReason::AuthFailed),
-        AuthFailure::Unavailable => ("auth.error", CloseReason::AuthUnavailable),
-    };
-    connection.record(AuditEvent::AuthFailed(AuthFailed { rule }));
-    Err(Close::because(reason).into())
+    connection.record(AuditEvent::AuthFailed(AuthFailed { rule: reason.rule() }));
+    Close::because(reason)
 }
 
 impl<A: Authenticate> Clone for RequireAuthLayer<A> {
     fn clone(&self) -> Self {
-        Self { authenticator: Arc::clone(&self.authenticator), on_open: self.on_open.clone() }
+        let Self { authenticator, on_open, way } = self;
+        Self { authenticator: Arc::clone(authenticator), on_open: on_open.clone(), way: *way }
     }
 }
 

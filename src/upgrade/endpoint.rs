@@ -2,11 +2,14 @@
 
 use std::{fmt, sync::Arc};
 
+use http::request::Parts;
 use tower_layer::Layer;
 
 use super::{
     admission::Admission,
     gate::Gate,
+    identity::IdentityPolicy,
+    invalid_origin::InvalidOrigin,
     layer::{Shared, WebSocket, WebSocketLayer, WebSocketOnly},
     origin::OriginPolicy,
     path::InvalidPath,
@@ -20,6 +23,7 @@ use crate::{
     hooks::Hooks,
     layers::{Handler, HandlerService, MessageStack},
     outbound::budget::MemoryBudget,
+    principal::Principal,
 };
 
 /// A WebSocket endpoint that is being put together.
@@ -75,22 +79,55 @@ impl WebSocketEndpoint {
         L::Service: MessageStack + Send + 'static,
         <L::Service as MessageStack>::Future: Send,
     {
-        let make = move |_: &Connection| handler.clone();
+        let make = move |_: &Connection, _: &mut Parts| handler.clone();
         Self::from_spawn(Arc::new(StackEndpoint { layers: messages, make }))
     }
 
-    /// The same with a [`Handler`] of its own for each connection, which `make` makes.
+    /// The same with a [`Handler`] of its own for each connection, which `make` makes. It is given the
+    /// handshake: its headers, its URI, and in the extensions what the layers in front have left there, as
+    /// the parameters of a route. Nothing of it is kept or logged but what `make` takes.
+    ///
+    /// `make` runs before the answer is given; with
+    /// [`RequireAuthLayer::handshake`](crate::RequireAuthLayer::handshake) there may be no connection after
+    /// it. A panic costs the connection.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_websocket::{Anonymous, Handler, HandlerResult, Inbound, Message, Reply, WebSocketEndpoint};
+    ///
+    /// /// Speaks the language of the page.
+    /// struct Greet(&'static str);
+    ///
+    /// impl Handler<Message, Anonymous> for Greet {
+    ///     type Reply = Message;
+    ///
+    ///     async fn handle(&mut self, _: Inbound<Message, Anonymous>) -> HandlerResult {
+    ///         Ok(Reply::one(Message::text(self.0)))
+    ///     }
+    /// }
+    ///
+    /// let messages = tower::layer::util::Identity::new();
+    /// let endpoint = WebSocketEndpoint::with_handler(messages, |_, request| {
+    ///     let language = request.headers.get("accept-language");
+    ///     let german = language.is_some_and(|it| it.as_bytes().starts_with(b"de"));
+    ///     Greet(if german { "hallo" } else { "hello" })
+    /// });
+    /// # let _ = endpoint;
+    /// ```
     pub fn with_handler<L, F, H, M, P>(messages: L, make: F) -> Self
     where
         L: Layer<HandlerService<H, M, P>> + Send + Sync + 'static,
-        F: Fn(&Connection) -> H + Send + Sync + 'static,
+        F: Fn(&Connection, &mut Parts) -> H + Send + Sync + 'static,
         H: Handler<M, P>,
         M: Send + 'static,
         P: Send + 'static,
         L::Service: MessageStack + Send + 'static,
         <L::Service as MessageStack>::Future: Send,
     {
-        let make = move |connection: &Connection| HandlerService::new(make(connection));
+        let make = move |connection: &Connection, request: &mut Parts| {
+            HandlerService::new(make(connection, request))
+        };
         Self::from_spawn(Arc::new(StackEndpoint { layers: messages, make }))
     }
 
@@ -102,6 +139,7 @@ impl WebSocketEndpoint {
             settings: Settings {
                 connection: Arc::default(),
                 authentication: Authentication::Required,
+                identity: IdentityPolicy::default(),
                 audit: Audit::new(TracingSink::shared()),
                 budget: None,
                 on_connect: Hooks::default(),
@@ -141,6 +179,29 @@ impl WebSocketEndpoint {
     pub fn allow_anonymous(mut self) -> Self {
         self.settings.authentication = Authentication::Optional;
         self
+    }
+
+    /// Takes a [`HandshakeIdentity`](crate::HandshakeIdentity) of users `U` out of each handshake, for a
+    /// [`RequireAuthLayer::handshake`](crate::RequireAuthLayer::handshake) or
+    /// [`first_of`](crate::RequireAuthLayer::first_of) in the stack.
+    ///
+    /// A handshake whose identity is of another type than `U` or the stack's, or whose identity no layer
+    /// of the stack goes by, is answered `500`, and the log says at `warn`, once, what does not fit.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidOrigin::AnyPage`] if the endpoint's [origin policy](Self::origin), which is to be set
+    /// before, trusts any page: browsers send cookies with whatever handshake a page starts, so that any
+    /// page could act in its visitor's name (cross-site WebSocket hijacking, CWE-1385). `null` and
+    /// `file://` are origins of any page, too. `SameSite` on a cookie does not replace the check: not
+    /// every browser has it by default, and other ports of a host are the same site. A policy that is set
+    /// afterwards and trusts any page has every handshake answered `500`.
+    pub fn handshake_identity<U: Principal>(mut self) -> Result<Self, InvalidOrigin> {
+        if let Some(origin) = self.origin.any_page() {
+            return Err(InvalidOrigin::AnyPage(origin));
+        }
+        self.settings.identity = IdentityPolicy::of::<U>();
+        Ok(self)
     }
 
     /// Where refusals and the lives of connections are recorded. The default is a [`TracingSink`]
@@ -210,7 +271,8 @@ impl WebSocketEndpoint {
     ///
     /// Around an application it takes the upgrade out of whatever else comes with an `Upgrade` header.
     pub fn layer_on_every_path(self) -> WebSocketLayer {
-        let Self { spawn, origin, admission, settings } = self;
+        let Self { spawn, origin, admission, mut settings } = self;
+        settings.identity.check(&origin);
         WebSocketLayer::new(Shared {
             spawn,
             origin,

@@ -14,6 +14,8 @@ pub enum InvalidOrigin {
     Origin(String),
     /// No cookie has this name.
     Cookie(String),
+    /// The endpoint goes by identities from handshakes, and this origin is one that any page can have.
+    AnyPage(&'static str),
 }
 
 impl fmt::Display for InvalidOrigin {
@@ -25,6 +27,13 @@ impl fmt::Display for InvalidOrigin {
             Self::Origin(text) => {
                 write!(f, "{text:?} is no origin as a browser sends it: scheme://host or ")?;
                 f.write_str("scheme://host:port, of the page, without a path")
+            }
+            Self::AnyPage(origin) => {
+                write!(
+                    f,
+                    "identities from handshakes, and {origin} as an origin: any page could act "
+                )?;
+                f.write_str("in the name of whoever looks at it")
             }
             Self::Cookie(text) => write!(f, "{text:?} cannot be the name of a cookie"),
         }

@@ -205,21 +205,25 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shared = &self.shared;
-        match shared.decide(&self.paths, &mut request) {
-            Ok(Decision::Inward) => ResponseFuture::inner(self.inner.call(request)),
-            Ok(Decision::Accept(admitted, upgrade, offers)) => {
-                let peer = PeerAddr::read(request.extensions());
-                ResponseFuture::finished(switch_protocols(
-                    admitted,
-                    upgrade,
-                    peer,
-                    offers,
-                    &*shared.spawn,
-                    &shared.settings,
-                ))
-            }
-            Err(kind) => ResponseFuture::finished(shared.refuse(&request, kind)),
-        }
+        let (admitted, upgrade, offers) = match shared.decide(&self.paths, &mut request) {
+            Ok(Decision::Inward) => return ResponseFuture::inner(self.inner.call(request)),
+            Ok(Decision::Accept(admitted, upgrade, offers)) => (admitted, upgrade, offers),
+            Err(kind) => return ResponseFuture::finished(shared.refuse(&request, kind)),
+        };
+        let peer = PeerAddr::read(request.extensions());
+        let (mut parts, body) = request.into_parts();
+        let switched = switch_protocols(
+            admitted,
+            upgrade,
+            peer,
+            offers,
+            &mut parts,
+            &*shared.spawn,
+            &shared.settings,
+        );
+        ResponseFuture::finished(
+            switched.unwrap_or_else(|kind| shared.refuse(&Request::from_parts(parts, body), kind)),
+        )
     }
 }
 

@@ -1,13 +1,14 @@
 //! What happens before the 101: who may open a connection, and whether there is room.
 //!
 //! A [`WebSocketEndpoint`] is a service for a route, or a layer around an HTTP service. A request on one of
-//! its paths that tries to upgrade goes through four steps, each of which needs what the one before it proved:
+//! its paths that tries to upgrade goes through five steps, each of which needs what the one before it proved:
 //!
 //! | step | asks | refuses with |
 //! |---|---|---|
 //! | request | is it a handshake, to the letter of RFC 6455 §4.2.1, and without credentials in the URL? | 400, 405, 426 |
 //! | origin | whose page started it? [`OriginPolicy`] | 403, 421 |
 //! | admission | is there room, also for this address, and is it not too fast? [`Admission`] | 429, 503 |
+//! | identity | who is it, [if that is known already](crate::HandshakeIdentity)? | 401 |
 //! | serve | 101, and one task for the connection | |
 //!
 //! An attempt is a request whose `Upgrade` lists `websocket`, or with any `Sec-WebSocket-*` header, or
@@ -74,6 +75,7 @@ mod cookie;
 mod admission;
 mod gate;
 mod peer_addr;
+mod identity;
 mod switch;
 mod offers;
 mod presence;

@@ -217,7 +217,8 @@ impl OriginPolicy {
     ///
     /// Any page can then open a WebSocket with the cookies of whoever looks at it. That is sound
     /// only if nothing is ever decided by a cookie, a client certificate or the network a browser
-    /// sits in.
+    /// sits in: with
+    /// [`handshake_identity`](crate::WebSocketEndpoint::handshake_identity) it is an error.
     pub const fn dangerous_allow_any_origin(mut self) -> Self {
         self.any_origin = true;
         self
@@ -245,6 +246,18 @@ impl OriginPolicy {
                 Ok(TrustedRequest { accept: request.accept })
             }
         }
+    }
+
+    /// An origin that is trusted and that a page of anybody's can have: a sandboxed frame has `null`.
+    pub(super) fn any_page(&self) -> Option<&'static str> {
+        if self.any_origin {
+            return Some("any");
+        }
+        self.trusted.iter().find_map(|it| match it {
+            Origin::Opaque => Some("null"),
+            Origin::File => Some("file://"),
+            Origin::Site { .. } => None,
+        })
     }
 
     fn passes_without(&self, request: &UpgradeRequest) -> bool {

@@ -13,6 +13,7 @@ use http::{HeaderValue, Response, StatusCode, Version, header};
 /// | status | further headers | when |
 /// |---|---|---|
 /// | 400, 403, 404, 421, 500 | | the request, its origin, its path, its host, this server is wrong |
+/// | 401 | `WWW-Authenticate: Cookie` | nobody is logged in |
 /// | 405 | `Allow: GET` | any other method, `CONNECT` too |
 /// | 426 | `Upgrade: websocket`, `Sec-WebSocket-Version: 13` | another protocol version, or no attempt |
 /// | 429, 503 | `Retry-After`, 5 to 30 s at random | too many or too fast; full |
@@ -58,6 +59,14 @@ rejections! {
     HostNotAllowed: MISDIRECTED_REQUEST "unknown host", "host.not_allowed";
     /// The request is not HTTP/1.1.
     HttpVersion: BAD_REQUEST "http/1.1 expected", "handshake.http_version";
+    /// Nothing in front of the endpoint has said who sent it, and there is no other way to log in.
+    IdentityMissing: UNAUTHORIZED "not authenticated", "auth.no_identity";
+    // One text for all that is wrong with this server: its log has the words.
+    /// The endpoint and its layers do not agree whether identities from handshakes count, or any page
+    /// could use them.
+    IdentitySettings: INTERNAL_SERVER_ERROR "this server is misconfigured", "auth.identity_settings";
+    /// What said who sent it means another type of user than the endpoint.
+    IdentityType: INTERNAL_SERVER_ERROR "this server is misconfigured", "auth.identity_type";
     /// `Sec-WebSocket-Key` is missing, repeated, or not 16 bytes in canonical base64.
     Key: BAD_REQUEST "invalid sec-websocket-key", "handshake.key";
     /// The process holds so much for its connections that no more are let in.
@@ -125,6 +134,10 @@ impl UpgradeRejection {
             headers.insert(header::CONNECTION, CLOSE);
         }
         match status {
+            StatusCode::UNAUTHORIZED => {
+                // RFC 9110 §15.5.2 wants one. No browser asks a person for it.
+                headers.insert(header::WWW_AUTHENTICATE, COOKIE);
+            }
             StatusCode::METHOD_NOT_ALLOWED => {
                 headers.insert(header::ALLOW, GET);
             }
@@ -173,6 +186,7 @@ const RETRY_AFTER: std::ops::RangeInclusive<u64> = 5..=30;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const CLOSE_UPGRADE: HeaderValue = HeaderValue::from_static("close, upgrade");
+const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 const GET: HeaderValue = HeaderValue::from_static("GET");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -1,34 +1,37 @@
 //! Join the two halves: an accepted upgrade and the stack that its messages go through.
 
 use std::{
-    panic::resume_unwind,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use http::request::Parts;
 use hyper::upgrade::Upgraded;
 use tokio::time::{error::Elapsed, timeout};
 use tower_layer::Layer;
 
 use super::{
     gate::ConnectionPermit,
+    rejection::UpgradeRejectionKind,
     socket::Socket,
     switch::{Accepted, OnClose, Settings, SpawnConnection},
 };
 use crate::{
+    close::Close,
     connection::Connection,
     driver::{
         self, Authentication, ConnectionConfig, Permit, calls::Calls, stats::ConnectionStats,
     },
     foreign,
     hooks::Hooks,
-    layers::MessageStack,
+    layers::{MessageStack, opening},
     opaque::opaque_debug,
 };
 
-/// Makes a stack for each connection: `F` is given the connection, the layers `L` go around what it
+/// Makes a stack for each connection: `F` is given the connection and its handshake, the layers `L` go around what it
 /// returns.
 pub(super) struct StackEndpoint<L, F> {
     pub(super) layers: L,
@@ -38,24 +41,41 @@ pub(super) struct StackEndpoint<L, F> {
 impl<L, F, H, S> SpawnConnection for StackEndpoint<L, F>
 where
     L: Layer<H, Service = S> + Send + Sync + 'static,
-    F: Fn(&Connection) -> H + Send + Sync + 'static,
+    F: Fn(&Connection, &mut Parts) -> H + Send + Sync + 'static,
     S: MessageStack + Send + 'static,
     S::Future: Send,
 {
-    fn spawn(&self, accepted: Accepted, settings: &Settings) {
-        spawn(accepted, settings, &|connection| {
-            Calls::new(self.layers.layer((self.make)(connection)))
-        });
+    fn spawn(
+        &self,
+        accepted: Accepted,
+        request: &mut Parts,
+        settings: &Settings,
+    ) -> Result<(), UpgradeRejectionKind> {
+        spawn(accepted, settings, &mut |connection| {
+            Calls::new(self.layers.layer((self.make)(connection, request)))
+        })
     }
 }
 
 /// Spawns the connection's task, with what `make` makes for it.
-fn spawn(accepted: Accepted, settings: &Settings, make: &dyn Fn(&Connection) -> Calls) {
-    let Accepted { upgrade, peer, offers, mut permit } = accepted;
+fn spawn(
+    accepted: Accepted,
+    settings: &Settings,
+    make: &mut dyn FnMut(&Connection) -> Calls,
+) -> Result<(), UpgradeRejectionKind> {
+    let Accepted { upgrade, peer, identity, offers, mut permit } = accepted;
+    settings.identity.expect(identity.is_some())?;
     let config = Arc::clone(&settings.connection);
     let limits = config.outbound_limits();
     let connection =
         Connection::new(peer, limits, settings.budget.as_ref(), settings.audit.clone());
+    // Code of the application, on the server's task: if it panics, there is no answer and no
+    // connection, but a record of one.
+    let made =
+        catch_unwind(AssertUnwindSafe(|| opening::during(identity.clone(), || make(&connection))));
+    if let Ok((_, opening)) = &made {
+        settings.identity.judge(identity.is_some(), opening)?;
+    }
     let authentication = settings.authentication;
     if authentication == Authentication::Optional {
         // There is no verdict to wait for: all that counts is the cap on connections.
@@ -67,13 +87,19 @@ fn spawn(accepted: Accepted, settings: &Settings, make: &dyn Fn(&Connection) -> 
     // From here on it has a record of its end, however it ends.
     let stats = ConnectionStats::new(connection.clone(), offers);
     let told = Arc::clone(&settings.told);
-    // Code of the application, on the server's task: if it panics, there is no answer and no
-    // connection.
     if let Err(panic) = settings.on_connect.call(|hook| hook(&connection)) {
         resume_unwind(panic);
     }
-    // From here on its destructor may panic where it will: the hooks are called all the same.
-    let calls = make(&connection);
+    let (calls, opening) = match made {
+        Ok(made) => made,
+        Err(panic) => resume_unwind(panic),
+    };
+    // Its hooks are the application's, too; by then there is a connection to tell.
+    if let Some(enter) = opening.enter
+        && foreign::run(|| enter(&connection)).is_none()
+    {
+        connection.close(Close::HANDLER_FAILED);
+    }
     let waiting =
         Box::new(Waiting { stats, config, authentication, calls, permit: Box::new(permit) });
     let parts = (waiting, end);
@@ -95,6 +121,7 @@ fn spawn(accepted: Accepted, settings: &Settings, make: &dyn Fn(&Connection) -> 
         };
         waiting.open(io).await;
     });
+    Ok(())
 }
 
 /// A connection that has no socket yet. Boxed, and opened by a function: a task keeps the place of whatever

@@ -10,15 +10,20 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 
-use super::gate::{AdmittedRequest, ConnectionPermit};
+use super::{
+    gate::{AdmittedRequest, ConnectionPermit},
+    identity::IdentityPolicy,
+    rejection::UpgradeRejectionKind,
+};
 use crate::{
     audit::{Audit, Closed, Connected},
     connection::Connection,
     driver::{Authentication, ConnectionConfig},
     hooks::Hooks,
+    layers::HandshakeIdentity,
     outbound::budget::MemoryBudget,
 };
 
@@ -29,6 +34,8 @@ pub(crate) struct Accepted {
     pub(crate) upgrade: OnUpgrade,
     /// Where it comes from, where the server told it.
     pub(crate) peer: Option<SocketAddr>,
+    /// Who it is, if the layers in front have said so.
+    pub(crate) identity: Option<HandshakeIdentity>,
     /// What the handshake offered besides, for the record.
     pub(crate) offers: Connected,
     /// To be kept until the connection is over.
@@ -37,17 +44,27 @@ pub(crate) struct Accepted {
 
 /// The connection stage, as the upgrade sees it.
 pub(crate) trait SpawnConnection: Send + Sync + 'static {
-    /// Spawns the connection's one task.
+    /// Spawns the connection's one task; whoever makes its handler may look at `request`.
     ///
     /// The task must bound its wait for the upgrade: a layer outside that replaces the 101 on a
     /// connection that stays open keeps it waiting.
-    fn spawn(&self, accepted: Accepted, settings: &Settings);
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection after all: its layers let in only whom the handshake has told of.
+    fn spawn(
+        &self,
+        accepted: Accepted,
+        request: &mut Parts,
+        settings: &Settings,
+    ) -> Result<(), UpgradeRejectionKind>;
 }
 
 /// What all connections of an endpoint have in common.
 pub(crate) struct Settings {
     pub(crate) connection: Arc<ConnectionConfig>,
     pub(crate) authentication: Authentication,
+    pub(crate) identity: IdentityPolicy,
     pub(crate) audit: Audit,
     pub(crate) budget: Option<MemoryBudget>,
     pub(crate) on_connect: Hooks<OnConnect>,
@@ -73,18 +90,21 @@ pub(super) fn switch_protocols<T: Default>(
     upgrade: OnUpgrade,
     peer: Option<SocketAddr>,
     offers: Connected,
+    request: &mut Parts,
     connections: &dyn SpawnConnection,
     settings: &Settings,
-) -> Response<T> {
+) -> Result<Response<T>, UpgradeRejectionKind> {
     let AdmittedRequest { accept, permit } = admitted;
-    connections.spawn(Accepted { upgrade, peer, offers, permit }, settings);
+    // Whether it counts or not: nobody else is to find it.
+    let identity = settings.identity.read(request.extensions.remove())?;
+    connections.spawn(Accepted { upgrade, peer, identity, offers, permit }, request, settings)?;
     let mut response = Response::new(T::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, UPGRADE);
     headers.insert(header::UPGRADE, WEBSOCKET);
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    response
+    Ok(response)
 }
 
 impl fmt::Debug for dyn SpawnConnection {

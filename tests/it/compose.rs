@@ -311,7 +311,7 @@ where
         + 'static,
 {
     let (dropped, go_on) = (Arc::clone(dropped), Arc::clone(go_on));
-    let make = move |_: &Connection| Counter {
+    let make = move |_: &Connection, _: &mut http::request::Parts| Counter {
         count: 0,
         dropped: Arc::clone(&dropped),
         go_on: Arc::clone(&go_on),

@@ -19,6 +19,7 @@ use tower_websocket::{
 };
 
 mod connections;
+mod handshake_identity;
 mod peers;
 mod properties;
 mod publishing;

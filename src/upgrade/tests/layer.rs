@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts,
+};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use tower::{ServiceExt, service_fn};
@@ -29,8 +31,9 @@ use crate::{
 struct Counter(AtomicUsize);
 
 impl SpawnConnection for Counter {
-    fn spawn(&self, _: Accepted, _: &Settings) {
+    fn spawn(&self, _: Accepted, _: &mut Parts, _: &Settings) -> Result<(), UpgradeRejectionKind> {
         self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
