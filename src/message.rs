@@ -87,10 +87,10 @@ impl Message {
         }
     }
 
-    pub(crate) fn into_frame(self) -> tungstenite::Message {
+    pub(crate) fn into_bytes(self) -> Bytes {
         match self {
-            Self::Text(text) => tungstenite::Message::Text(text.0),
-            Self::Binary(bytes) => tungstenite::Message::Binary(bytes),
+            Self::Text(text) => text.0.into(),
+            Self::Binary(bytes) => bytes,
         }
     }
 }

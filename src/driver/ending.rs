@@ -10,17 +10,18 @@ use std::{
 };
 
 use tokio::task::coop::has_budget_remaining;
-use tokio_tungstenite::tungstenite::{Message, protocol::frame::CloseFrame};
 
 use crate::{
     close::CloseReason,
     driver::{
-        engine::{CLOSE_FRAME, Engine, TURN},
+        engine::{Engine, TURN},
         phase::Phase,
         state::State,
         stats::ConnectionStats,
         transport::Transport,
+        writer::Writer,
     },
+    outbound::frame,
 };
 
 /// How far the end of a connection is.
@@ -42,6 +43,7 @@ impl Ending {
     pub(crate) fn poll<Io>(
         &mut self,
         engine: &mut Engine<Io>,
+        writer: &mut Writer,
         state: &mut State,
         stats: &mut ConnectionStats,
         cx: &mut Context<'_>,
@@ -51,11 +53,11 @@ impl Ending {
     {
         if !std::mem::replace(&mut self.close_sent, true) {
             engine.stop_reading();
-            send_close(engine, state.reason(), cx);
+            writer.close(close_payload(state.reason()).as_deref());
         }
         if state.phase() == Phase::Closing {
             let before = engine.bytes_out();
-            let flushed = engine.poll_flush(cx);
+            let flushed = writer.poll_last(engine.wire(), cx);
             if engine.bytes_out() > before {
                 state.handle_close_progress(now);
             }
@@ -82,18 +84,16 @@ impl Ending {
     ///
     /// It can only be what comes next: half a frame that is in the way stays half.
     pub(crate) fn say_at_once<Io: Transport>(
-        &self,
         engine: &mut Engine<Io>,
+        writer: &Writer,
         reason: &CloseReason,
     ) -> bool {
-        let Some(frame) = close_frame(Some(reason)).filter(|_| engine.is_flushed()) else {
+        let Some(payload) = close_payload(Some(reason)).filter(|_| writer.is_idle()) else {
             return false;
         };
-        let payload = frame.map_or_else(Vec::new, |frame| {
-            [&u16::from(frame.code).to_be_bytes(), frame.reason.as_bytes()].concat()
-        });
-        let length = u8::try_from(payload.len()).unwrap_or(0);
-        engine.write_last(&[&[CLOSE_FRAME, length], &payload[..]].concat())
+        let mut close = Vec::new();
+        frame::put_control(&mut close, frame::CLOSE, &payload);
+        engine.wire().write_last(&close)
     }
 
     /// Reads and throws away. Also before the close frame is out: a peer that is itself blocked on
@@ -136,22 +136,11 @@ impl Ending {
     }
 }
 
-/// Puts the close frame for `reason` into the engine's buffer, if there is anybody to tell.
-fn send_close<Io>(engine: &mut Engine<Io>, reason: Option<&CloseReason>, cx: &mut Context<'_>)
-where
-    Io: Transport,
-{
-    let Some(frame) = close_frame(reason) else { return };
-    let size = 2 + frame.as_ref().map_or(0, |frame| 2 + frame.reason.len());
-    // Buffered even if the socket is full: output keeps room for it.
-    let _ = engine.send(Message::Close(frame), size, cx);
-}
-
-/// What a close frame says for `reason`, if anything; none if there is nobody to tell.
-fn close_frame(reason: Option<&CloseReason>) -> Option<Option<CloseFrame>> {
+/// What a close frame says for `reason`, a code and words or nothing; none if there is nobody to tell.
+fn close_payload(reason: Option<&CloseReason>) -> Option<Vec<u8>> {
     let reason = reason.filter(|it| **it != CloseReason::Lost)?;
-    let code = reason.code();
-    Some(code.map(|code| CloseFrame { code: u16::from(code).into(), reason: reason.text().into() }))
+    let said = |code| [&u16::from(code).to_be_bytes(), reason.text().as_bytes()].concat();
+    Some(reason.code().map_or_else(Vec::new, said))
 }
 
 /// What is read and thrown away while lingering: as much as a kernel may hold for a fast peer.

@@ -1,8 +1,11 @@
-//! Speak the protocol: tungstenite, and the socket beneath it.
+//! Read the protocol: tungstenite, and the socket beneath it.
 //!
-//! tungstenite keeps the two apart: its context holds buffers and the state of the protocol, and is
+//! tungstenite keeps the two apart: its context holds a buffer and the state of the protocol, and is
 //! lent a stream for each call. So the context can be replaced while the socket stays, which is the
 //! only way to get memory back from it: a buffer that a large message made grow is kept for good.
+//!
+//! It only reads. What it would answer by itself is thrown away (`lent.rs`); frames are written by the
+//! [`Writer`](crate::driver::writer::Writer).
 
 use std::{
     io,
@@ -10,7 +13,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 use tokio_tungstenite::tungstenite::{
     Error, Message,
@@ -18,7 +20,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use crate::driver::{
-    lent::{Lent, Unwritten, would_block},
+    lent::{Lent, would_block},
     scanner::{Partial, Violation},
     transport::Transport,
     wire::{Filled, Wire},
@@ -32,18 +34,10 @@ pub(crate) struct Engine<Io> {
     config: WebSocketConfig,
     /// Reading ended, in whatever way.
     ended: bool,
-    /// What a former context had not written yet. Nothing is read any more then, so that only
-    /// `poll_flush` writes, and this first.
-    left: Bytes,
     /// Messages and control frames the context has returned, as the scanner counts them.
     returned: u32,
-    /// Bytes in the context's write buffer, and those that the socket has taken since `taken` was set.
-    buffered: usize,
-    /// Bytes the socket had taken when somebody last looked.
-    taken: u64,
-    /// What large frames made the context's buffers grow to, if more than [`KEPT`]: for reading, and
-    /// for writing.
-    grown: (usize, usize),
+    /// What a large frame made the context's buffer grow to, if more than [`KEPT`].
+    grown: usize,
 }
 
 impl<Io: Transport> Engine<Io> {
@@ -53,11 +47,8 @@ impl<Io: Transport> Engine<Io> {
             context: WebSocketContext::new(Role::Server, Some(config)),
             config,
             ended: false,
-            left: Bytes::new(),
             returned: 0,
-            buffered: 0,
-            taken: 0,
-            grown: (0, 0),
+            grown: 0,
         }
     }
 
@@ -142,12 +133,7 @@ impl<Io: Transport> Engine<Io> {
                     match &message {
                         Message::Text(text) => self.count_read(text.len()),
                         Message::Binary(bytes) => self.count_read(bytes.len()),
-                        // The answer goes into the write buffer by itself.
-                        Message::Ping(payload) => self.count(2 + payload.len()),
-                        Message::Close(frame) => {
-                            let answer = frame.as_ref().map_or(2, |frame| 4 + frame.reason.len());
-                            self.withdraw_answer(answer);
-                        }
+                        Message::Close(_) => self.ended = true,
                         _ => {}
                     }
                     return Poll::Ready(Some(Ok(message)));
@@ -163,24 +149,6 @@ impl<Io: Transport> Engine<Io> {
         }
     }
 
-    /// Takes back the context's answer to the peer's close frame, which is of `answer` bytes.
-    ///
-    /// tungstenite answers by itself, with the words of the peer, and then takes nothing more to send.
-    /// One that has not read a close frame does; what the old one was still to write is kept apart.
-    fn withdraw_answer(&mut self, answer: usize) {
-        let mut unwritten = Unwritten::default();
-        // Memory takes everything: what this returns is that the connection is closed.
-        let _ = self.context.flush(&mut unwritten);
-        let Unwritten(mut left) = unwritten;
-        let before = left.len().saturating_sub(answer);
-        if left.get(before) == Some(&CLOSE_FRAME) {
-            left.truncate(before);
-        }
-        self.left = left.into();
-        self.renew();
-        self.ended = true;
-    }
-
     /// Whether the context holds no whole frame that nobody has seen, and the wire nothing for it.
     fn is_dry(&self) -> bool {
         !self.has_whole() && !self.wire.has_ahead()
@@ -191,63 +159,22 @@ impl<Io: Transport> Engine<Io> {
         self.returned != self.wire.scanner().surfaced()
     }
 
-    /// Puts a frame of `size` bytes into the write buffer.
-    pub(crate) fn send(
-        &mut self,
-        message: Message,
-        size: usize,
-        cx: &mut Context<'_>,
-    ) -> Result<(), Error> {
-        self.count(size);
-        match self.context.write(&mut Lent { wire: &mut self.wire, cx }, message) {
-            // It is in the buffer; a pong that was due before it is not with the socket yet.
-            Err(error) if would_block(&error) => Ok(()),
-            sent => sent,
-        }
+    /// The socket, to write to.
+    pub(crate) fn wire(&mut self) -> &mut Wire<Io> {
+        &mut self.wire
     }
 
-    /// Of what is written next, a ping of so many bytes comes behind so many others.
-    pub(crate) fn ping_ahead(&mut self, before: usize, bytes: usize) {
-        self.wire.ping_ahead(before, bytes);
-    }
-
-    /// Writes everything out.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while !self.left.is_empty() {
-            match ready!(Pin::new(&mut self.wire).poll_write(cx, &self.left))? {
-                0 => return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
-                written => self.left.advance(written),
-            }
-        }
-        match self.context.flush(&mut Lent { wire: &mut self.wire, cx }) {
-            Err(error) if would_block(&error) => Poll::Pending,
-            Ok(()) => {
-                self.buffered = 0;
-                self.taken = self.wire.bytes_out();
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-
-    /// Whether the socket has everything that was put in, to the last byte of a frame.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.buffered == 0 && self.left.is_empty()
-    }
-
-    /// Whether a buffer is larger than what is kept.
+    /// Whether the buffer is larger than what is kept.
     pub(crate) fn is_grown(&self) -> bool {
-        self.grown != (0, 0)
+        self.grown > 0
     }
 
-    /// Gives back what large messages made the buffers grow to, if nothing is in them.
+    /// Gives back what large messages made the buffer grow to, if nothing is in it.
     ///
-    /// Only for a connection that is not closing, right after everything was flushed, and while no
-    /// message is handled or waits to be: that is a slice of the buffer, and would hold it without its
-    /// being charged.
+    /// Only for a connection that is not closing, and while no message is handled or waits to be: that is
+    /// a slice of the buffer, and would hold it without its being charged.
     pub(crate) fn give_back(&mut self) {
-        let empty = self.is_dry() && self.buffered == 0 && self.wire.scanner().at_boundary();
-        if empty && !self.ended {
+        if self.is_dry() && self.wire.scanner().at_boundary() && !self.ended {
             self.renew();
         }
     }
@@ -255,7 +182,7 @@ impl<Io: Transport> Engine<Io> {
     /// Nothing is read any more but to be thrown away, so that what was read takes no memory.
     pub(crate) fn stop_reading(&mut self) {
         self.ended = true;
-        if self.is_grown() && self.is_flushed() {
+        if self.is_grown() {
             self.renew();
         }
     }
@@ -276,42 +203,16 @@ impl<Io: Transport> Engine<Io> {
         Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 
-    /// Writes the last `bytes` of all, if that can be done at once; says whether the socket has them.
-    pub(crate) fn write_last(&mut self, bytes: &[u8]) -> bool {
-        self.wire.write_last(bytes)
-    }
-
     fn renew(&mut self) {
         self.context = WebSocketContext::new(Role::Server, Some(self.config));
-        self.grown = (0, 0);
+        self.grown = 0;
         self.wire.set_grown(self.grown);
     }
 
     /// A message of so many bytes was read.
     fn count_read(&mut self, bytes: usize) {
-        if bytes > KEPT.max(self.grown.0) {
-            self.grown.0 = bytes;
-            self.wire.set_grown(self.grown);
-        }
-    }
-
-    /// So many bytes more are in the write buffer.
-    fn count(&mut self, bytes: usize) {
-        self.buffered = self.buffered.saturating_add(bytes);
-        if self.buffered > KEPT.max(self.grown.1) {
-            self.note_growth();
-        }
-    }
-
-    /// Sees what is in the write buffer, and whether that is more than ever.
-    #[cold]
-    fn note_growth(&mut self) {
-        // A peer that is always a little behind never finds it empty.
-        let taken = std::mem::replace(&mut self.taken, self.wire.bytes_out());
-        let gone = usize::try_from(self.taken.saturating_sub(taken)).unwrap_or(usize::MAX);
-        self.buffered = self.buffered.saturating_sub(gone);
-        if self.buffered > KEPT.max(self.grown.1) {
-            self.grown.1 = self.buffered;
+        if bytes > KEPT.max(self.grown) {
+            self.grown = bytes;
             self.wire.set_grown(self.grown);
         }
     }
@@ -320,8 +221,5 @@ impl<Io: Transport> Engine<Io> {
 /// Frames read in one turn, or pieces thrown away. tokio's own budget for a task is 128 operations.
 pub(super) const TURN: usize = 32;
 
-/// The first byte of every close frame.
-pub(super) const CLOSE_FRAME: u8 = 0x88;
-
-/// Buffers up to this size are kept: most messages fit, and growing again costs more than it saves.
+/// A buffer up to this size is kept: most messages fit, and growing again costs more than it saves.
 const KEPT: usize = 2 * 1024;

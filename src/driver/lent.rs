@@ -6,10 +6,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::driver::{transport::Transport, wire::Wire};
+use crate::driver::wire::Wire;
 
 /// The socket, as tungstenite wants it: what is not ready is an error of its own kind.
 pub(super) struct Lent<'a, 'cx, Io> {
@@ -25,29 +25,11 @@ impl<Io: AsyncRead + Unpin> io::Read for Lent<'_, '_, Io> {
     }
 }
 
-impl<Io: Transport> io::Write for Lent<'_, '_, Io> {
+/// What tungstenite answers by itself, pongs and the echo of a close frame, comes to nothing: the
+/// connection answers, in its own order.
+impl<Io> io::Write for Lent<'_, '_, Io> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        or_would_block(Pin::new(&mut *self.wire).poll_write(self.cx, bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        or_would_block(Pin::new(&mut *self.wire).poll_flush(self.cx))
-    }
-}
-
-/// A stream that takes everything and has nothing.
-#[derive(Default)]
-pub(super) struct Unwritten(pub(super) Vec<u8>);
-
-impl io::Read for Unwritten {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
-    }
-}
-
-impl io::Write for Unwritten {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

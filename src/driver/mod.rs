@@ -2,7 +2,8 @@
 //!
 //! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
 //! each message, and a [`ConnectionConfig`]. Reading order: `config`, `phase` and `state` (when),
-//! `scanner`, `transport`, `ping` and `wire` (bytes), `lent` and `engine` (frames), `output`, `calls`,
+//! `scanner`, `transport`, `ping` and `wire` (bytes), `lent` and `engine` (frames in), `writer`
+//! (frames out), `calls`,
 //! `alarm`, `task` (the loop), `ending`.
 
 use std::sync::Arc;
@@ -12,13 +13,13 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use crate::driver::{
     calls::Calls,
     engine::Engine,
-    output::Output,
     scanner::{FrameScanner, ScannerLimits},
     state::State,
     stats::ConnectionStats,
     task::Driver,
     transport::Transport,
     wire::Wire,
+    writer::Writer,
 };
 
 pub(crate) use self::permit::Permit;
@@ -40,7 +41,7 @@ mod ping;
 mod unread;
 mod lent;
 mod engine;
-mod output;
+mod writer;
 pub(crate) mod calls;
 mod permit;
 mod alarm;
@@ -78,9 +79,8 @@ pub(crate) fn serve<Io: Transport>(
     });
     let protocol = WebSocketConfig::default()
         .read_buffer_size(ENGINE_READ_SIZE)
-        // Larger than anything output puts in before it flushes: the engine never writes by itself.
-        .write_buffer_size(Output::write_buffer_bound(config.outbound_message_size()) - 1)
-        .max_write_buffer_size(Output::write_buffer_bound(config.outbound_message_size()))
+        // It writes nothing that is kept.
+        .write_buffer_size(0)
         .max_message_size(Some(config.max_message_size))
         // A ping may be longer than a message may be.
         .max_frame_size(Some(config.max_message_size.max(MAX_CONTROL)))
@@ -89,12 +89,11 @@ pub(crate) fn serve<Io: Transport>(
     wire.limit_unsent();
     wire.take_ahead(ahead);
     let engine = Engine::new(wire, protocol);
-    let output = Output::new(config.outbound_message_size());
     // Half of what may be held for the peer: the other half is for what it did not ask for.
     let read_below = config.outbound_bytes() / 2;
     let opened = connection.opened().into_std();
     let state = State::new(config, authentication, fastrand::f64(), opened);
-    Driver::new(engine, state, output, stats, calls, read_below, permit)
+    Driver::new(engine, state, Writer::default(), stats, calls, read_below, permit)
 }
 
 /// What the engine reads at a time, and keeps for good. It zero-fills it at every read.

@@ -46,12 +46,12 @@ use crate::{
         authentication::Authentication,
         config::ConnectionConfig,
         control::ControlBudget,
-        output::SocketRoom,
         phase::Phase,
         ping::{Challenge, Ping},
         scanner::Partial,
         timers::{Timer, Timers},
         unread::Unread,
+        writer::SocketRoom,
     },
 };
 

@@ -6,7 +6,7 @@ use crate::{
     audit::{AuditEvent, Closed, Connected},
     close::CloseReason,
     connection::Connection,
-    driver::output::SocketRoom,
+    driver::writer::SocketRoom,
 };
 
 /// What a connection did, for its close event.

@@ -34,7 +34,6 @@ use crate::{
         calls::Calls,
         ending::Ending,
         engine::{Engine, TURN},
-        output::{Output, SocketRoom, Written},
         permit::Permit,
         phase::Phase,
         ping::challenge,
@@ -42,6 +41,7 @@ use crate::{
         state::State,
         stats::ConnectionStats,
         transport::Transport,
+        writer::{SocketRoom, Writer, Written},
     },
     foreign,
     layers::{Failure, Reply},
@@ -54,7 +54,7 @@ use crate::{
 pub(crate) struct Driver<Io: Transport> {
     engine: Engine<Io>,
     state: State,
-    output: Output,
+    writer: Writer,
     stats: ConnectionStats,
     calls: Calls,
     /// Of what the application holds for the peer, the most with which more is read.
@@ -72,7 +72,7 @@ impl<Io: Transport> Driver<Io> {
     pub(crate) fn new(
         engine: Engine<Io>,
         state: State,
-        output: Output,
+        writer: Writer,
         stats: ConnectionStats,
         calls: Calls,
         read_below: usize,
@@ -85,7 +85,7 @@ impl<Io: Transport> Driver<Io> {
         Self {
             engine,
             state,
-            output,
+            writer,
             stats,
             calls,
             read_below,
@@ -110,7 +110,7 @@ impl<Io: Transport> Driver<Io> {
                 }
             } else if !open {
                 return;
-            } else if self.held > self.read_below || !self.output.has_headroom() {
+            } else if self.held > self.read_below || !self.writer.has_headroom() {
                 // Answers wait for the peer to read. Output goes first; if the socket takes it, the
                 // next turn reads on.
                 break;
@@ -190,7 +190,7 @@ impl<Io: Transport> Driver<Io> {
             }
             Some(Ok(tungstenite::Message::Binary(bytes))) => self.take(Message::Binary(bytes), now),
             Some(Ok(tungstenite::Message::Ping(payload))) => {
-                self.output.pong_is_due(payload.len());
+                self.writer.pong(&payload);
             }
             Some(Ok(tungstenite::Message::Pong(payload))) => {
                 if let Some(rtt) = self.state.handle_pong(&payload, now) {
@@ -228,12 +228,13 @@ impl<Io: Transport> Driver<Io> {
 
     /// Step 4.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let accepted = self.output.accepted();
+        let wire = self.engine.wire();
+        let before = wire.bytes_out();
         if let Some(payload) = self.state.poll_ping(challenge) {
-            self.output.ping(&mut self.engine, payload, cx);
+            self.writer.ping(wire, payload);
         }
-        let written = self.output.poll(&mut self.engine, self.stats.connection().outbound(), cx);
-        let taken = self.output.accepted() - accepted;
+        let written = self.writer.poll(wire, self.stats.connection().outbound(), cx);
+        let taken = wire.bytes_out() - before;
         let room = written.room();
         self.state.handle_output(room, taken, now);
         self.stats.output(room, taken, now);
@@ -325,10 +326,11 @@ impl<Io: Transport> Driver<Io> {
             // What the end itself takes is no stall.
             self.stats.output(SocketRoom::Free, 0, now);
             self.stats.connection().outbound().close();
-            self.output.discard(self.stats.connection().outbound());
+            self.writer.discard(self.stats.connection().outbound());
         }
         if self.state.phase() != Phase::Done {
-            self.ending.poll(&mut self.engine, &mut self.state, &mut self.stats, cx, now);
+            let (engine, writer) = (&mut self.engine, &mut self.writer);
+            self.ending.poll(engine, writer, &mut self.state, &mut self.stats, cx, now);
         }
     }
 }
@@ -355,7 +357,7 @@ impl<Io: Transport> Future for Driver<Io> {
         }
         this.stats.bytes_in = this.engine.bytes_in();
         this.stats.bytes_out = this.engine.bytes_out();
-        this.stats.messages_out = this.output.messages();
+        this.stats.messages_out = this.writer.messages();
         if this.state.phase() == Phase::Done {
             return Poll::Ready(());
         }
@@ -377,7 +379,7 @@ impl<Io: Transport> Drop for Driver<Io> {
             self.stats.reason = asked.map(CloseReason::from);
         }
         let reason = self.stats.reason.clone().unwrap_or(CloseReason::GoingAway);
-        self.stats.flushed = self.ending.say_at_once(&mut self.engine, &reason);
+        self.stats.flushed = Ending::say_at_once(&mut self.engine, &self.writer, &reason);
         self.stats.bytes_out = self.engine.bytes_out();
         self.stats.last_words = Some(reason);
     }

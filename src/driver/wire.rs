@@ -1,4 +1,4 @@
-//! Stand between the socket and the protocol engine: scan what comes in, count what goes out.
+//! Stand between the socket and the connection: scan what comes in, count what goes out.
 //!
 //! Inward, every byte passes the [`FrameScanner`] before the engine sees it. The engine gets the legal
 //! prefix; the read after that fails, and the verdict waits for the driver. Outward, this is the only
@@ -11,7 +11,7 @@
 
 use std::{
     cell::RefCell,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -41,8 +41,8 @@ pub(crate) struct Wire<Io> {
     charge: Option<Charge>,
     /// Payload of the message that is being handled.
     in_call: usize,
-    /// What the engine's buffers have grown to, for reading and for writing.
-    grown: (usize, usize),
+    /// What the engine's buffer has grown to.
+    grown: usize,
     /// The budget had no room for what was read.
     over_budget: bool,
 }
@@ -78,7 +78,7 @@ impl<Io> Wire<Io> {
             ping: None,
             charge,
             in_call: 0,
-            grown: (0, 0),
+            grown: 0,
             over_budget: false,
         }
     }
@@ -119,8 +119,8 @@ impl<Io> Wire<Io> {
         }
     }
 
-    /// The engine's buffers have grown to this, or were given back.
-    pub(crate) fn set_grown(&mut self, grown: (usize, usize)) {
+    /// The engine's buffer has grown to this, or was given back.
+    pub(crate) fn set_grown(&mut self, grown: usize) {
         if self.charge.is_some() {
             self.grown = grown;
             self.charge();
@@ -145,10 +145,9 @@ impl<Io> Wire<Io> {
     /// most. A message that is handled is a part of the buffer that it was read into.
     fn charge(&mut self) -> bool {
         let Some(charge) = &mut self.charge else { return true };
-        let (read, write) = self.grown;
         let begun = self.scanner.announced().saturating_mul(2);
-        let messages = begun.saturating_add(self.in_call).max(read);
-        let held = messages.saturating_add(write).saturating_add(self.ahead.held());
+        let messages = begun.saturating_add(self.in_call).max(self.grown);
+        let held = messages.saturating_add(self.ahead.held());
         if self.over_budget {
             // What was announced then is not in the engine, and never will be.
             return charge.set(held.min(charge.held()));
@@ -325,6 +324,25 @@ impl<Io: Transport> AsyncWrite for Wire<Io> {
         };
         wire.bytes_out += written as u64;
         Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.ping.is_some() {
+            let first = slices.iter().find(|it| !it.is_empty()).map_or(&[][..], |it| it);
+            return self.poll_write(cx, first);
+        }
+        let wire = self.get_mut();
+        let written = ready!(Pin::new(&mut wire.io).poll_write_vectored(cx, slices))?;
+        wire.bytes_out += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

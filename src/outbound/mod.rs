@@ -11,4 +11,5 @@ mod limits;
 mod send_error;
 mod dropped;
 mod queue;
+pub(crate) mod frame;
 pub mod budget;

@@ -15,7 +15,7 @@ mod driver_properties;
 mod auth_properties;
 mod seeds;
 mod corners;
-mod output;
+mod writer;
 mod ping;
 mod drops;
 mod flushing;

@@ -8,8 +8,8 @@ use std::{
 use crate::{
     close::{Close, CloseReason},
     driver::{
-        Authentication, config::ConnectionConfig, output::SocketRoom, phase::Phase,
-        ping::Challenge, scanner, state::State,
+        Authentication, config::ConnectionConfig, phase::Phase, ping::Challenge, scanner,
+        state::State, writer::SocketRoom,
     },
 };
 

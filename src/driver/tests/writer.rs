@@ -7,23 +7,21 @@ use std::{
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::{
     driver::{
-        engine::Engine,
-        output::{Output, Written},
         scanner::{FrameScanner, ScannerLimits},
         transport::Opaque,
         wire::Wire,
+        writer::{Writer, Written},
     },
     message::Message,
     outbound::{Dropped, OutboundLimits, OutboundQueue},
 };
 
 struct Line {
-    engine: Engine<Opaque<DuplexStream>>,
-    output: Output,
+    wire: Wire<Opaque<DuplexStream>>,
+    writer: Writer,
     queue: Arc<OutboundQueue>,
     peer: DuplexStream,
 }
@@ -37,14 +35,10 @@ impl Line {
             max_fragments: 8,
             control_burst: 8,
         };
-        let config = WebSocketConfig::default()
-            .write_buffer_size(Output::write_buffer_bound(MAX_MESSAGE) - 1)
-            .max_write_buffer_size(Output::write_buffer_bound(MAX_MESSAGE));
-        let limits = (FrameScanner::new(limits), OutboundLimits::of(1 << 30, 1000));
         Self {
-            engine: Engine::new(Wire::new(Opaque(ours), 1, limits.0, None), config),
-            output: Output::new(MAX_MESSAGE),
-            queue: Arc::new(OutboundQueue::new(limits.1, None)),
+            wire: Wire::new(Opaque(ours), 1, FrameScanner::new(limits), None),
+            writer: Writer::default(),
+            queue: Arc::new(OutboundQueue::new(OutboundLimits::of(1 << 30, 1000), None)),
             peer,
         }
     }
@@ -55,7 +49,7 @@ impl Line {
 
     fn poll(&mut self) -> Written {
         let mut cx = Context::from_waker(Waker::noop());
-        self.output.poll(&mut self.engine, &self.queue, &mut cx)
+        self.writer.poll(&mut self.wire, &self.queue, &mut cx)
     }
 }
 
@@ -72,5 +66,3 @@ async fn what_joins_a_backlog_owns_its_payload_too() {
     assert_eq!(line.poll(), Written::Pending);
     assert!(buffer.is_unique());
 }
-
-const MAX_MESSAGE: usize = 64 * 1024;
