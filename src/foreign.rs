@@ -2,13 +2,14 @@
 
 use std::{
     any::Any,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     thread::Result,
 };
 
 /// Holds a value of the application's among what is ours. Dropping it never panics, so that a collection
 /// of them is dropped whole, also while another panic goes by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Eq, PartialEq)]
 pub(crate) struct Caught<T> {
     /// There until it is dropped.
     value: Option<T>,
@@ -22,6 +23,25 @@ impl<T> Caught<T> {
     /// The value: it is always there.
     pub(crate) fn get(&self) -> Option<&T> {
         self.value.as_ref()
+    }
+
+    /// The same, to change it.
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.as_mut()
+    }
+
+    /// The value, which is the caller's to drop.
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        self.value.take()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Caught<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => value.fmt(f),
+            None => f.write_str("Caught"),
+        }
     }
 }
 

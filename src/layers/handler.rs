@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use crate::{
     close::Close,
+    foreign::Caught,
     layers::{Failure, HandlerResult, Inbound, Reply, binding::Binding},
     opaque::opaque_debug,
 };
@@ -82,14 +83,13 @@ enum Place<H, R> {
 }
 
 struct Idle<H, R> {
-    handler: H,
+    handler: Caught<H>,
     /// The last call's allocation.
     call: Option<CallBox<H, R>>,
 }
 
 type Slot<H, R> = Mutex<Place<H, R>>;
-type Outcome<R> = Result<Reply<R>, Failure<R>>;
-type CallBox<H, R> = ReusableBoxFuture<'static, (H, Outcome<R>)>;
+type CallBox<H, R> = ReusableBoxFuture<'static, (Caught<H>, HandlerResult<R>)>;
 
 impl<H, M, P> HandlerService<H, M, P>
 where
@@ -97,7 +97,7 @@ where
 {
     /// A service that calls `handler`.
     pub fn new(handler: H) -> Self {
-        let idle = Idle { handler, call: None };
+        let idle = Idle { handler: Caught::new(handler), call: None };
         Self { binding: Binding::default(), slot: Arc::new(Mutex::new(Place::Idle(idle))) }
     }
 }
@@ -142,8 +142,11 @@ where
             return HandlerFuture { kind: Kind::Refused(Close::HANDLER_FAILED), slot };
         };
         let future = async move {
-            let outcome = handler.handle(inbound).await;
-            (handler, outcome)
+            let result = match handler.get_mut() {
+                Some(handler) => handler.handle(inbound).await,
+                None => Err(Close::HANDLER_FAILED.into()),
+            };
+            (handler, result)
         };
         let call = match call {
             Some(mut reused) => {
@@ -169,21 +172,21 @@ enum Kind<H, R> {
 }
 
 impl<H: 'static, R: 'static> Future for HandlerFuture<H, R> {
-    type Output = Outcome<R>;
+    type Output = HandlerResult<R>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let (handler, outcome) = match &mut this.kind {
+        let (handler, result) = match &mut this.kind {
             Kind::Call(call) => ready!(call.poll(cx)),
             Kind::Refused(reason) => return Poll::Ready(Err(reason.clone().into())),
             // Polled after completion: the answer was given, there is none left.
             Kind::Done => return Poll::Ready(Ok(Reply::none())),
         };
         let Kind::Call(call) = std::mem::replace(&mut this.kind, Kind::Done) else {
-            return Poll::Ready(outcome);
+            return Poll::Ready(result);
         };
         put(&this.slot, Place::Idle(Idle { handler, call: Some(call) }));
-        Poll::Ready(outcome)
+        Poll::Ready(result)
     }
 }
 

@@ -31,6 +31,7 @@ use tower_service::Service;
 use crate::{
     close::Close,
     connection::Connection,
+    foreign,
     layers::{
         Failure, Inbound, Reply,
         future::{Answer, ResponseFuture},
@@ -66,21 +67,14 @@ impl<S> ReadyOnCall<S> {
         S::Error: Into<Failure<Inner>>,
         A: Answer<Inner, R>,
     {
-        let Some(mut service) = self.take() else {
+        let Some(service) = self.get() else {
             return ResponseFuture::ready(answer.answer(Err(Close::HANDLER_FAILED.into())));
         };
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                let call = service.call(request);
-                self.service = Some(service);
-                ResponseFuture::called(call, answer)
-            }
-            Poll::Ready(Err(error)) => {
-                self.service = Some(service);
-                ResponseFuture::ready(answer.answer(Err(error.into())))
-            }
-            // Nobody was told to wake; the future's first poll, right after this, asks again.
-            Poll::Pending => ResponseFuture::waiting(self.wait(None, service, request), answer),
+            Poll::Ready(Ok(())) => ResponseFuture::called(service.call(request), answer),
+            Poll::Ready(Err(error)) => ResponseFuture::ready(answer.answer(Err(error.into()))),
+            // No task will be woken; the future's first poll, right after this, asks again.
+            Poll::Pending => ResponseFuture::waiting(self.wait(None, request), answer),
         }
     }
 
@@ -94,33 +88,32 @@ impl<S> ReadyOnCall<S> {
     where
         S: Service<Inbound<M, P>>,
     {
-        match self.take() {
-            Some(service) => {
-                ResponseFuture::waiting(self.wait(Some(gate), service, request), answer)
-            }
+        match self.get() {
+            Some(_) => ResponseFuture::waiting(self.wait(Some(gate), request), answer),
             None => ResponseFuture::refused(Close::HANDLER_FAILED),
         }
     }
 
     /// The service, wherever it was left. None if there are two calls at once and the first one still
     /// waits, which the driver never does.
-    fn take(&mut self) -> Option<S> {
+    fn get(&mut self) -> Option<&mut S> {
         if let Some(slot) = self.returned.take() {
             self.service = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
-        self.service.take()
+        self.service.as_mut()
     }
 
+    /// The service moves out, to wait.
     fn wait<M, P>(
         &mut self,
         gate: Option<Gate>,
-        service: S,
         request: Inbound<M, P>,
     ) -> Waiting<S, Inbound<M, P>> {
         let slot = Slot::default();
         self.returned = Some(Arc::clone(&slot));
         let connection = request.connection().clone();
-        Waiting { gate, service: Some(service), request: Some(request), slot, connection }
+        let service = self.service.take();
+        Waiting { gate, service, request: Some(request), slot, connection }
     }
 }
 
@@ -174,5 +167,9 @@ impl<S, Request> Drop for Waiting<S, Request> {
         } else if self.service.is_some() {
             self.connection.close(Close::OVERLOADED);
         }
+        // Both are the application's: of two that panic in one piece of drop glue, the second would end
+        // the process.
+        foreign::discard(self.request.take());
+        foreign::discard(self.service.take());
     }
 }

@@ -6,7 +6,7 @@ use tower::BoxError;
 
 use crate::{
     close::{Close, CloseReason},
-    foreign,
+    foreign::Caught,
     message::Message,
 };
 
@@ -19,7 +19,8 @@ pub struct Reply<R>(Messages<R>);
 enum Messages<R> {
     None,
     One(R),
-    Many(Vec<R>),
+    /// Dropped whole, also if one of them panics.
+    Many(Vec<Caught<R>>),
 }
 
 /// Why a message was not handled.
@@ -51,10 +52,10 @@ impl<R> Reply<R> {
 
     /// Several messages, in this order.
     pub fn many(messages: impl IntoIterator<Item = R>) -> Self {
-        Self(Messages::Many(messages.into_iter().collect()))
+        Self(Messages::Many(messages.into_iter().map(Caught::new).collect()))
     }
 
-    /// Hands each message to `each`, in order. What is behind an error is dropped, each by itself.
+    /// Hands each message to `each`, in order. What is behind an error is dropped.
     ///
     /// # Errors
     ///
@@ -64,10 +65,7 @@ impl<R> Reply<R> {
             Messages::None => Ok(()),
             Messages::One(message) => each(message),
             Messages::Many(messages) => {
-                let mut messages = messages.into_iter();
-                let done = messages.try_for_each(each);
-                foreign::discard(messages);
-                done
+                messages.into_iter().filter_map(Caught::into_inner).try_for_each(each)
             }
         }
     }
@@ -82,7 +80,9 @@ impl<R> Reply<R> {
             Messages::None => Messages::None,
             Messages::One(message) => Messages::One(map(message)?),
             Messages::Many(messages) => {
-                Messages::Many(messages.into_iter().map(map).collect::<Result<_, E>>()?)
+                let messages = messages.into_iter().filter_map(Caught::into_inner);
+                let mapped = messages.map(|message| Ok(Caught::new(map(message)?)));
+                Messages::Many(mapped.collect::<Result<_, E>>()?)
             }
         }))
     }

@@ -1,3 +1,4 @@
+mod drops;
 mod fault;
 mod json;
 mod json_properties;
