@@ -23,10 +23,10 @@
 //! made or cloned, once for each connection, so there is nothing to do for that. What undoes it is a
 //! stack that was made once and is handed to all connections: `ServiceBuilder::new().buffer(16)` makes
 //! any service one that can be cloned, and a lock around it does the same. No type can forbid that,
-//! because such a stack takes the same messages. So [`RateLimit`], [`RequireAuth`], [`DecodeMessage`],
-//! [`InRooms`](crate::room::InRooms) and [`HandlerService`] belong to the connection of their first
-//! message, and refuse those of any other: that connection closes with 1011, the record has the rule
-//! `stack.shared` and the layer's name, and whoever built it is told once, at `warn`.
+//! because such a stack takes the same messages. So [`RateLimit`], [`Observe`], [`RequireAuth`],
+//! [`DecodeMessage`], [`InRooms`](crate::room::InRooms) and [`HandlerService`] belong to the connection of
+//! their first message, and refuse those of any other: that connection closes with 1011, the record has
+//! the rule `stack.shared` and the layer's name, and the log says so once, at `warn`.
 //!
 //! Give the layers to [`WebSocketEndpoint::new`](crate::WebSocketEndpoint::new) as layers, and as the handler
 //! only what all connections may share.

@@ -16,6 +16,7 @@ use crate::{
     foreign,
     layers::{
         Failure, HandlerResult, Inbound, Reply,
+        binding::Binding,
         future::{Answer, ResponseFuture},
         ready_on_call::ReadyOnCall,
     },
@@ -28,6 +29,9 @@ use crate::{
 /// it sees every message, behind a layer those that the layer has handed on. The function is called once
 /// for each message, when it is known what became of it. It sees no content, and says nothing that the
 /// peer gets; it must not block, and if it panics, nothing comes of it.
+///
+/// It belongs to one connection, as the other layers do
+/// ([module docs](crate::layers#a-stack-belongs-to-one-connection)).
 ///
 /// # Example: metrics
 ///
@@ -54,6 +58,7 @@ pub struct ObserveLayer<F> {
 /// See [`ObserveLayer`].
 pub struct Observe<S, F> {
     inner: ReadyOnCall<S>,
+    binding: Binding,
     observe: Arc<F>,
 }
 
@@ -127,7 +132,8 @@ impl<S, F> Layer<S> for ObserveLayer<F> {
     type Service = Observe<S, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Observe { inner: ReadyOnCall::new(inner), observe: Arc::clone(&self.observe) }
+        let (inner, binding) = (ReadyOnCall::new(inner), Binding::default());
+        Observe { inner, binding, observe: Arc::clone(&self.observe) }
     }
 }
 
@@ -146,6 +152,10 @@ where
     }
 
     fn call(&mut self, inbound: Inbound<M, P>) -> Self::Future {
+        // The inner service may be waiting for a message of the connection's, and is not there for another.
+        if let Err(close) = self.binding.admit("observe", inbound.connection()) {
+            return ResponseFuture::refused(close);
+        }
         let tell = Tell {
             observe: Arc::clone(&self.observe),
             connection: inbound.connection().clone(),

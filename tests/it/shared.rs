@@ -9,7 +9,9 @@ use tower_websocket::{
     Anonymous, AuditEvent, Close, DecodeLayer, Failure, Handler, Inbound, Message, OpenRooms,
     Quota, RateLimitLayer, Reply, RequireAuthLayer, RoomPolicy, Rooms, RoomsLayer,
     WebSocketEndpoint,
-    layers::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, HandlerService},
+    layers::{
+        Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, HandlerService, ObserveLayer,
+    },
     room::{JoinDenied, JoinRequest},
     service::{self, ClientMessage, ServerMessage},
 };
@@ -196,6 +198,37 @@ async fn a_shared_handler_tells_nobody_what_another_said() {
     assert_internal_error(&mut third).await;
     first.text("more").await;
     assert_eq!(first.message().await, "secret,more");
+}
+
+// covers: XX-02
+#[tokio::test]
+async fn a_shared_observer_gives_nobody_away_to_a_service_that_is_not_ready() {
+    let observe = ObserveLayer::new(|_| ());
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let slow = service_fn(move |inbound: Inbound<Message, Anonymous>| {
+        let gate = Arc::clone(&opened);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            echo(inbound).await
+        }
+    });
+    // One at a time: the second message waits, and what waits is the service.
+    let stack = ServiceBuilder::new().buffer(16).layer(observe).concurrency_limit(1).service(slow);
+    let layer = WebSocketEndpoint::new(Identity::new(), stack).allow_anonymous();
+    let server = Server::start(layer.connection(quiet()).unwrap());
+    let mut first = server.connect().await;
+    first.text("one").await;
+    for _ in 0..3 {
+        let mut other = server.connect().await;
+        other.text("mine").await;
+        assert_internal_error(&mut other).await;
+    }
+    assert_recorded(&server, "observe", 3).await;
+    gate.add_permits(2);
+    assert_eq!(first.message().await, "one");
+    first.text("two").await;
+    assert_eq!(first.message().await, "two");
 }
 
 // covers: XX-02
