@@ -153,8 +153,11 @@ impl<Io: Transport> Driver<Io> {
             Ok(reply) => reply,
             Err(Failure::Reply(message)) => Reply::one(message),
             Err(Failure::Close(close)) => {
-                // Before authentication the only code that can have failed is the verifier's.
-                let verifier = close == Close::HANDLER_FAILED && !self.state.is_authenticated();
+                // Before authentication the only code that can have failed is the verifier's. A login is
+                // known to the connection first.
+                let known = self.stats.connection().user_id().is_some();
+                let verified = known || self.state.is_authenticated();
+                let verifier = close == Close::HANDLER_FAILED && !verified;
                 let unavailable = || Close::because(CloseReason::AuthUnavailable);
                 let close = if verifier { unavailable() } else { close };
                 self.state.close_as_asked(close, now);

@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::time::timeout;
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Authenticated, Close, Inbound, Message, Reply, RequireAuthLayer, WebSocketEndpoint,
+    AuditEvent, Authenticated, Close, Inbound, Message, Reply, RequireAuthLayer, WebSocketEndpoint,
 };
 
 use test_support::{
@@ -63,6 +63,22 @@ async fn a_second_hook_is_called_after_the_first_and_not_instead_of_it() {
     let all = ["connect 1", "connect 2", "open 1", "open 2", "close 1", "close 2"];
     eventually(|| told.0.lock().unwrap().len() == all.len()).await;
     assert_eq!(*told.0.lock().unwrap(), all);
+}
+
+// covers: XX-01, LG-12
+#[tokio::test]
+async fn a_hook_that_panics_after_the_login_is_no_failure_of_the_verifiers() {
+    let auth = RequireAuthLayer::new(Tokens).on_open(|_, _| panic!("the hook's own"));
+    let layer = WebSocketEndpoint::new(auth, service_fn(echo)).connection(quiet()).unwrap();
+    let server = Server::start(layer);
+    let mut peer = server.connect().await;
+    peer.text(r#"{"type":"auth","token":"ada"}"#).await;
+    peer.assert_closed(1011).await;
+    drop(peer);
+    assert_eq!(server.audit.closed(1).await[0].rule, "handler.failed");
+    let logins = server.audit.records();
+    let logins = logins.iter().filter(|it| matches!(it.event, AuditEvent::Authenticated(_)));
+    assert_eq!(logins.count(), 1);
 }
 
 /// Counts what is open, as the application would.
