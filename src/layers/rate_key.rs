@@ -36,8 +36,7 @@ pub trait RateKey<P>: Send + Sync + 'static {
     /// The bucket's key for messages with `proof` on `connection`; `None` for a bucket of the connection's
     /// own.
     ///
-    /// It is asked with the first message, and again once the proof is another one, as when somebody
-    /// else is verified to be there; not for each message. So it must follow from the proof and from
+    /// It is asked once for a proof, and not for each message. So it must follow from the proof and from
     /// what never changes about a connection, and from nothing else.
     fn key(&self, proof: &P, connection: &Connection) -> Option<RateKeyValue>;
 }

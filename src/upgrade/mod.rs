@@ -46,7 +46,7 @@
 //! part. Over anything but a plain `TcpStream`, TLS among it, the peer is told nothing, and
 //! `std::process::exit` drops no task. To end in good order close each connection
 //! ([`Connection::close`](crate::Connection::close) with
-//! [`GoingAway`](crate::CloseReason::GoingAway)), and wait until
+//! [`Close::GOING_AWAY`](crate::Close::GOING_AWAY)), and wait until
 //! [`on_close`](WebSocketEndpoint::on_close) has told of all of them.
 
 pub use self::{

@@ -33,8 +33,9 @@ pub(super) struct Presence {
 impl Presence {
     /// The endpoint was put around a service. From now on it should be asked.
     pub(super) fn applied(self: &Arc<Self>, paths: &[Box<str>]) {
+        self.applied.get_or_init(Instant::now);
         // Frameworks apply a layer often: to each route, and again for each connection.
-        if self.applied.set(Instant::now()).is_err() {
+        if self.watcher.get().is_some() {
             return;
         }
         // Without a runtime it is a server that is being built, or none at all.
@@ -42,14 +43,14 @@ impl Presence {
         let presence = Arc::downgrade(self);
         let paths = paths.join(", ");
         // One task for each endpoint, until it is asked or the time is over.
-        let watcher = runtime.spawn(async move {
+        let watch = async move {
             sleep(ASKED_WITHIN).await;
             let Some(presence) = presence.upgrade() else { return };
             if !presence.asked.load(Ordering::Relaxed) {
                 presence.say(&paths);
             }
-        });
-        let _ = self.watcher.set(watcher.abort_handle());
+        };
+        self.watcher.get_or_init(|| runtime.spawn(watch).abort_handle());
     }
 
     /// There is a request, for one of the endpoint's paths or another.

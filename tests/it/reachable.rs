@@ -16,6 +16,7 @@ use tokio::{
     time::sleep,
 };
 use tower::ServiceExt;
+use tower_layer::Layer;
 use tower_websocket::{AuditEvent, PeerAddr, WebSocketEndpoint, WebSocketLayer};
 use tracing::subscriber::DefaultGuard;
 
@@ -98,6 +99,22 @@ async fn an_endpoint_that_nobody_asks_says_so_once() {
         drop(app);
         assert_eq!(log.lines("WebSocket endpoint"), 1, "{name}");
     }
+}
+
+// covers: HS-35
+#[test]
+fn an_endpoint_that_was_put_together_before_there_was_a_runtime_says_so_too() {
+    let (log, _guard) = Log::keep();
+    let (layer, inner) = (layer(), application());
+    // For a look at it; it is served within the runtime.
+    drop(layer.layer(inner.clone()));
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
+        let app = layer.layer(inner);
+        sleep(Duration::from_secs(100)).await;
+        drop(app);
+    });
+    assert_eq!(log.lines("nobody has asked for this WebSocket endpoint"), 1);
 }
 
 // covers: HS-35
