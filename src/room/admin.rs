@@ -12,7 +12,7 @@ use crate::{
         name::RoomKey,
         outcome::{PublishError, Published, Undelivered},
         publisher::Turn,
-        state::Room,
+        state::{Room, Subscriber},
         store::RoomStore,
     },
 };
@@ -101,6 +101,9 @@ impl<R: 'static> RoomAdmin<R> {
 
     /// Removes every member with this user id, and returns how many there were.
     ///
+    /// Where a policy puts several tenants into one room, that is everybody of this id, whatever the
+    /// tenant: [`remove_in_tenant`](Self::remove_in_tenant) removes one of them.
+    ///
     /// When it returns [`Ok`], nothing that the user sends reaches the room any more, nothing published in
     /// the room reaches the user, and a join of the user's that was under way is refused. The user
     /// may ask again: to keep it out, let the policy refuse it *before* removing it. Its connections
@@ -110,7 +113,21 @@ impl<R: 'static> RoomAdmin<R> {
     ///
     /// [`RoomError`] if the user may still be in the room. In the rooms of one process it never is.
     pub async fn remove(&self, user: &str) -> Result<usize, RoomError> {
-        Ok(self.room().map_or(0, |room| room.remove(user)))
+        Ok(self.room().map_or(0, |room| room.remove(|it| it.is_user(user))))
+    }
+
+    /// Removes every member who is this user of this tenant, as [`remove`](Self::remove) does.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError`] if the user may still be in the room. In the rooms of one process it never is.
+    pub async fn remove_in_tenant(
+        &self,
+        tenant: Option<&str>,
+        user: &str,
+    ) -> Result<usize, RoomError> {
+        let is = |it: &Subscriber<R>| it.is_user(user) && it.is_of_tenant(tenant);
+        Ok(self.room().map_or(0, |room| room.remove(is)))
     }
 
     fn room(&self) -> Option<Arc<Room<R>>> {

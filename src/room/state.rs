@@ -145,9 +145,9 @@ impl<R> Room<R> {
         self.lock().len()
     }
 
-    /// Takes out everybody who is `user`, joins under way included; returns how many were members.
-    pub(super) fn remove(&self, user: &str) -> usize {
-        let removed = self.lock().remove_all(|it| *it.user == *user);
+    /// Takes out everybody for whom `is` holds, joins under way included; returns how many were members.
+    pub(super) fn remove(&self, is: impl Fn(&Subscriber<R>) -> bool) -> usize {
+        let removed = self.lock().remove_all(is);
         let count = removed.iter().filter(|it| it.is_member()).count();
         self.directory.count_left(count);
         let left = removed.into_iter().filter_map(Removed::give_back);
@@ -188,6 +188,14 @@ impl<R> Subscriber<R> {
 
     pub(super) fn user(&self) -> &Arc<str> {
         &self.user
+    }
+
+    pub(super) fn is_user(&self, id: &str) -> bool {
+        *self.user == *id
+    }
+
+    pub(super) fn is_of_tenant(&self, tenant: Option<&str>) -> bool {
+        self.connection.tenant().map(|it| &**it) == tenant
     }
 
     pub(super) fn publisher(&self) -> &Publisher {

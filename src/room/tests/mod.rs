@@ -37,6 +37,7 @@ mod pace;
 mod race;
 mod shares;
 mod sizes;
+mod tenants;
 
 /// A user; the part before the first `/` is the tenant.
 #[derive(Debug)]

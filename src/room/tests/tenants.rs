@@ -1,0 +1,51 @@
+//! A policy that puts users of several tenants into one room: whom the application removes.
+
+use crate::{
+    close::CloseReason,
+    room::{JoinDenied, JoinRequest, RoomKey, RoomName, RoomPolicy, Rooms},
+};
+
+use super::{Line, Peer, User, key, now};
+
+/// One room for all who mean it, whatever their tenant.
+struct Shared;
+
+impl RoomPolicy<User> for Shared {
+    type Role = ();
+
+    fn key(&self, _: &User, name: &RoomName) -> RoomKey {
+        RoomKey::new(name.clone())
+    }
+
+    async fn join(&self, _: JoinRequest<'_, User>) -> Result<(), JoinDenied> {
+        Ok(())
+    }
+}
+
+// covers: RM-06
+#[test]
+fn a_user_of_one_tenant_is_removed_and_the_namesake_of_another_stays() {
+    let rooms = Rooms::<Line>::new();
+    let [mut acme, mut evil, mut none] = ["acme/alice", "evil/alice", "alice"].map(|user| {
+        let mut peer = Peer::new(&rooms, Shared, user);
+        peer.join("lobby").unwrap();
+        peer
+    });
+    let lobby = rooms.at(&key("", "lobby"));
+    for tenant in [Some(""), Some("nobody's"), Some("alice")] {
+        assert_eq!(now(lobby.remove_in_tenant(tenant, "alice")), 0, "{tenant:?}");
+    }
+    assert_eq!(now(lobby.remove_in_tenant(Some("acme"), "bob")), 0);
+    assert_eq!(now(lobby.remove_in_tenant(Some("evil"), "alice")), 1);
+    assert_eq!(evil.tell("lobby", "hello"), Err(CloseReason::NotAMember));
+    assert_eq!(acme.tell("lobby", "hello"), Ok(vec![]));
+    assert_eq!(now(lobby.remove_in_tenant(None, "alice")), 1);
+    assert_eq!(none.tell("lobby", "hello"), Err(CloseReason::NotAMember));
+    let left = now(lobby.members());
+    assert_eq!((left.len(), left[0].tenant.as_deref()), (1, Some("acme")));
+
+    // Whatever the tenant.
+    evil.join("lobby").unwrap();
+    assert_eq!(now(lobby.remove("alice")), 2);
+    assert_eq!(rooms.memberships(), 0);
+}
