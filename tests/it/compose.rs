@@ -51,16 +51,19 @@ async fn a_timeout_layer_closes_with_1011() {
     assert_eq!(server.audit.closed(1).await[0].rule, "handler.timeout");
 }
 
+/// A reply for what took too long.
+fn too_slow(error: BoxError) -> Failure<Message> {
+    if error.is::<Elapsed>() {
+        Failure::Reply(Message::text("too slow"))
+    } else {
+        Failure::from(error)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_timeout_becomes_a_reply_by_handling_its_error() {
     let messages = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(|error: BoxError| {
-            if error.is::<Elapsed>() {
-                Failure::Reply(Message::text("too slow"))
-            } else {
-                Failure::from(error)
-            }
-        }))
+        .layer(HandleErrorLayer::new(too_slow))
         .layer(TimeoutLayer::new(Duration::from_secs(1)));
     let layer = WebSocketEndpoint::new(messages, service_fn(echo));
     let server = Server::start(layer.allow_anonymous().connection(quiet()).unwrap());
@@ -202,13 +205,7 @@ async fn a_message_that_waited_too_long_holds_no_permit_later() {
     let permit = GlobalConcurrencyLimitLayer::new(1);
     let start = |seconds| {
         let messages = ServiceBuilder::new()
-            .layer(HandleErrorLayer::new(|error: BoxError| {
-                if error.is::<Elapsed>() {
-                    Failure::Reply(Message::text("too slow"))
-                } else {
-                    Failure::from(error)
-                }
-            }))
+            .layer(HandleErrorLayer::new(too_slow))
             .layer(TimeoutLayer::new(Duration::from_secs(seconds)))
             .layer(RateLimitLayer::per_connection(Quota::per_second(u32::MAX)))
             .layer(permit.clone());
@@ -350,13 +347,7 @@ async fn a_handler_keeps_its_state_for_one_connection() {
 async fn a_handler_whose_future_was_dropped_does_not_go_on() {
     let (dropped, go_on) = Default::default();
     let layers = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(|error: BoxError| {
-            if error.is::<Elapsed>() {
-                Failure::Reply(Message::text("too slow"))
-            } else {
-                Failure::from(error)
-            }
-        }))
+        .layer(HandleErrorLayer::new(too_slow))
         .layer(TimeoutLayer::new(Duration::from_secs(1)));
     let server = Server::start(counting(layers, &dropped, &go_on));
     let mut peer = server.connect().await;

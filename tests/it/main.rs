@@ -15,6 +15,7 @@ mod frame_times;
 mod frame_floods;
 mod closing;
 mod messages;
+mod binary_codec;
 mod chopping;
 mod extremes;
 mod rooms;

@@ -29,6 +29,17 @@ fn noting(calls: &Calls) -> impl Fn(Inbound<Message, Authenticated<User>>) -> An
     }
 }
 
+/// A login behind a buffer that all connections share, and what was handed on.
+fn shared(verifier: impl Authenticate<User = User>) -> (Server, Calls) {
+    let calls = Calls::default();
+    let handle = noting(&calls);
+    let handler = service_fn(move |inbound| std::future::ready(handle(inbound)));
+    let stack =
+        ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(verifier)).service(handler);
+    let endpoint = WebSocketEndpoint::new(Identity::new(), stack);
+    (Server::start(endpoint.connection(quiet()).unwrap()), calls)
+}
+
 fn log_in(user: &str) -> String {
     format!(r#"{{"type":"auth","token":"{user}"}}"#)
 }
@@ -36,13 +47,7 @@ fn log_in(user: &str) -> String {
 // covers: XX-02
 #[tokio::test]
 async fn a_stranger_never_gets_the_proof_of_who_logged_in_to_a_shared_stack() {
-    let calls = Calls::default();
-    let handle = noting(&calls);
-    let handler = service_fn(move |inbound| std::future::ready(handle(inbound)));
-    let stack =
-        ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(Tokens)).service(handler);
-    let server =
-        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
+    let (server, calls) = shared(Tokens);
     let mut ada = server.user("ada").await;
     // A stranger, somebody with credentials, and ada herself once more.
     for first in ["delete everything", &log_in("grace"), &log_in("ada")] {
@@ -60,13 +65,7 @@ async fn a_stranger_never_gets_the_proof_of_who_logged_in_to_a_shared_stack() {
 // covers: XX-02
 #[tokio::test]
 async fn who_comes_when_the_first_is_gone_does_not_inherit_its_login() {
-    let calls = Calls::default();
-    let handle = noting(&calls);
-    let handler = service_fn(move |inbound| std::future::ready(handle(inbound)));
-    let stack =
-        ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(Tokens)).service(handler);
-    let server =
-        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
+    let (server, calls) = shared(Tokens);
     let ada = server.user("ada").await;
     drop(ada);
     server.audit.closed(1).await;
@@ -81,15 +80,8 @@ async fn who_comes_when_the_first_is_gone_does_not_inherit_its_login() {
 // covers: XX-02
 #[tokio::test]
 async fn a_login_under_way_is_not_the_next_connections() {
-    let calls = Calls::default();
-    let handle = noting(&calls);
-    let handler = service_fn(move |inbound| std::future::ready(handle(inbound)));
     let (asked, verdict) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let slow = Slow { asked: Arc::clone(&asked), verdict: Arc::clone(&verdict) };
-    let stack =
-        ServiceBuilder::new().buffer(16).layer(RequireAuthLayer::new(slow)).service(handler);
-    let server =
-        Server::start(WebSocketEndpoint::new(Identity::new(), stack).connection(quiet()).unwrap());
+    let (server, calls) = shared(Slow { asked: Arc::clone(&asked), verdict: Arc::clone(&verdict) });
     let mut ada = server.connect().await;
     ada.text(&log_in("ada")).await;
     let _asked = asked.acquire().await.unwrap();
