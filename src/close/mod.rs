@@ -1,16 +1,16 @@
 //! Choose the code and the words a connection ends with: the only place that does.
 //!
-//! `reason` has the table of all ways in which a connection ends; `said` which of them an application
+//! `reason` has the table of all ways in which a connection ends; `requested` which of them an application
 //! may ask for; `code` what may stand in a close frame.
 
 pub use self::{
     code::CloseCode,
     reason::{CloseReason, Retry},
-    said::{ApplicationClose, Close, InvalidClose},
+    requested::{ApplicationClose, Close, InvalidClose},
 };
 
 pub(crate) use self::reason::Outgoing;
 
 mod reason;
-mod said;
+mod requested;
 mod code;

@@ -42,7 +42,7 @@ macro_rules! close_reasons {
     ($(
         $(#[$doc:meta])*
         $name:ident: $code:literal $text:literal, $retry:ident, $rule:literal, $outgoing:ident
-            $(, said as $said:ident)?;
+            $(, Close::$constant:ident)?;
     )*) => {
         /// Why a connection ended.
         ///
@@ -130,13 +130,13 @@ macro_rules! close_reasons {
         impl Close {
             /// Those that are an application's to say, in the order of the table.
             #[cfg(any(test, feature = "testing"))]
-            pub(crate) const ALL: &[Self] = &[$($(Self::$said,)?)*];
+            pub(crate) const ALL: &[Self] = &[$($(Self::$constant,)?)*];
 
             $($(
                 #[doc = concat!(
                     "[`CloseReason::", stringify!($name), "`]: ", $code, " `", stringify!($text), "`."
                 )]
-                pub const $said: Self = Self::because(CloseReason::$name);
+                pub const $constant: Self = Self::because(CloseReason::$name);
             )?)*
         }
     };
@@ -146,25 +146,25 @@ close_reasons! {
     /// The transport ended without a close frame. Nothing can be sent.
     Lost: 1006 "", Backoff, "lost", Nothing;
     /// The application is done with this connection.
-    Normal: 1000 "", Stop, "normal", Everything, said as NORMAL;
+    Normal: 1000 "", Stop, "normal", Everything, Close::NORMAL;
     /// The server goes away.
-    GoingAway: 1001 "going away", Backoff, "going_away", Everything, said as GOING_AWAY;
+    GoingAway: 1001 "going away", Backoff, "going_away", Everything, Close::GOING_AWAY;
     /// No message for longer than the idle timeout.
     Idle: 1001 "idle", Stop, "idle", Everything;
     /// The peer broke RFC 6455.
     ProtocolError: 1002 "protocol error", Stop, "protocol", Nothing;
     /// A binary message where only text is spoken.
-    BinaryMessage: 1003 "text only", Stop, "message.binary", Queued, said as BINARY_MESSAGE;
+    BinaryMessage: 1003 "text only", Stop, "message.binary", Queued, Close::BINARY_MESSAGE;
     /// A text message where only binary is spoken.
-    TextMessage: 1003 "binary only", Stop, "message.text", Queued, said as TEXT_MESSAGE;
+    TextMessage: 1003 "binary only", Stop, "message.text", Queued, Close::TEXT_MESSAGE;
     /// A text message that is not UTF-8.
     InvalidUtf8: 1007 "invalid utf-8", Stop, "message.utf8", Nothing;
     /// A message that is not what the endpoint's schema says.
-    InvalidMessage: 1008 "invalid message", Stop, "message.schema", Queued, said as INVALID_MESSAGE;
+    InvalidMessage: 1008 "invalid message", Stop, "message.schema", Queued, Close::INVALID_MESSAGE;
     /// A message for a room that the peer has not joined.
     NotAMember: 1008 "not a member", Stop, "room.denied", Queued;
     /// More messages than the quota.
-    RateLimited: 1008 "rate limited", Backoff, "message.rate", Queued, said as RATE_LIMITED;
+    RateLimited: 1008 "rate limited", Backoff, "message.rate", Queued, Close::RATE_LIMITED;
     /// More frames than one message may have.
     TooManyFragments: 1008 "too many fragments", Stop, "frame.fragments", Nothing;
     /// More control frames than the budget.
@@ -174,7 +174,7 @@ close_reasons! {
     /// A message over the size limit.
     MessageTooLarge: 1009 "message too large", Stop, "message.size", Nothing;
     /// The handler failed, panicked or was dropped before it was done.
-    HandlerFailed: 1011 "internal error", Backoff, "handler.failed", Queued, said as HANDLER_FAILED;
+    HandlerFailed: 1011 "internal error", Backoff, "handler.failed", Queued, Close::HANDLER_FAILED;
     /// The handler took too long.
     HandlerTimeout: 1011 "internal error", Backoff, "handler.timeout", Queued;
     /// The verifier could not decide: it failed, or panicked.
@@ -186,12 +186,12 @@ close_reasons! {
     /// The socket took no byte for the whole write timeout.
     WriteTimeout: 1013 "slow consumer", Backoff, "write.timeout", Nothing;
     /// The server cannot take the message now.
-    Overloaded: 1013 "overloaded", Backoff, "overloaded", Nothing, said as OVERLOADED;
+    Overloaded: 1013 "overloaded", Backoff, "overloaded", Nothing, Close::OVERLOADED;
     /// No valid credentials within the authentication deadline.
     AuthTimeout: 4401 "authentication timeout", FreshTicket, "auth.timeout", Queued;
     /// The session is over.
     SessionExpired: 4401 "session expired", FreshTicket, "auth.expired", Queued,
-        said as SESSION_EXPIRED;
+        Close::SESSION_EXPIRED;
     /// The handshake did not say who the peer is, and there is no other way to log in.
     Unidentified: 4401 "not authenticated", FreshTicket, "auth.no_identity", Queued;
     // One text for every refusal: it must not tell which part of the credentials was wrong.
@@ -200,13 +200,13 @@ close_reasons! {
     /// The credentials were refused.
     AuthFailed: 4403 "authentication failed", Stop, "auth.failed", Queued;
     /// The peer may not do this.
-    Forbidden: 4403 "forbidden", Stop, "forbidden", Queued, said as FORBIDDEN;
+    Forbidden: 4403 "forbidden", Stop, "forbidden", Queued, Close::FORBIDDEN;
 }
 
 impl CloseReason {
-    /// The code that goes on the wire; `None` if there is nobody to tell ([`CloseReason::Lost`]) or
+    /// The code that goes on the wire; `None` if the transport is gone ([`CloseReason::Lost`]) or
     /// the peer closed without one. A peer that closed with a code is answered with the same, or with
-    /// 1002 if nobody may send that.
+    /// 1002 if that code must not be sent.
     pub fn code(&self) -> Option<CloseCode> {
         self.row().code
     }

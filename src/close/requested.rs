@@ -77,7 +77,7 @@ impl Close {
         Ok(Self(CloseReason::Application(ApplicationClose { code, text, retry })))
     }
 
-    /// What was found out by whoever calls this.
+    /// A reason that the crate found out.
     pub(crate) const fn because(reason: CloseReason) -> Self {
         Self(reason)
     }
