@@ -111,7 +111,7 @@ pub struct AuthFailed {
 /// ([`max_rooms_per_connection`](crate::RoomsLayer::max_rooms_per_connection)), and after that one a
 /// second; what is over that is counted in [`suppressed`](Self::suppressed) and in
 /// [`Closed::suppressed`]. So who was in which room stands in the records of everybody who goes to no
-/// more rooms than a person can read, and whoever goes through them by the hundred is seen to do so.
+/// more rooms than a person can read, and a user that goes through them by the hundred is seen to do so.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct Joined {
@@ -187,7 +187,7 @@ pub struct Refused {
 pub struct Closed {
     /// The rule that ended it; `aborted` if its task was dropped in the middle, as with the runtime. One
     /// that never opened has `upgrade.lost` if its peer was gone before the 101 reached it,
-    /// `upgrade.timeout` if nobody took it in time, and `upgrade.unsupported` if the server cannot
+    /// `upgrade.timeout` if the peer did not take it in time, and `upgrade.unsupported` if the server cannot
     /// upgrade.
     pub rule: &'static str,
     /// The close code meant for the peer.

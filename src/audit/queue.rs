@@ -19,30 +19,30 @@ use crate::quota::{AddressRate, Quota, clock};
 /// What a sink and its worker share.
 pub(super) struct Queue {
     shares: PerClass<AddressRate>,
-    inner: Mutex<Queued>,
+    inner: Mutex<QueueState>,
     /// Something for the worker to do.
     work: Condvar,
     /// The worker has written all there was.
     idle: Condvar,
 }
 
-struct Queued {
+struct QueueState {
     records: Vec<AuditRecord>,
     /// How many of them there are of each class.
     waiting: PerClass<usize>,
     buckets: PerClass<Bucket>,
-    unsaid: Unsaid,
-    /// When the suppressed were last told.
-    said: Instant,
-    /// Somebody waits for the queue to be written.
+    unreported: Unreported,
+    /// When the suppressed were last reported.
+    reported: Instant,
+    /// A caller waits for the queue to be written.
     flush: bool,
-    /// Nobody can record any more.
+    /// There will be no more records.
     closed: bool,
 }
 
-/// Records that are not in the log, and of which it does not say so yet.
+/// Records that are missing in the log, of which it does not yet say how many.
 #[derive(Debug, Default)]
-pub(super) struct Unsaid {
+pub(super) struct Unreported {
     /// There was no room for them, or no worker, or the subscriber panicked on them.
     pub(super) dropped: Counts,
     /// Over the rate of their class or address.
@@ -57,7 +57,7 @@ pub(super) struct Counts(Vec<(&'static str, u64)>);
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) records: Vec<AuditRecord>,
-    pub(super) unsaid: Unsaid,
+    pub(super) unreported: Unreported,
     /// There will be no other.
     pub(super) last: bool,
 }
@@ -66,12 +66,12 @@ impl Queue {
     pub(super) fn new(quota: Quota) -> Self {
         Self {
             shares: PerClass::shares(quota),
-            inner: Mutex::new(Queued {
+            inner: Mutex::new(QueueState {
                 records: Vec::new(),
                 waiting: PerClass::default(),
                 buckets: PerClass::buckets(quota),
-                unsaid: Unsaid::default(),
-                said: Instant::now(),
+                unreported: Unreported::default(),
+                reported: Instant::now(),
                 flush: false,
                 closed: false,
             }),
@@ -86,9 +86,9 @@ impl Queue {
         let mut queued = self.lock();
         let idle = queued.is_idle();
         if !has_share || !queued.buckets.get_mut(class).take(now) {
-            queued.unsaid.suppressed.add_all_of(record);
+            queued.unreported.suppressed.add_all_of(record);
         } else if *queued.waiting.get(class) >= class.room() {
-            queued.unsaid.dropped.add_all_of(record);
+            queued.unreported.dropped.add_all_of(record);
         } else {
             *queued.waiting.get_mut(class) += 1;
             queued.records.push(record.clone());
@@ -109,7 +109,7 @@ impl Queue {
         !waited.unwrap_or_else(PoisonError::into_inner).0.flush
     }
 
-    /// Nobody will push any more.
+    /// There will be no more records.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.work.notify_all();
@@ -131,18 +131,18 @@ impl Queue {
             queued = waited.unwrap_or_else(|queued| queued);
         }
         // What can only be reported as lost is in no hurry: a subscriber may panic on that for ever.
-        let may_grow = |it: &mut Queued| {
-            !it.closed && (!it.flush || (it.records.is_empty() && !it.unsaid.is_empty()))
+        let may_grow = |it: &mut QueueState| {
+            !it.closed && (!it.flush || (it.records.is_empty() && !it.unreported.is_empty()))
         };
         let waited = self.work.wait_timeout_while(queued, BATCH, may_grow);
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 
-    /// The batch was written, but for what is `unsaid`.
-    pub(super) fn batch_written(&self, unsaid: Unsaid) {
+    /// The batch was written, but for what is `unreported`.
+    pub(super) fn batch_written(&self, unreported: Unreported) {
         let mut queued = self.lock();
-        queued.unsaid.add(unsaid);
-        if queued.records.is_empty() && queued.unsaid.is_empty() && queued.flush {
+        queued.unreported.add(unreported);
+        if queued.records.is_empty() && queued.unreported.is_empty() && queued.flush {
             queued.flush = false;
             self.idle.notify_all();
         }
@@ -154,52 +154,56 @@ impl Queue {
     }
 
     #[cfg(test)]
-    pub(super) fn unsaid<T>(&self, read: impl FnOnce(&Unsaid) -> T) -> T {
-        read(&self.lock().unsaid)
+    pub(super) fn unreported<T>(&self, read: impl FnOnce(&Unreported) -> T) -> T {
+        read(&self.lock().unreported)
     }
 
     /// Held to push a record or to take the batch. Nothing in it can be half done.
-    fn lock(&self) -> MutexGuard<'_, Queued> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queued {
+impl QueueState {
     fn take(&mut self) -> Batch {
         self.waiting = PerClass::default();
-        let mut unsaid = std::mem::take(&mut self.unsaid);
-        if self.suppressed_due_in(&unsaid) == Some(Duration::ZERO) {
-            self.said = Instant::now();
+        let mut unreported = std::mem::take(&mut self.unreported);
+        if self.suppressed_due_in(&unreported) == Some(Duration::ZERO) {
+            self.reported = Instant::now();
         } else {
-            self.unsaid.suppressed = std::mem::take(&mut unsaid.suppressed);
+            self.unreported.suppressed = std::mem::take(&mut unreported.suppressed);
         }
-        Batch { records: std::mem::take(&mut self.records), unsaid, last: self.closed }
+        Batch { records: std::mem::take(&mut self.records), unreported, last: self.closed }
     }
 
     /// Whether the worker sleeps until it is woken.
     fn is_idle(&self) -> bool {
-        self.records.is_empty() && self.unsaid.is_empty()
+        self.records.is_empty() && self.unreported.is_empty()
     }
 
     /// When there is something to write; `None` if nothing is known of.
     fn due_in(&self) -> Option<Duration> {
-        let now = !self.records.is_empty() || !self.unsaid.dropped.is_empty();
+        let now = !self.records.is_empty() || !self.unreported.dropped.is_empty();
         if now || self.flush || self.closed {
             return Some(Duration::ZERO);
         }
-        self.suppressed_due_in(&self.unsaid)
+        self.suppressed_due_in(&self.unreported)
     }
 
-    fn suppressed_due_in(&self, unsaid: &Unsaid) -> Option<Duration> {
-        if unsaid.suppressed.is_empty() {
+    fn suppressed_due_in(&self, unreported: &Unreported) -> Option<Duration> {
+        if unreported.suppressed.is_empty() {
             return None;
         }
         let now = self.flush || self.closed;
-        Some(if now { Duration::ZERO } else { SAY.saturating_sub(self.said.elapsed()) })
+        Some(if now {
+            Duration::ZERO
+        } else {
+            REPORT_INTERVAL.saturating_sub(self.reported.elapsed())
+        })
     }
 }
 
-impl Unsaid {
+impl Unreported {
     pub(super) fn is_empty(&self) -> bool {
         self.dropped.is_empty() && self.suppressed.is_empty()
     }
@@ -224,9 +228,9 @@ impl Counts {
         }
     }
 
-    /// Forgets those that `said` says of that it was told.
-    pub(super) fn say(&mut self, said: impl Fn(&'static str, u64) -> bool) {
-        self.0.retain(|(kind, count)| !said(kind, *count));
+    /// Reports each by `report`, and forgets those for which it returns that it did.
+    pub(super) fn report(&mut self, report: impl Fn(&'static str, u64) -> bool) {
+        self.0.retain(|(kind, count)| !report(kind, *count));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -242,8 +246,8 @@ impl Counts {
 /// How long the worker lets a batch grow.
 const BATCH: Duration = Duration::from_millis(20);
 
-/// How often what is suppressed is told: a flood of it is a line for each kind in that time.
-const SAY: Duration = Duration::from_secs(10);
+/// How often what is suppressed is reported: a flood of it is a line for each kind in that time.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 #[path = "tests/queue.rs"]

@@ -31,7 +31,7 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
-    /// `event` happened at this moment, to nobody yet.
+    /// `event` happened at this moment; who it is about is filled in by the caller.
     pub(crate) fn of(event: AuditEvent) -> Self {
         let at = SystemTime::now();
         Self { at, node: None, connection: None, peer: None, tenant: None, user: None, event }

@@ -2,7 +2,7 @@
 //!
 //! What a peer can do without end is throttled here: refusals and joins on one connection, and refused
 //! handshakes, which have no connection. Each record says how many it stands for, so that nothing is
-//! lost unsaid, also by a sink that writes every record it is given.
+//! lost unreported, also by a sink that writes every record it is given.
 
 use std::{
     net::IpAddr,
@@ -98,8 +98,8 @@ impl RecordThrottle {
 impl Refusals {
     /// Whether a refusal by `rule` is recorded; if so, how many were not since the last one.
     ///
-    /// One a second, for each rule and for all of them: whoever is refused for ever by all rules in
-    /// turn is no better seen by more. Ten at once, which is more rules than an honest client breaks.
+    /// One a second, for each rule and for all of them: a peer that is refused for ever by all rules in
+    /// turn is seen as well by these. Ten at once, which is more rules than an honest client breaks.
     pub(crate) fn pass(&self, rule: &'static str) -> Option<u64> {
         let made = || Box::new(RecordThrottle::new(SECOND, Bucket::new(SECOND, 10)));
         self.0.get_or_init(made).pass(rule, true)

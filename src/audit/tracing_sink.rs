@@ -9,7 +9,7 @@ use std::{
 use super::{
     AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Connected, Joined, Left,
     LeftAll, Offered, Published, UpgradeRefused,
-    queue::{Batch, Queue, Unsaid},
+    queue::{Batch, Queue, Unreported},
 };
 use crate::{foreign, opaque::opaque_debug, quota::Quota};
 
@@ -78,7 +78,7 @@ impl TracingSink {
     /// The same, which writes so many records in a time, and so many at once: the sum over everything
     /// that it is given. See [above](Self#how-much-it-writes) for who gets which share of it.
     ///
-    /// Raise it where more is published than a quarter of it, and whoever reads the log wants each.
+    /// Raise it where more is published than a quarter of it, and each publication is to be in the log.
     pub fn with_rate(rate: Quota) -> Self {
         Self::with_writer(rate, write)
     }
@@ -115,7 +115,7 @@ impl Default for TracingSink {
 
 impl AuditSink for TracingSink {
     fn record(&self, record: &AuditRecord) {
-        // What nobody listens to costs nobody anything.
+        // Without a listener there is no cost.
         if tracing::enabled!(target: TARGET, tracing::Level::INFO) {
             self.worker.queue.push(record);
         }
@@ -135,30 +135,30 @@ fn work(queue: &Queue, write: impl Fn(&AuditRecord)) {
     loop {
         let batch = queue.take_batch();
         let last = batch.last;
-        let unsaid = write_batch(batch, &write);
+        let unreported = write_batch(batch, &write);
         if last {
             return;
         }
-        queue.batch_written(unsaid);
+        queue.batch_written(unreported);
     }
 }
 
 /// Says what is not there, and writes the others; returns what has still to be said.
 ///
 /// A subscriber that panics costs what it was given, which is counted, not the audit log.
-fn write_batch(batch: Batch, write: impl Fn(&AuditRecord)) -> Unsaid {
+fn write_batch(batch: Batch, write: impl Fn(&AuditRecord)) -> Unreported {
     let panics = |write: &dyn Fn()| foreign::run(write).is_none();
-    let Batch { records, mut unsaid, .. } = batch;
-    unsaid.dropped.say(|kind, count| {
+    let Batch { records, mut unreported, .. } = batch;
+    unreported.dropped.report(|kind, count| {
         !panics(&|| tracing::warn!(target: TARGET, event = "audit.dropped", count, kind))
     });
-    unsaid.suppressed.say(|kind, count| {
+    unreported.suppressed.report(|kind, count| {
         !panics(&|| tracing::info!(target: TARGET, event = "audit.suppressed", count, kind))
     });
     for record in records.iter().filter(|it| panics(&|| write(it))) {
-        unsaid.dropped.add_all_of(record);
+        unreported.dropped.add_all_of(record);
     }
-    unsaid
+    unreported
 }
 
 /// Writes one line. Who and when are in all of them; what is not known is not there.
@@ -168,11 +168,11 @@ fn write(record: &AuditRecord) {
             tracing::info!(
                 target: TARGET,
                 event = record.event.name(),
-                node = record.node.as_deref().map(spelled),
+                node = record.node.as_deref().map(escaped),
                 connection = record.connection.map(tracing::field::display),
                 peer = record.peer.map(tracing::field::display),
-                tenant = record.tenant.as_deref().map(spelled),
-                user = record.user.as_deref().map(spelled),
+                tenant = record.tenant.as_deref().map(escaped),
+                user = record.user.as_deref().map(escaped),
                 $($fields)*
                 at = %humantime::format_rfc3339_micros(record.at.max(UNIX_EPOCH)),
             )
@@ -231,7 +231,7 @@ fn offered(offered: &Offered) -> Option<String> {
 }
 
 /// What a verifier or an operator let pass, which may be anything, on one line.
-fn spelled(name: &str) -> String {
+fn escaped(name: &str) -> String {
     name.escape_debug().to_string()
 }
 
@@ -240,8 +240,8 @@ const TARGET: &str = "tower_websocket::audit";
 
 /// A quiet day of a large server, and the worst day of any. All records of ten thousand connections that
 /// come, log in and go at once pass, and 200 a second of whatever lasts, which is below 7 MB a minute,
-/// or 10 GB a day, of JSON: the log of a flood fits the disk of a small machine until somebody has seen
-/// it.
+/// or 10 GB a day, of JSON: the log of a flood fits the disk of a small machine until an operator has
+/// seen it.
 const DEFAULT_RATE: Quota = Quota::per_second(200).burst(65_536);
 
 #[cfg(test)]

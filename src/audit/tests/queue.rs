@@ -68,9 +68,9 @@ async fn whoever_is_loud_costs_nobody_elses_beginning_login_or_end() {
         let counted = |counts: &Counts| -> usize {
             counts.all().iter().filter(|it| it.0 == kind).map(|it| it.1 as usize).sum()
         };
-        let unsaid = [&batch.unsaid, &rest.unsaid];
+        let unreported = [&batch.unreported, &rest.unreported];
         let missing: usize =
-            unsaid.iter().map(|it| counted(&it.dropped) + counted(&it.suppressed)).sum();
+            unreported.iter().map(|it| counted(&it.dropped) + counted(&it.suppressed)).sum();
         let there = batch.records.iter().filter(|it| it.event.name() == kind);
         let told: usize = there.map(|it| it.event.stands_for() as usize).sum();
         assert_eq!(told + missing, pushed, "{kind}");
@@ -127,7 +127,7 @@ async fn a_record_that_stands_for_a_thousand_and_is_not_written_counts_as_a_thou
         }
         queue.push(&record);
     }
-    let told = queue.unsaid(|it| it.suppressed.all());
+    let told = queue.unreported(|it| it.suppressed.all());
     assert_eq!(told.len(), kinds().len());
     for (kind, count) in told {
         let expected = match kind {
@@ -192,7 +192,7 @@ async fn a_rate_of_nothing_writes_the_counts_and_the_largest_writes_all() {
         queue.close();
         let batch = queue.take_batch();
         assert_eq!(batch.records.len(), there);
-        assert_eq!(batch.unsaid.suppressed.all().len(), kinds.len() - there);
+        assert_eq!(batch.unreported.suppressed.all().len(), kinds.len() - there);
     }
 }
 

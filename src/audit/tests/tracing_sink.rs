@@ -1,4 +1,4 @@
-//! The tracing sink: it never holds up a connection, and never loses an event unsaid.
+//! The tracing sink: it never holds up a connection, and never loses an event unreported.
 
 use std::{
     collections::BTreeMap,
@@ -51,7 +51,7 @@ async fn a_writer_that_stalls_holds_nobody_up_and_losses_are_counted() {
     for _ in 0..room + 10 {
         sink.worker.queue.push(&joined("more"));
     }
-    sink.worker.queue.unsaid(|it| assert_eq!(it.dropped.all(), [("joined", 10)]));
+    sink.worker.queue.unreported(|it| assert_eq!(it.dropped.all(), [("joined", 10)]));
     drop(go);
     for _ in 0..room {
         has_begun.recv().unwrap();
@@ -67,15 +67,16 @@ async fn a_writer_that_panics_costs_one_event() {
         assert_ne!(room(record), "bad");
         written.lock().unwrap().push(room(record));
     };
-    let (lines, unsaid) = collected(|| write_batch(batch(records), write));
+    let (lines, unreported) = collected(|| write_batch(batch(records), write));
     assert_eq!(*written.lock().unwrap(), ["a", "b", "c"]);
     assert!(lines.is_empty(), "{lines:?}");
-    assert_eq!(unsaid.dropped.all(), [("joined", 2)]);
+    assert_eq!(unreported.dropped.all(), [("joined", 2)]);
     // The next batch begins with them.
-    let (lines, unsaid) = collected(|| write_batch(Batch { unsaid, ..Batch::default() }, write));
+    let (lines, unreported) =
+        collected(|| write_batch(Batch { unreported, ..Batch::default() }, write));
     let [line] = &lines[..] else { panic!("{lines:?}") };
     assert!(line.contains(r#""event":"audit.dropped","count":2,"kind":"joined""#), "{line}");
-    assert!(unsaid.is_empty());
+    assert!(unreported.is_empty());
 }
 
 /// Panics at every event, and counts them.
@@ -105,15 +106,15 @@ async fn a_subscriber_that_always_panics_is_told_again_what_was_lost() {
     let records = ["a", "b", "c"].map(joined);
     let broken = Broken::default();
     let seen = Arc::clone(&broken.0);
-    let unsaid = tracing::subscriber::with_default(broken, || {
-        let mut unsaid = write_batch(batch(records), write);
-        unsaid.suppressed.add("published", 9);
-        write_batch(Batch { unsaid, ..Batch::default() }, write)
+    let unreported = tracing::subscriber::with_default(broken, || {
+        let mut unreported = write_batch(batch(records), write);
+        unreported.suppressed.add("published", 9);
+        write_batch(Batch { unreported, ..Batch::default() }, write)
     });
     // Three events and two reports.
     assert_eq!(seen.load(Ordering::SeqCst), 5);
-    assert_eq!(unsaid.dropped.all(), [("joined", 3)], "still counted, for who can be told");
-    assert_eq!(unsaid.suppressed.all(), [("published", 9)]);
+    assert_eq!(unreported.dropped.all(), [("joined", 3)], "still counted, for who can be told");
+    assert_eq!(unreported.suppressed.all(), [("published", 9)]);
 }
 
 // covers: LG-02
@@ -226,8 +227,8 @@ async fn a_line_has_the_time_of_the_event_however_late_it_is_written() {
 async fn a_clock_before_its_time_costs_no_record() {
     let mut record = joined("a");
     record.at = UNIX_EPOCH - Duration::from_secs(1);
-    let (lines, unsaid) = collected(|| write_batch(batch([record]), write));
-    assert!(unsaid.is_empty());
+    let (lines, unreported) = collected(|| write_batch(batch([record]), write));
+    assert!(unreported.is_empty());
     assert!(lines[0].contains(r#""at":"1970-01-01T00:00:00.000000Z""#), "{}", lines[0]);
 }
 
@@ -283,8 +284,8 @@ async fn what_is_suppressed_is_told_by_kind() {
     };
     // Whoever flushes is told at once, and others within ten seconds.
     queue.close();
-    let (lines, unsaid) = collected(|| write_batch(queue.take_batch(), write));
-    assert!(unsaid.is_empty());
+    let (lines, unreported) = collected(|| write_batch(queue.take_batch(), write));
+    assert!(unreported.is_empty());
     for line in lines {
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         let fields = &line["fields"];
