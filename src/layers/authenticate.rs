@@ -1,4 +1,4 @@
-//! Verify credentials: what an application says of a peer that nobody knows.
+//! Verify credentials: what an application says of a peer that is not known yet.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ pub trait Authenticate: Send + Sync + 'static {
     /// Who a verified peer is.
     type User: Principal;
 
-    /// Verifies `credentials`: the first message of `connection`, from a peer nobody knows.
+    /// Verifies `credentials`: the first message of `connection`, from a peer that is not known yet.
     ///
     /// The future is dropped when the authentication deadline passes.
     fn authenticate(

@@ -1,9 +1,9 @@
 //! Bind a service to the connection of its first message.
 //!
 //! What a layer's service keeps belongs to one connection: who its peer is, which rooms it is in, what
-//! it has used up. The stack is made anew for each connection, so nobody else gets there. But tower has
+//! it has used up. The stack is made anew for each connection, so no other gets there. But tower has
 //! ways to share a service that cannot be cloned, `Buffer` for one, and a lock around it is another:
-//! then the message of a stranger comes to a service that knows somebody else, and would get that
+//! then the message of a stranger comes to a service that knows another user, and would get that
 //! user's proof. No type tells a shared service from one that is not, as both take messages of the same
 //! type. So whatever keeps anything asks here first, and touches what it keeps only with an [`Own`].
 
@@ -11,7 +11,7 @@ use crate::{close::Close, connection::Connection, connection_id::ConnectionId};
 
 /// The connection that a service belongs to: that of its first message, for good.
 ///
-/// When that connection is gone the service serves nobody: what it has learnt is not true of the next.
+/// When that connection is gone the service refuses all: what it has learnt is not true of the next.
 #[derive(Debug, Default)]
 pub(crate) struct Binding {
     owner: Option<ConnectionId>,

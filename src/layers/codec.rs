@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     close::Close,
-    layers::{Fault, JsonError, JsonErrorKind, JsonLimits, fault::Place, json},
+    layers::{Fault, JsonError, JsonErrorKind, JsonLimits, fault::Details, json},
     message::{EncodeError, Message},
 };
 
@@ -48,7 +48,7 @@ pub struct DecodeError {
     kind: DecodeErrorKind,
     rule: &'static str,
     fault: Fault,
-    place: Place,
+    details: Details,
 }
 
 /// What was wrong with a message.
@@ -100,7 +100,7 @@ impl DecodeError {
             DecodeErrorKind::Text => Fault::Text,
             DecodeErrorKind::Invalid => Fault::Schema,
         };
-        Self { kind, rule, fault, place: Place::NOWHERE }
+        Self { kind, rule, fault, details: Details::NONE }
     }
 
     /// What was wrong.
@@ -124,12 +124,12 @@ impl DecodeError {
     /// serde buffers (`#[serde(tag = "..")]`, `untagged`, `flatten`) has names only for what is missing
     /// or twice.
     pub fn field(&self) -> Option<&str> {
-        self.place.field()
+        self.details.field()
     }
 
     /// What the value had to be, in the words of the type's own [`Constraint`](super::Constraint).
     pub fn constraint(&self) -> Option<&'static str> {
-        self.place.constraint()
+        self.details.constraint()
     }
 }
 
@@ -140,8 +140,8 @@ impl From<JsonError> for DecodeError {
             JsonErrorKind::Syntax | JsonErrorKind::NotAnObject => "message.json",
             _ => "message.structure",
         };
-        let (fault, place) = error.into_place();
-        Self { fault, place, ..Self::new(DecodeErrorKind::Invalid, rule) }
+        let (fault, details) = error.into_details();
+        Self { fault, details, ..Self::new(DecodeErrorKind::Invalid, rule) }
     }
 }
 

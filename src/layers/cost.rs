@@ -46,7 +46,7 @@ impl<M, F: Fn(&M) -> u32> Cost<M> for F {
 
 /// What only this file can implement.
 mod sealed {
-    #[expect(unnameable_types, reason = "nobody outside is to name it")]
+    #[expect(unnameable_types, reason = "not to be named outside")]
     pub trait SealedCost<M> {}
 }
 

@@ -189,7 +189,7 @@ where
         if self.binding.is_new() {
             connection.set_codec(TypeId::of::<C>());
         }
-        // The count is the connection's own: nobody is closed for what others sent.
+        // The count is the connection's own: it is not closed for what others sent.
         let _own = self.binding.admit("decode", connection)?;
         let error = match self.layer.codec.decode(message) {
             Ok(typed) => {

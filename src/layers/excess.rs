@@ -47,7 +47,7 @@ impl<R, F: Fn() -> R> OnExcess<R> for F {
 
 /// What only this file can implement.
 mod sealed {
-    #[expect(unnameable_types, reason = "nobody outside is to name it")]
+    #[expect(unnameable_types, reason = "not to be named outside")]
     pub trait SealedExcess<R> {}
 }
 

@@ -1,6 +1,6 @@
 //! Say what was wrong with a message, and where, without a word of the peer's.
 //!
-//! A record or an answer that only says "not what the schema says" helps nobody; one that quotes what
+//! A record or an answer that only says "not what the schema says" is no help; one that quotes what
 //! was sent carries the peer's text to where it does not belong. So everything here is a constant of
 //! the server's: a [`Fault`], the names of fields as the *type* has them, and the words of a
 //! [`Constraint`].
@@ -47,7 +47,7 @@ pub enum Fault {
 ///
 /// A `Deserialize` that refuses a value with `serde::de::Error::custom(constraint)` has its words in the
 /// [`DecodeError`](crate::layers::DecodeError), for the audit record and the answer to the peer; of
-/// any other error text nothing is kept, because nobody can tell what it quotes. An error of the
+/// any other error text nothing is kept, because it may quote the peer. An error of the
 /// application's own may show the constraint within its text, as long as no more than 256 bytes of it
 /// come before.
 ///
@@ -92,18 +92,18 @@ pub struct Constraint {
 /// An error whose text is replaced by a constant: other parsers than [`Json`](crate::layers::Json) quote
 /// what they read. What the types here have to say passes.
 #[derive(Debug)]
-pub(crate) struct Muted<E>(pub(crate) E, pub(crate) &'static str);
+pub(crate) struct Reworded<E>(pub(crate) E, pub(crate) &'static str);
 
-impl<E: fmt::Display> fmt::Display for Muted<E> {
+impl<E: fmt::Display> fmt::Display for Reworded<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = write!(Deaf { patience: PATIENCE }, "{}", self.0);
+        let _ = write!(Discarding { left: MAX_TEXT }, "{}", self.0);
         f.write_str(self.1)
     }
 }
 
 /// What was wrong, and where, as far as that can be said.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Blame {
+pub(super) struct LocatedFault {
     pub(super) fault: Fault,
     words: Option<&'static str>,
     path: Path,
@@ -112,10 +112,10 @@ pub(super) struct Blame {
 /// Where a fault is, and the words for it, where there are any: one pointer in an error that is handed
 /// around.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Place(Option<Box<Found>>);
+pub(super) struct Details(Option<Box<DetailFields>>);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Found {
+struct DetailFields {
     field: Option<Box<str>>,
     constraint: Option<&'static str>,
 }
@@ -205,19 +205,19 @@ impl Constraint {
     }
 }
 
-/// The words. Whoever makes an error of it finds them, too.
+/// The words. An error that is made of it finds the rest.
 impl fmt::Display for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let blame = Blame { words: Some(self.words), ..Blame::of(self.fault) };
-        self.field.map_or(blame, |name| blame.at(Step::Field(name))).say();
+        let fault = LocatedFault { words: Some(self.words), ..LocatedFault::of(self.fault) };
+        self.field.map_or(fault, |name| fault.at(Step::Field(name))).stash();
         f.write_str(self.words)
     }
 }
 
 impl Error for Constraint {}
 
-impl Place {
-    pub(super) const NOWHERE: Self = Self(None);
+impl Details {
+    pub(super) const NONE: Self = Self(None);
 
     pub(super) fn field(&self) -> Option<&str> {
         self.0.as_ref()?.field.as_deref()
@@ -228,7 +228,7 @@ impl Place {
     }
 }
 
-impl Blame {
+impl LocatedFault {
     pub(super) const fn of(fault: Fault) -> Self {
         Self { fault, words: None, path: Path { steps: [None; STEPS], len: 0 } }
     }
@@ -243,10 +243,10 @@ impl Blame {
         self
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn details(&self) -> Details {
         let (field, constraint) = (self.field(), self.words);
         let found = field.is_some() || constraint.is_some();
-        Place(found.then(|| Box::new(Found { field, constraint })))
+        Details(found.then(|| Box::new(DetailFields { field, constraint })))
     }
 
     /// Where: `dice[1]`, `items[3].name`, `seats.*.user`; nothing if it is about the whole message. At
@@ -275,34 +275,34 @@ impl Blame {
         (!field.is_empty()).then(|| field.into())
     }
 
-    /// Lets whoever formats this find it.
-    pub(super) fn say(&self) {
-        let _ = SAID.try_with(|said| said.set(Some(*self)));
+    /// Leaves it for [`stashed_by`](Self::stashed_by), when this is formatted.
+    pub(super) fn stash(&self) {
+        let _ = STASHED.try_with(|stashed| stashed.set(Some(*self)));
     }
 
     /// What `message` has to say for itself, if one of the types here is in it. Its text is thrown
     /// away as it is written, and not much of it is asked for.
-    pub(super) fn heard_in(message: impl fmt::Display) -> Option<Self> {
-        let _ = SAID.try_with(|said| said.set(None));
-        let _ = write!(Deaf { patience: PATIENCE }, "{message}");
-        SAID.try_with(Cell::take).ok().flatten()
+    pub(super) fn stashed_by(message: impl fmt::Display) -> Option<Self> {
+        let _ = STASHED.try_with(|stashed| stashed.set(None));
+        let _ = write!(Discarding { left: MAX_TEXT }, "{message}");
+        STASHED.try_with(Cell::take).ok().flatten()
     }
 }
 
 thread_local! {
     /// What the last of these types that was formatted has to say. An error of serde's is made of
     /// something that can be formatted, and of nothing else: this is the way past its text.
-    static SAID: Cell<Option<Blame>> = const { Cell::new(None) };
+    static STASHED: Cell<Option<LocatedFault>> = const { Cell::new(None) };
 }
 
 /// Takes a text and keeps nothing.
-struct Deaf {
-    patience: usize,
+struct Discarding {
+    left: usize,
 }
 
-impl fmt::Write for Deaf {
+impl fmt::Write for Discarding {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.patience = self.patience.checked_sub(text.len()).ok_or(fmt::Error)?;
+        self.left = self.left.checked_sub(text.len()).ok_or(fmt::Error)?;
         Ok(())
     }
 }
@@ -314,4 +314,4 @@ const STEPS: usize = 8;
 const LONGEST: usize = 128;
 
 /// In bytes, of a text that may have a constraint in it.
-const PATIENCE: usize = 256;
+const MAX_TEXT: usize = 256;

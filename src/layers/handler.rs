@@ -69,14 +69,14 @@ where
     H: Handler<M, P>,
 {
     binding: Binding,
-    slot: Arc<Slot<H, H::Reply>>,
+    shared: Arc<SharedState<H, H::Reply>>,
 }
 
-/// Where the handler is.
-enum Place<H, R> {
+/// Where the handler is, between the calls and in one.
+enum State<H, R> {
     /// Between two messages.
     Idle(Idle<H, R>),
-    /// In a call's future. Whoever waits for it to be back is woken.
+    /// In a call's future. The task that waits for it to be back is woken.
     Calling(Option<Waker>),
     /// Dropped with a call's future, half way through a message.
     Gone,
@@ -88,7 +88,7 @@ struct Idle<H, R> {
     call: Option<CallBox<H, R>>,
 }
 
-type Slot<H, R> = Mutex<Place<H, R>>;
+type SharedState<H, R> = Mutex<State<H, R>>;
 type CallBox<H, R> = ReusableBoxFuture<'static, (Caught<H>, HandlerResult<R>)>;
 
 impl<H, M, P> HandlerService<H, M, P>
@@ -98,7 +98,7 @@ where
     /// A service that calls `handler`.
     pub fn new(handler: H) -> Self {
         let idle = Idle { handler: Caught::new(handler), call: None };
-        Self { binding: Binding::default(), slot: Arc::new(Mutex::new(Place::Idle(idle))) }
+        Self { binding: Binding::default(), shared: Arc::new(Mutex::new(State::Idle(idle))) }
     }
 }
 
@@ -113,33 +113,33 @@ where
     type Future = HandlerFuture<H, H::Reply>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        match &mut *lock(&self.slot) {
-            Place::Idle(_) => Poll::Ready(Ok(())),
+        match &mut *lock(&self.shared) {
+            State::Idle(_) => Poll::Ready(Ok(())),
             // Asked for the next message while one is being handled: a `Buffer` does that, and would
             // fail everybody for an error.
-            Place::Calling(waiting) => {
+            State::Calling(waiting) => {
                 *waiting = Some(cx.waker().clone());
                 Poll::Pending
             }
-            Place::Gone => Poll::Ready(Err(Close::HANDLER_FAILED.into())),
+            State::Gone => Poll::Ready(Err(Close::HANDLER_FAILED.into())),
         }
     }
 
     fn call(&mut self, inbound: Inbound<M, P>) -> Self::Future {
-        let slot = Arc::clone(&self.slot);
+        let shared = Arc::clone(&self.shared);
         if let Err(reason) = self.binding.admit("handler", inbound.connection()) {
-            return HandlerFuture { kind: Kind::Refused(reason), slot };
+            return HandlerFuture { kind: Kind::Refused(reason), shared };
         }
-        let place = {
-            let mut place = lock(&self.slot);
-            match &*place {
-                Place::Idle(_) => std::mem::replace(&mut *place, Place::Calling(None)),
-                Place::Calling(_) | Place::Gone => Place::Gone,
+        let state = {
+            let mut state = lock(&self.shared);
+            match &*state {
+                State::Idle(_) => std::mem::replace(&mut *state, State::Calling(None)),
+                State::Calling(_) | State::Gone => State::Gone,
             }
         };
-        let Place::Idle(Idle { mut handler, call }) = place else {
+        let State::Idle(Idle { mut handler, call }) = state else {
             // Called without being ready.
-            return HandlerFuture { kind: Kind::Refused(Close::HANDLER_FAILED), slot };
+            return HandlerFuture { kind: Kind::Refused(Close::HANDLER_FAILED), shared };
         };
         let future = async move {
             let result = match handler.get_mut() {
@@ -155,14 +155,14 @@ where
             }
             None => ReusableBoxFuture::new(future),
         };
-        HandlerFuture { kind: Kind::Call(call), slot }
+        HandlerFuture { kind: Kind::Call(call), shared }
     }
 }
 
 /// The answer of [`HandlerService`].
 pub struct HandlerFuture<H, R> {
     kind: Kind<H, R>,
-    slot: Arc<Slot<H, R>>,
+    shared: Arc<SharedState<H, R>>,
 }
 
 enum Kind<H, R> {
@@ -185,7 +185,7 @@ impl<H: 'static, R: 'static> Future for HandlerFuture<H, R> {
         let Kind::Call(call) = std::mem::replace(&mut this.kind, Kind::Done) else {
             return Poll::Ready(result);
         };
-        put(&this.slot, Place::Idle(Idle { handler, call: Some(call) }));
+        set(&this.shared, State::Idle(Idle { handler, call: Some(call) }));
         Poll::Ready(result)
     }
 }
@@ -193,15 +193,15 @@ impl<H: 'static, R: 'static> Future for HandlerFuture<H, R> {
 impl<H, R> Drop for HandlerFuture<H, R> {
     fn drop(&mut self) {
         if let Kind::Call(_) = self.kind {
-            put(&self.slot, Place::Gone);
+            set(&self.shared, State::Gone);
         }
     }
 }
 
 /// The handler is back, or will not be; who waits for it finds out.
-fn put<H, R>(slot: &Slot<H, R>, place: Place<H, R>) {
-    let former = std::mem::replace(&mut *lock(slot), place);
-    if let Place::Calling(Some(waiting)) = former {
+fn set<H, R>(shared: &SharedState<H, R>, state: State<H, R>) {
+    let former = std::mem::replace(&mut *lock(shared), state);
+    if let State::Calling(Some(waiting)) = former {
         waiting.wake();
     }
 }
@@ -212,6 +212,6 @@ opaque_debug! {
 }
 
 /// Held to move the handler in or out. The handler itself runs outside of it.
-fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

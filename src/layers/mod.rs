@@ -36,7 +36,7 @@
 //! The order of the layers is not a convention. Each of these differs from the one that compiles in
 //! one line.
 //!
-//! Decoding what nobody was authenticated for:
+//! Decoding without authentication:
 //!
 //! ```
 //! # use tower::{ServiceBuilder, service_fn};
@@ -139,7 +139,7 @@ pub use self::{
     handshake_identity::{Handshake, HandshakeIdentity},
     inbound::Inbound,
     json::{JsonError, JsonErrorKind, JsonLimits},
-    observe::{MessageOutcome, Observe, ObserveLayer, Observed, Told},
+    observe::{MessageOutcome, Observe, ObserveLayer, Observed, Observing},
     proof::{Anonymous, Authenticated},
     rate_key::{PerAddress, PerConnection, PerUser, RateKey},
     rate_limit::{RateLimit, RateLimitLayer},
@@ -148,7 +148,7 @@ pub use self::{
     stack::MessageStack,
 };
 
-pub(crate) use self::fault::Muted;
+pub(crate) use self::fault::Reworded;
 pub use crate::{message::EncodeError, quota::RateKeyValue};
 
 mod inbound;

@@ -145,7 +145,7 @@ where
 {
     type Response = Reply<R>;
     type Error = Failure<R>;
-    type Future = ResponseFuture<S, Inbound<M, P>, R, Told<F>>;
+    type Future = ResponseFuture<S, Inbound<M, P>, R, Observing<F>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -156,25 +156,25 @@ where
         if let Err(close) = self.binding.admit("observe", inbound.connection()) {
             return ResponseFuture::refused(close);
         }
-        let tell = Tell {
+        let observation = Observation {
             observe: Arc::clone(&self.observe),
             connection: inbound.connection().clone(),
             since: Instant::now(),
             outcome: MessageOutcome::Dropped,
         };
-        self.inner.call(inbound, Told(Some(tell)))
+        self.inner.call(inbound, Observing(Some(observation)))
     }
 }
 
 /// Tells what became of a message when it is dropped, which is when that is known.
-struct Tell<F: Fn(&Observed<'_>)> {
+struct Observation<F: Fn(&Observed<'_>)> {
     observe: Arc<F>,
     connection: Connection,
     since: Instant,
     outcome: MessageOutcome,
 }
 
-impl<F: Fn(&Observed<'_>)> Drop for Tell<F> {
+impl<F: Fn(&Observed<'_>)> Drop for Observation<F> {
     fn drop(&mut self) {
         let Self { observe, connection, since, outcome } = self;
         let observed = Observed { connection, outcome, elapsed: since.elapsed() };
@@ -184,12 +184,12 @@ impl<F: Fn(&Observed<'_>)> Drop for Tell<F> {
 }
 
 /// The answer is the service's, and `F` is told of it.
-pub struct Told<F: Fn(&Observed<'_>)>(Option<Tell<F>>);
+pub struct Observing<F: Fn(&Observed<'_>)>(Option<Observation<F>>);
 
-impl<F: Fn(&Observed<'_>), R> Answer<R, R> for Told<F> {
+impl<F: Fn(&Observed<'_>), R> Answer<R, R> for Observing<F> {
     fn answer(&mut self, inner: HandlerResult<R>) -> HandlerResult<R> {
-        if let Some(mut tell) = self.0.take() {
-            tell.outcome = MessageOutcome::of(&inner);
+        if let Some(mut observation) = self.0.take() {
+            observation.outcome = MessageOutcome::of(&inner);
         }
         inner
     }
@@ -204,7 +204,7 @@ impl<F> Clone for ObserveLayer<F> {
 opaque_debug! {
     [F] ObserveLayer<F>;
     [S, F] Observe<S, F>;
-    [F: Fn(&Observed<'_>)] Told<F>;
+    [F: Fn(&Observed<'_>)] Observing<F>;
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Say who shares a bucket: nobody, a user's connections, or an address's.
+//! Say who shares a bucket: one connection alone, a user's connections, or an address's.
 
 use crate::{
     connection::Connection,

@@ -30,7 +30,7 @@ use crate::{
 /// is charged one for each message, its bytes, or what a function says. Over the quota the connection
 /// closes with 1008 `rate limited`, or the peer gets a reply of yours, or it waits: the message is
 /// handed on when the quota allows it, and nothing more is read until then, so TCP slows the peer down.
-/// Nothing is ever handed on before it is paid for, so nobody can owe: hanging up and coming back, or
+/// Nothing is ever handed on before it is paid for, so there are no debts: hanging up and coming back, or
 /// doing so on many connections, gains nothing.
 ///
 /// A message that costs nothing passes whatever the bucket holds: behind the decoder, a cost can tell
@@ -120,13 +120,13 @@ impl<K, C, E> RateLimitLayer<K, C, E> {
     where
         F: Fn(&M) -> u32 + Clone + Send + Sync + 'static,
     {
-        self.charging(cost)
+        self.with_cost(cost)
     }
 
     /// Charges the bytes of a message's payload. An empty one costs one: free, it could be sent without
     /// end.
     pub fn cost_bytes(self) -> RateLimitLayer<K, PayloadBytes, E> {
-        self.charging(PayloadBytes)
+        self.with_cost(PayloadBytes)
     }
 
     /// Answers a message over the quota with `make`'s, instead of closing.
@@ -134,7 +134,7 @@ impl<K, C, E> RateLimitLayer<K, C, E> {
     where
         F: Fn() -> R + Clone + Send + Sync + 'static,
     {
-        self.exceeded(make)
+        self.with_excess(make)
     }
 
     /// Slows the peer down instead of closing.
@@ -144,7 +144,7 @@ impl<K, C, E> RateLimitLayer<K, C, E> {
     /// [`handler_timeout`](crate::ConnectionConfig::handler_timeout), the connection closes with 1011.
     /// One whose connection ends while it waits is not handed on, and not charged.
     pub fn wait(self) -> RateLimitLayer<K, C, WaitOnExcess> {
-        self.exceeded(WaitOnExcess)
+        self.with_excess(WaitOnExcess)
     }
 
     /// At most so many shared buckets, from now on. Default 100,000: below 16 MB. More cost memory that
@@ -154,12 +154,12 @@ impl<K, C, E> RateLimitLayer<K, C, E> {
         self
     }
 
-    fn charging<D>(self, cost: D) -> RateLimitLayer<K, D, E> {
+    fn with_cost<D>(self, cost: D) -> RateLimitLayer<K, D, E> {
         let Self { key, excess, table, .. } = self;
         RateLimitLayer { key, cost, excess, table }
     }
 
-    fn exceeded<F>(self, excess: F) -> RateLimitLayer<K, C, F> {
+    fn with_excess<F>(self, excess: F) -> RateLimitLayer<K, C, F> {
         let Self { key, cost, table, .. } = self;
         RateLimitLayer { key, cost, excess, table }
     }

@@ -11,7 +11,7 @@
 //!
 //! A future that is dropped before that, by a timeout layer for instance, takes the service with it,
 //! and closes the connection with 1013: the service stands in line for something, gets it when
-//! nobody asks any more, and would keep it until the peer says something again. There is no other way
+//! it is not wanted any more, and would keep it until the peer says something again. There is no other way
 //! to leave the line.
 //!
 //! A layer that lets a message wait for something of its own puts a [`Gate`] before all that: the

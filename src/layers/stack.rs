@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::{Anonymous, Failure, Inbound, Reply};
 use crate::message::Message;
 
-/// A stack that takes what a connection gives: a [`Message`] of somebody who has shown nothing yet.
+/// A stack that takes what a connection gives: a [`Message`] of a peer that has shown nothing yet.
 ///
 /// Every [`Service`] of `Inbound<Message, Anonymous>` that answers with a `Reply<Message>`, and whose
 /// error is or becomes a [`Failure`], is one. There is nothing to implement. What is not one is told of at

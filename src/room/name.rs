@@ -9,7 +9,7 @@ use std::{borrow::Borrow, error::Error, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    layers::{Constraint, Muted},
+    layers::{Constraint, Reworded},
     principal::Principal,
 };
 
@@ -85,7 +85,7 @@ impl Borrow<str> for RoomName {
 impl<'de> Deserialize<'de> for RoomName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = deserializer.deserialize_str(NameVisitor);
-        name.map_err(|error| de::Error::custom(Muted(error, NOT_A_NAME)))
+        name.map_err(|error| de::Error::custom(Reworded(error, NOT_A_NAME)))
     }
 }
 

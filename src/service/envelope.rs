@@ -12,7 +12,7 @@ use serde::{
 };
 
 use crate::{
-    layers::{Constraint, Decode, Json, Muted},
+    layers::{Constraint, Decode, Json, Reworded},
     message::Message,
     room::RoomName,
     service::{
@@ -182,7 +182,7 @@ fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     }
 
     let value = deserializer.deserialize_struct("message", fields, Object(PhantomData));
-    value.map_err(|error| de::Error::custom(Muted(error, INVALID)))
+    value.map_err(|error| de::Error::custom(Reworded(error, INVALID)))
 }
 
 /// A field that is there, and then is a `T`: `null` is not the same as nothing.

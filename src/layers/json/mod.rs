@@ -49,7 +49,7 @@ use self::{
     redacted::{Redacted, Refused},
     structure::Bounded,
 };
-use crate::layers::fault::{Blame, Fault, Place};
+use crate::layers::fault::{Details, Fault, LocatedFault};
 
 mod structure;
 mod redacted;
@@ -76,7 +76,7 @@ pub struct JsonError {
     kind: JsonErrorKind,
     column: usize,
     fault: Fault,
-    place: Place,
+    details: Details,
 }
 
 /// What was wrong with a text.
@@ -111,17 +111,17 @@ pub fn from_str<T: DeserializeOwned>(text: &str, limits: &JsonLimits) -> Result<
         Err(error) => return Err(error),
     };
     // No `end` here: the walk has been there, over the same text.
-    decode(text.as_str()).map_err(|blame| JsonError {
+    decode(text.as_str()).map_err(|located| JsonError {
         kind: JsonErrorKind::Schema,
         column: 0,
-        fault: blame.fault,
-        place: blame.place(),
+        fault: located.fault,
+        details: located.details(),
     })
 }
 
-fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Box<Blame>> {
+fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Box<LocatedFault>> {
     let mut parser = serde_json::Deserializer::from_str(text);
-    T::deserialize(Redacted::new(&mut parser)).map_err(Refused::into_blame)
+    T::deserialize(Redacted::new(&mut parser)).map_err(Refused::into_fault)
 }
 
 impl JsonLimits {
@@ -160,14 +160,14 @@ impl Default for JsonLimits {
 impl JsonError {
     /// The structure was refused at `column`.
     fn structure(kind: JsonErrorKind, fault: Fault, column: usize) -> Self {
-        Self { kind, column, fault, place: Place::default() }
+        Self { kind, column, fault, details: Details::default() }
     }
 
     /// The same, with the field: as far as the walk got, the type may follow, and ends there at the
     /// latest.
     fn located<T: DeserializeOwned>(mut self, text: &str) -> Self {
         match text.get(..self.column).map(decode::<T>) {
-            Some(Err(blame)) if blame.fault == self.fault => self.place = blame.place(),
+            Some(Err(located)) if located.fault == self.fault => self.details = located.details(),
             _ => {}
         }
         self
@@ -178,8 +178,8 @@ impl JsonError {
         self.kind
     }
 
-    pub(super) fn into_place(self) -> (Fault, Place) {
-        (self.fault, self.place)
+    pub(super) fn into_details(self) -> (Fault, Details) {
+        (self.fault, self.details)
     }
 
     /// About where it was noticed: bytes from the start of the text, the first being 1. It is 0 for

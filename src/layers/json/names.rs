@@ -29,7 +29,7 @@ pub(super) trait Names: Copy {
 
 /// The type did not say.
 #[derive(Clone, Copy)]
-pub(super) struct Nameless;
+pub(super) struct Unnamed;
 
 /// Where a value stands.
 pub(super) trait Position: Names {
@@ -50,7 +50,7 @@ impl Names for AsKey {
     }
 }
 
-impl Position for Nameless {
+impl Position for Unnamed {
     const ANY: bool = true;
 }
 
@@ -66,9 +66,9 @@ pub(super) struct Keys;
 #[derive(Clone, Copy)]
 pub(super) struct Fields(pub(super) &'static [&'static str]);
 
-impl Names for Nameless {
-    type Within = Nameless;
-    const WITHIN: Nameless = Nameless;
+impl Names for Unnamed {
+    type Within = Unnamed;
+    const WITHIN: Unnamed = Unnamed;
 
     fn step(self, _: &str) -> Option<Step> {
         None
@@ -76,8 +76,8 @@ impl Names for Nameless {
 }
 
 impl Names for Keys {
-    type Within = Nameless;
-    const WITHIN: Nameless = Nameless;
+    type Within = Unnamed;
+    const WITHIN: Unnamed = Unnamed;
 
     fn step(self, _: &str) -> Option<Step> {
         Some(Step::Entry)
@@ -85,8 +85,8 @@ impl Names for Keys {
 }
 
 impl Names for Fields {
-    type Within = Nameless;
-    const WITHIN: Nameless = Nameless;
+    type Within = Unnamed;
+    const WITHIN: Unnamed = Unnamed;
 
     const KNOWN: bool = true;
 
@@ -114,13 +114,13 @@ impl Key<'_> {
 }
 
 /// Reads a key, or the name of a variant, and notes which it is.
-pub(super) struct Noting<'a, 'de, S, N> {
+pub(super) struct KeyRecorder<'a, 'de, S, N> {
     pub(super) seed: S,
     pub(super) names: N,
     pub(super) key: &'a mut Key<'de>,
 }
 
-impl<'de, S: DeserializeSeed<'de>, N: Names> DeserializeSeed<'de> for Noting<'_, 'de, S, N> {
+impl<'de, S: DeserializeSeed<'de>, N: Names> DeserializeSeed<'de> for KeyRecorder<'_, 'de, S, N> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
@@ -128,7 +128,7 @@ impl<'de, S: DeserializeSeed<'de>, N: Names> DeserializeSeed<'de> for Noting<'_,
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>, N: Names> Visitor<'de> for Noting<'_, 'de, S, N> {
+impl<'de, S: DeserializeSeed<'de>, N: Names> Visitor<'de> for KeyRecorder<'_, 'de, S, N> {
     type Value = S::Value;
 
     fn visit_borrowed_str<E: de::Error>(self, key: &'de str) -> Result<S::Value, E> {

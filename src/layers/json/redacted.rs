@@ -13,25 +13,25 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::names::{AsKey, Fields, Key, Keys, Nameless, Names, Noting, Position};
-use crate::layers::fault::{Blame, Fault, Step};
+use super::names::{AsKey, Fields, Key, KeyRecorder, Keys, Names, Position, Unnamed};
+use crate::layers::fault::{Fault, LocatedFault, Step};
 
 /// A deserializer, or anything it hands out or is handed, whose errors quote nothing.
-pub(super) struct Redacted<X, N = Nameless>(X, N);
+pub(super) struct Redacted<X, N = Unnamed>(X, N);
 
 /// Something was refused.
 #[derive(Debug)]
-pub(super) struct Refused(Box<Blame>);
+pub(super) struct Refused(Box<LocatedFault>);
 
 impl<X> Redacted<X> {
     pub(super) fn new(inner: X) -> Self {
-        Self(inner, Nameless)
+        Self(inner, Unnamed)
     }
 }
 
 impl Refused {
     fn new(fault: Fault) -> Self {
-        Self(Box::new(Blame::of(fault)))
+        Self(Box::new(LocatedFault::of(fault)))
     }
 
     fn at(mut self, step: Option<Step>) -> Self {
@@ -41,15 +41,15 @@ impl Refused {
         self
     }
 
-    pub(super) fn into_blame(self) -> Box<Blame> {
+    pub(super) fn into_fault(self) -> Box<LocatedFault> {
         self.0
     }
 }
 
 impl de::Error for Refused {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        let heard = Blame::heard_in(message);
-        Self(Box::new(heard.unwrap_or(Blame::of(Fault::InvalidValue))))
+        let stashed = LocatedFault::stashed_by(message);
+        Self(Box::new(stashed.unwrap_or(LocatedFault::of(Fault::InvalidValue))))
     }
 
     fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
@@ -84,7 +84,7 @@ impl de::Error for Refused {
 /// An error that is made of this one knows what it did.
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.say();
+        self.0.stash();
         f.write_str("refused")
     }
 }
@@ -164,38 +164,38 @@ impl<'de, D: Deserializer<'de>, N: Position> Deserializer<'de> for Redacted<D, N
     type Error = Refused;
 
     deserialize_any_for! {
-        deserialize_bool() Nameless;
-        deserialize_f32() Nameless;
-        deserialize_f64() Nameless;
-        deserialize_i8() Nameless;
-        deserialize_i16() Nameless;
-        deserialize_i32() Nameless;
-        deserialize_i64() Nameless;
-        deserialize_u8() Nameless;
-        deserialize_u16() Nameless;
-        deserialize_u32() Nameless;
-        deserialize_u64() Nameless;
-        deserialize_seq() Nameless;
+        deserialize_bool() Unnamed;
+        deserialize_f32() Unnamed;
+        deserialize_f64() Unnamed;
+        deserialize_i8() Unnamed;
+        deserialize_i16() Unnamed;
+        deserialize_i32() Unnamed;
+        deserialize_i64() Unnamed;
+        deserialize_u8() Unnamed;
+        deserialize_u16() Unnamed;
+        deserialize_u32() Unnamed;
+        deserialize_u64() Unnamed;
+        deserialize_seq() Unnamed;
         deserialize_map() Keys;
-        deserialize_tuple(len: usize) Nameless;
-        deserialize_unit() Nameless;
-        deserialize_unit_struct(name: &'static str) Nameless;
-        deserialize_tuple_struct(name: &'static str, len: usize) Nameless;
+        deserialize_tuple(len: usize) Unnamed;
+        deserialize_unit() Unnamed;
+        deserialize_unit_struct(name: &'static str) Unnamed;
+        deserialize_tuple_struct(name: &'static str, len: usize) Unnamed;
         deserialize_struct(name: &'static str, fields: &'static [&'static str]) Fields(fields);
     }
 
     deserialize! {
-        deserialize_any() Nameless;
-        deserialize_ignored_any() Nameless;
-        deserialize_identifier() Nameless;
-        deserialize_char() Nameless;
+        deserialize_any() Unnamed;
+        deserialize_ignored_any() Unnamed;
+        deserialize_identifier() Unnamed;
+        deserialize_char() Unnamed;
         // What is found as anything is at most 64 bits.
-        deserialize_i128() Nameless;
-        deserialize_u128() Nameless;
-        deserialize_str() Nameless;
-        deserialize_string() Nameless;
-        deserialize_bytes() Nameless;
-        deserialize_byte_buf() Nameless;
+        deserialize_i128() Unnamed;
+        deserialize_u128() Unnamed;
+        deserialize_str() Unnamed;
+        deserialize_string() Unnamed;
+        deserialize_bytes() Unnamed;
+        deserialize_byte_buf() Unnamed;
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) Fields(variants);
     }
 
@@ -309,7 +309,7 @@ impl<'de, A: MapAccess<'de>, N: Names> MapAccess<'de> for Entries<'de, A, N> {
     ) -> Result<Option<S::Value>, Refused> {
         let Self { map, names, key } = self;
         if N::KNOWN {
-            map.next_key_seed(Noting { seed, names: *names, key }).map_err(redacted)
+            map.next_key_seed(KeyRecorder { seed, names: *names, key }).map_err(redacted)
         } else {
             map.next_key_seed(Redacted(seed, AsKey)).map_err(redacted)
         }
@@ -335,8 +335,8 @@ impl<'de, A: EnumAccess<'de>, N: Names> EnumAccess<'de> for Redacted<A, N> {
     ) -> Result<(S::Value, Self::Variant), Refused> {
         let Self(data, names) = self;
         let mut key = Key::None;
-        let noting = Noting { seed, names, key: &mut key };
-        let (value, variant) = data.variant_seed(noting).map_err(redacted)?;
+        let recorder = KeyRecorder { seed, names, key: &mut key };
+        let (value, variant) = data.variant_seed(recorder).map_err(redacted)?;
         Ok((value, Variant { variant, step: key.step(names) }))
     }
 }
@@ -369,7 +369,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Variant<A> {
     }
 
     variant! {
-        tuple_variant(len: usize) Nameless;
+        tuple_variant(len: usize) Unnamed;
         struct_variant(fields: &'static [&'static str]) Fields(fields);
     }
 }
