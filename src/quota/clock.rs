@@ -22,20 +22,20 @@ pub(crate) struct TurnClock;
 impl Turn {
     pub(crate) fn begin() -> (Self, Instant) {
         let now = Instant::now();
-        let outer = TURN.replace(Some(now));
+        let outer = TURN_TIME.replace(Some(now));
         (Self { outer }, now)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        TURN.set(self.outer);
+        TURN_TIME.set(self.outer);
     }
 }
 
 /// The time of the turn, or of tokio's clock outside of one.
 pub(crate) fn now() -> Instant {
-    TURN.get().unwrap_or_else(Instant::now)
+    TURN_TIME.get().unwrap_or_else(Instant::now)
 }
 
 impl Clock for TurnClock {
@@ -47,5 +47,5 @@ impl Clock for TurnClock {
 }
 
 thread_local! {
-    static TURN: Cell<Option<Instant>> = const { Cell::new(None) };
+    static TURN_TIME: Cell<Option<Instant>> = const { Cell::new(None) };
 }

@@ -1,7 +1,7 @@
 //! Count against a quota.
 //!
 //! The algorithm is governor's GCRA on tokio's clock, which is monotonic: setting the system's clock
-//! back or forward gives nobody a burst.
+//! back or forward grants no burst.
 
 use std::{
     num::NonZeroU32,
@@ -30,8 +30,8 @@ pub(super) struct Bucket {
     /// None where the quota is zero: governor has no bucket that stays empty.
     limiter: Option<Limiter>,
     burst: u32,
-    /// Whose turn it is among those who wait, first come, first served. Made when somebody has to:
-    /// most never do.
+    /// The order of those who wait, first come, first served. Made at the first wait: most never
+    /// wait.
     line: OnceLock<Box<Semaphore>>,
 }
 
@@ -80,7 +80,7 @@ impl Meter {
         }
     }
 
-    /// The same, if nobody waits for the bucket: who came before goes first.
+    /// The same, unless the bucket is waited for: who came before goes first.
     pub(crate) fn take_unless_awaited(&self, cost: NonZeroU32) -> Measured {
         // A look, and no turn taken: two who ask at the same moment would be in each other's way.
         let awaited = self.bucket.line.get().is_some_and(|line| line.available_permits() == 0);
@@ -97,7 +97,7 @@ impl Meter {
     /// up has taken nothing, so that nothing is owed when a connection ends, and the next one moves up.
     pub(crate) async fn wait_for(self, cost: NonZeroU32) {
         let line = self.bucket.line.get_or_init(|| Box::new(Semaphore::new(1)));
-        // Not a lock: it is held to wait, and nobody who does not wait asks for it. It is never closed.
+        // Not a lock: it is held to wait, and only asked for in order to wait. It is never closed.
         let _turn = line.acquire().await;
         loop {
             match self.take(cost) {
@@ -118,7 +118,7 @@ impl Meter {
         NonZeroU32::new(self.bucket.burst).unwrap_or(NonZeroU32::MIN)
     }
 
-    /// Whether forgetting the bucket loses nothing: nobody uses it, and it is full.
+    /// Whether forgetting the bucket loses nothing: it is not in use, and full.
     pub(super) fn is_idle(&self) -> bool {
         let is_full =
             || self.bucket.limiter.is_none() || self.take(self.burst()) == Measured::Within;

@@ -3,7 +3,7 @@
 //! `amount` says how much; `meter` counts against it, `table` for those who share a bucket; `clock` is the
 //! one clock of all that.
 //!
-//! A cap that everybody shares is a tool for whoever reaches it first. So each pool has two limits: how
+//! A cap that all share is a tool for the first who reaches it. So each pool has two limits: how
 //! much there is, and how much of it one address may have. What an address is stands in `network`: an
 //! IPv6 subscriber has millions of them. `slots` counts what is open, `rate` what comes in a time; who
 //! opens and hangs up at once is seen by the second only.

@@ -3,7 +3,7 @@
 //! An IPv4 address is one, however it is written: as itself, mapped into IPv6 (`::ffff:192.0.2.1`), or
 //! behind a translator with the prefix that RFC 6052 reserves for it (`64:ff9b::192.0.2.1`).
 //!
-//! An IPv6 address is counted three times, because nobody can see how much its owner has: a host
+//! An IPv6 address is counted three times, because how much its owner has cannot be seen: a host
 //! chooses among the addresses of a /64, and RFC 6177 gives a subscriber a /56 or a /48, that is 256 or
 //! 65,536 of those.
 //!

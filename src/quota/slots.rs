@@ -16,7 +16,7 @@ use super::Network;
 
 /// Places, of which no address may have more than its share. Clones are the same places.
 ///
-/// For whoever accepts sockets: a server that counts them only in all lets one address have all of
+/// For code that accepts sockets: a server that counts them only in all lets one address have all of
 /// them. An IPv6 address is counted by its /64, by its /56, which may have twice as many, and by its
 /// /48, which may have four times as many, but never more than half of all: RFC 6177 gives a
 /// subscriber a /56 or a /48.

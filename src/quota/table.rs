@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{amount::Quota, meter::Meter};
 
-/// The key of a shared bucket: a keyed hash, so that nobody can choose to share another's.
+/// The key of a shared bucket: a keyed hash, so that a peer cannot choose to share another's.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct RateKeyValue(u64);
 

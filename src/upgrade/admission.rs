@@ -17,7 +17,7 @@ use crate::quota::Quota;
 /// | of it, for one address | a quarter | one address cannot keep all others from logging in | `429` |
 /// | [`max_connections_per_peer`](Admission::max_connections_per_peer) | 256 | two each for the 128 subscribers behind one address of a carrier | `429` |
 /// | [`handshakes`](Admission::handshakes) | 500 a second, 1,000 at once | 10,000 clients are back 20 s after a restart; at once as many as may wait for their credentials | `429` |
-/// | [`handshakes_per_peer`](Admission::handshakes_per_peer) | 10 a second, 256 at once | a fiftieth of what all have, so that who opens and hangs up keeps nobody out; as many at once as there may be, so that all behind one address are back after a restart | `429` |
+/// | [`handshakes_per_peer`](Admission::handshakes_per_peer) | 10 a second, 256 at once | a fiftieth of what all have, so that a peer that opens and hangs up keeps no other out; as many at once as there may be, so that all behind one address are back after a restart | `429` |
 ///
 /// A refusal carries `Retry-After`, at random within 5 to 30 s, so that those refused together do
 /// not come back together. The place is held by the connection's task, not by the response, and is
@@ -28,7 +28,7 @@ use crate::quota::Quota;
 ///
 /// An IPv4 address is one peer. So is an IPv6 /64; but as RFC 6177 gives a subscriber a /56 or a /48,
 /// these are counted too: a /56 may have twice, a /48 four times what one address may have, and never
-/// more than half of all. Whoever has more users than that behind one network raises the limit.
+/// more than half of all. Raise the limit if more users than that are behind one network.
 ///
 /// What goes by addresses needs a [`PeerAddr`](super::PeerAddr); an endpoint that is asked without one
 /// says so once, at `warn`. Who sets `max_connections_per_peer` to `max_connections` or more has said
@@ -58,7 +58,7 @@ use crate::quota::Quota;
 ///
 /// Each connection needs a file descriptor: raise the limit of the process (often 1,024) above
 /// `max_connections`. A socket that never sends a request is not counted here: only the HTTP server's
-/// header timeout closes it, and [`PeerSlots`](super::PeerSlots) is for whoever accepts it.
+/// header timeout closes it, and [`PeerSlots`](super::PeerSlots) counts it where it is accepted.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Admission {
@@ -93,7 +93,7 @@ impl Admission {
 
     /// Connections whose peer has not been authenticated yet. The default is 1,000; over it, `503`.
     ///
-    /// This is what somebody without credentials can take up. It may be larger than
+    /// This is what peers without credentials can take up. It may be larger than
     /// [`max_connections`](Self::max_connections), which then holds for both. One address may have a
     /// quarter of it, over which it gets `429`; but 16 at least, for a few people with a few pages each.
     pub const fn max_unauthenticated(mut self, limit: NonZeroUsize) -> Self {

@@ -37,9 +37,9 @@ fn is_of_balancer(name: &str) -> bool {
     BALANCERS.contains(&name) || name.starts_with("BIGipServer")
 }
 
-/// Cookies that load balancers set by themselves, and by which nobody is let in anywhere. No name that
+/// Cookies that load balancers set by themselves, and by which no application lets anybody in. No name that
 /// applications use for something else: `JSESSIONID`, by which some balancers go too, is a session, and
-/// Cloudflare's `cf_clearance` says that somebody has passed a check.
+/// Cloudflare's `cf_clearance` says that its bearer has passed a check.
 const BALANCERS: [&str; 21] = [
     // Amazon: application and classic load balancers.
     "AWSALB",

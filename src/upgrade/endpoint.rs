@@ -144,7 +144,7 @@ impl WebSocketEndpoint {
                 budget: None,
                 on_connect: Hooks::default(),
                 on_close: Hooks::default(),
-                told: Arc::default(),
+                warned: Arc::default(),
             },
         }
     }
@@ -279,7 +279,7 @@ impl WebSocketEndpoint {
             gate: Arc::new(Gate::new(&admission)),
             refused: RefusedHandshakes::default(),
             settings,
-            presence: Arc::default(),
+            reachability: Arc::default(),
         })
     }
 }

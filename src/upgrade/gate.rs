@@ -46,7 +46,7 @@ pub(super) struct Gate {
     /// One lock for all counts, so that they are checked and taken together. Held for a few
     /// instructions, twice or three times in a connection's life.
     open: Mutex<Open>,
-    told: AtomicBool,
+    warned: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Gate {
             rate: Meter::of(limits.handshakes),
             rate_of_each,
             open: Mutex::default(),
-            told: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
         }
     }
 
@@ -83,7 +83,7 @@ impl Gate {
     ) -> Result<AdmittedRequest, UpgradeRejectionKind> {
         let address = peer.filter(|_| !self.shared).map(|it| it.ip());
         if peer.is_none() {
-            self.tell_of_missing_addresses();
+            self.warn_of_missing_addresses();
         }
         // First, so that who is refused for want of room does not slow down the others. A refusal
         // after it drops the permit again.
@@ -118,8 +118,8 @@ impl Gate {
     }
 
     /// Once: it is the operator who has to know, and every handshake would say it again.
-    fn tell_of_missing_addresses(&self) {
-        if !self.shared && !self.told.swap(true, Ordering::Relaxed) {
+    fn warn_of_missing_addresses(&self) {
+        if !self.shared && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a handshake came without a PeerAddr in its extensions: this endpoint's limits for \
                  each address do not apply. Insert it where sockets are accepted, or set \
@@ -156,7 +156,7 @@ impl ConnectionPermit {
     /// Frees the place among the unauthenticated; the connection keeps its place among all.
     ///
     /// To be called when there is a verdict: the peer was authenticated, or the connection begins to
-    /// close; and at the start on an endpoint that authenticates nobody. Once is enough.
+    /// close; and at the start on an endpoint without authentication. Once is enough.
     pub(crate) fn verdict(&mut self) {
         if std::mem::take(&mut self.unauthenticated) {
             self.gate.open().unauthenticated.give_back(self.address);

@@ -24,7 +24,7 @@ use super::{
     origin::OriginPolicy,
     path::{self, InvalidPath},
     peer_addr::PeerAddr,
-    presence::Presence,
+    reachability::Reachability,
     refused,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
     request::{UpgradeRequest, is_attempt},
@@ -47,7 +47,7 @@ use crate::{
 /// [route of its own](super::WebSocketEndpoint#in-a-router) has none of that. To have a page and an endpoint
 /// at one path, wrap that route: `get(page).layer(endpoint.layer_on_every_path())`.
 ///
-/// A layer is not asked what goes elsewhere. If nobody has asked for the endpoint's paths within 30 s
+/// A layer is not asked what goes elsewhere. If there was no request for the endpoint's paths within 30 s
 /// of its application, or if it is dropped before anything was asked of it, it says so once, at `warn`.
 #[must_use]
 #[derive(Clone)]
@@ -85,7 +85,7 @@ pub(super) struct Shared {
     pub(super) gate: Arc<Gate>,
     pub(super) refused: RefusedHandshakes,
     pub(super) settings: Settings,
-    pub(super) presence: Arc<Presence>,
+    pub(super) reachability: Arc<Reachability>,
 }
 
 /// What becomes of a request.
@@ -116,7 +116,7 @@ impl WebSocketLayer {
     /// The endpoint as a service of its own that looks at paths: `426` on its own for what does not try
     /// to upgrade, `404` elsewhere.
     pub fn into_service(self) -> WebSocket<WebSocketOnly> {
-        // It is where it was put, and nothing can take it away again: nobody has to be told of it.
+        // It is where it was put, and nothing can take it away again: there is nothing to watch.
         let Self { shared, paths } = self;
         let inner = WebSocketOnly { shared: Arc::clone(&shared), paths: Arc::clone(&paths) };
         WebSocket { inner, shared, paths }
@@ -127,7 +127,7 @@ impl<S> Layer<S> for WebSocketLayer {
     type Service = WebSocket<S>;
 
     fn layer(&self, inner: S) -> WebSocket<S> {
-        self.shared.presence.applied(&self.paths);
+        self.shared.reachability.applied(&self.paths);
         WebSocket { inner, shared: Arc::clone(&self.shared), paths: Arc::clone(&self.paths) }
     }
 }
@@ -146,11 +146,11 @@ impl Shared {
         request: &mut Request<B>,
     ) -> Result<Decision, UpgradeRejectionKind> {
         let ours = is_ours(paths, request.method(), request.uri());
-        self.presence.asked(ours);
+        self.reachability.asked(ours);
         if !ours {
             return Ok(Decision::Inward);
         }
-        // Also from what is no attempt: whoever is inside has not decided that it may switch
+        // Also from what is no attempt: the service inside has not decided that it may switch
         // protocols on this path, and hyper fulfils what it has offered.
         let upgrade = take_upgrade(request);
         let Some(attempt) = UpgradeRequest::parse(request)? else {
@@ -245,7 +245,7 @@ impl<B> Service<Request<B>> for WebSocketOnly {
         } else {
             UpgradeRejectionKind::NotFound
         };
-        // Not in the audit: nobody tried anything, and a health check would fill it.
+        // Not in the audit: it is no attempt, and a health check would fill it.
         ready(Ok(UpgradeRejection::new(kind).into_response(request.version())))
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! An attempt is a request whose `Upgrade` lists `websocket`, or with any `Sec-WebSocket-*` header, or
 //! a `CONNECT`; everything else goes inward untouched, but without the upgrade that hyper offers for
-//! whatever else is in `Upgrade`: on a path of the endpoint nobody else switches protocols. A `CONNECT`
+//! whatever else is in `Upgrade`: on a path of the endpoint no other code switches protocols. A `CONNECT`
 //! that names no path is refused on whatever path the endpoint is, because hyper would upgrade it. [`WebSocketEndpoint::into_service`] makes a
 //! service without anything inside, which answers `426` there.
 //!
@@ -70,7 +70,7 @@ mod credential;
 mod authority;
 mod invalid_origin;
 mod origin;
-mod site;
+mod parsed_origin;
 mod cookie;
 mod admission;
 mod gate;
@@ -78,7 +78,7 @@ mod peer_addr;
 mod identity;
 mod switch;
 mod offers;
-mod presence;
+mod reachability;
 mod stack;
 mod socket;
 mod rejection;

@@ -12,9 +12,9 @@ use super::{
     authority::Authority,
     cookie,
     invalid_origin::InvalidOrigin,
+    parsed_origin::{Origin, default_port},
     rejection::UpgradeRejectionKind,
     request::{OriginHeader, UpgradeRequest},
-    site::{Origin, default_port},
 };
 
 /// Whose pages may open a WebSocket.
@@ -48,7 +48,7 @@ use super::{
 ///
 /// `Sec-Fetch-Site`, `Sec-Fetch-Mode` and `User-Agent` are no proof either way. Browsers leave the
 /// first two out where a page was served without TLS, and older ones always; and what is no browser
-/// sends what it likes. Whether `Origin` is there can be told by nobody else: RFC 6455 §4.1 has a
+/// sends what it likes. What tells them apart is whether `Origin` is there: RFC 6455 §4.1 has a
 /// browser send it with every handshake.
 ///
 /// # Example
@@ -128,7 +128,7 @@ impl OriginPolicy {
     /// # Security
     ///
     /// `null` is the origin of every sandboxed frame, and `null` or `file://` that of every local
-    /// file, whoever wrote it.
+    /// file, wherever it came from.
     pub fn trust(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
         let error = || InvalidOrigin::Origin(origin.to_owned());
         let parsed = Origin::configured(origin).ok_or_else(error)?;
@@ -155,7 +155,7 @@ impl OriginPolicy {
 
     /// Says that pages of this host are served over TLS: `http://` origins are not of the same host.
     ///
-    /// Without it, a page that somebody on the network served over plain HTTP in this host's name
+    /// Without it, a page that an attacker on the network served over plain HTTP in this host's name
     /// passes.
     pub const fn require_https(mut self) -> Self {
         self.require_https = true;
@@ -181,7 +181,7 @@ impl OriginPolicy {
     ///
     /// Browsers send `Origin` with every handshake, so a page gets nowhere by this. What it relies on
     /// is that nothing on the way takes the header off: a proxy that does so lets every page in, with
-    /// the cookies of whoever looks at it.
+    /// the cookies of its visitor.
     pub const fn allow_missing_origin(mut self) -> Self {
         self.missing = Missing::Passes;
         self
@@ -215,7 +215,7 @@ impl OriginPolicy {
     ///
     /// # Security
     ///
-    /// Any page can then open a WebSocket with the cookies of whoever looks at it. That is sound
+    /// Any page can then open a WebSocket with the cookies of its visitor. That is sound
     /// only if nothing is ever decided by a cookie, a client certificate or the network a browser
     /// sits in: with
     /// [`handshake_identity`](crate::WebSocketEndpoint::handshake_identity) it is an error.
@@ -256,7 +256,7 @@ impl OriginPolicy {
         self.trusted.iter().find_map(|it| match it {
             Origin::Opaque => Some("null"),
             Origin::File => Some("file://"),
-            Origin::Site { .. } => None,
+            Origin::Tuple { .. } => None,
         })
     }
 
@@ -278,11 +278,11 @@ impl OriginPolicy {
         if self.trusted.contains(&origin) {
             return true;
         }
-        let Origin::Site { scheme, authority } = &origin else {
+        let Origin::Tuple { scheme, authority } = &origin else {
             return false;
         };
         let named = self.trusted.iter().any(
-            |it| matches!(it, Origin::Site { authority: at, .. } if at.host == authority.host),
+            |it| matches!(it, Origin::Tuple { authority: at, .. } if at.host == authority.host),
         );
         let scheme_fits = request.scheme.as_ref().is_none_or(|it| it == scheme)
             && (!self.require_https || **scheme == *"https");

@@ -19,8 +19,8 @@ impl Error for InvalidPath {}
 
 /// `path` as a browser asks for it, with what is not ASCII percent-encoded; an error if no request has it.
 ///
-/// A browser resolves dot segments before it asks, and cuts off a query and a fragment. Whoever writes
-/// `*`, `{` or `}` means a pattern, and paths are compared byte for byte.
+/// A browser resolves dot segments before it asks, and cuts off a query and a fragment. A path
+/// with `*`, `{` or `}` is meant as a pattern, and paths are compared byte for byte.
 pub(super) fn configured(path: &str) -> Result<Box<str>, InvalidPath> {
     percent_encoded(path).ok_or_else(|| InvalidPath(path.into()))
 }

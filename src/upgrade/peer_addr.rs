@@ -1,6 +1,6 @@
 //! Know the address a connection came from, as far as the server tells it.
 //!
-//! Neither `http` nor hyper puts the peer's address into a request. Whoever accepts the socket does,
+//! Neither `http` nor hyper puts the peer's address into a request. The code that accepts the socket does,
 //! as [`PeerAddr`]; without it, limits per address do not apply and audit records name none.
 //! `X-Forwarded-For` and the like are never read: anybody can write them.
 
@@ -38,7 +38,7 @@ use http::Extensions;
 ///
 /// Behind a proxy the socket's address is the proxy's, and one limit per address would hold for
 /// everybody together. There, either insert the address that the proxy vouches for, or none.
-#[expect(clippy::exhaustive_structs, reason = "it is made by whoever accepts the socket")]
+#[expect(clippy::exhaustive_structs, reason = "it is made where sockets are accepted")]
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct PeerAddr(pub SocketAddr);
 

@@ -15,31 +15,31 @@ pub(super) fn compared<B>(
     use UpgradeRejectionKind as Kind;
     match kind {
         Kind::OriginMissing | Kind::OriginNotTrusted | Kind::OriginRepeated => {
-            (spelled(request, &header::ORIGIN), spelled(request, &header::HOST))
+            (escaped(request, &header::ORIGIN), escaped(request, &header::HOST))
         }
-        Kind::Host | Kind::HostNotAllowed => (None, spelled(request, &header::HOST)),
+        Kind::Host | Kind::HostNotAllowed => (None, escaped(request, &header::HOST)),
         _ => (None, None),
     }
 }
 
 /// All lines of `name`, on one.
-fn spelled<B>(request: &Request<B>, name: &HeaderName) -> Option<Box<str>> {
+fn escaped<B>(request: &Request<B>, name: &HeaderName) -> Option<Box<str>> {
     let mut text = String::new();
     for (nth, line) in request.headers().get_all(name).iter().enumerate() {
         if nth > 0 {
             text.push_str(" | ");
         }
         // No more is looked at than can be kept: a line may have the length of a whole head.
-        let line = line.as_bytes().iter().take(MAX_SPELLED);
+        let line = line.as_bytes().iter().take(MAX_ESCAPED);
         text.extend(line.flat_map(|it| it.escape_ascii()).map(char::from));
-        if text.len() > MAX_SPELLED {
+        if text.len() > MAX_ESCAPED {
             // Escaped, it is ASCII.
-            text.truncate(MAX_SPELLED);
+            text.truncate(MAX_ESCAPED);
             break;
         }
     }
     request.headers().contains_key(name).then(|| text.into())
 }
 
-/// Bytes. Longer than what browsers send for any host that somebody would name.
-const MAX_SPELLED: usize = 128;
+/// Bytes. Longer than what browsers send for any sensible host.
+const MAX_ESCAPED: usize = 128;

@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{authority::Authority, credential, rejection::UpgradeRejectionKind};
 
-/// A handshake that keeps to RFC 6455 §4.2.1. Nobody has yet looked at where it comes from.
+/// A handshake that keeps to RFC 6455 §4.2.1. Where it comes from has not been looked at yet.
 #[derive(Debug)]
 pub(super) struct UpgradeRequest {
     /// The value of `Sec-WebSocket-Accept` that answers its key.

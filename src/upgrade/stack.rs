@@ -86,7 +86,7 @@ fn spawn(
     let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
     // From here on it has a record of its end, however it ends.
     let stats = ConnectionStats::new(connection.clone(), offers);
-    let told = Arc::clone(&settings.told);
+    let warned = Arc::clone(&settings.warned);
     if let Err(panic) = settings.on_connect.call(|hook| hook(&connection)) {
         resume_unwind(panic);
     }
@@ -113,7 +113,7 @@ fn spawn(
         let io = match timeout(waiting.config.auth_timeout, upgrade).await {
             Ok(Ok(io)) => io,
             failed => {
-                waiting.stats.never_opened = Some(why_not_opened(failed, &told));
+                waiting.stats.never_opened = Some(why_not_opened(failed, &warned));
                 // Its record comes before the hook is called.
                 drop(waiting);
                 return;
@@ -143,12 +143,15 @@ impl Waiting {
 }
 
 /// The rule by which a connection that was accepted never opened.
-fn why_not_opened<T>(failed: Result<hyper::Result<T>, Elapsed>, told: &AtomicBool) -> &'static str {
+fn why_not_opened<T>(
+    failed: Result<hyper::Result<T>, Elapsed>,
+    warned: &AtomicBool,
+) -> &'static str {
     match failed {
-        // Of all its errors, this is the one that is nobody's on the wire: the server has the socket,
-        // and does not give it away.
+        // Of all its errors, this one does not come from the wire: the server has the socket, and
+        // does not give it away.
         Ok(Err(error)) if error.is_user() => {
-            if !told.swap(true, Ordering::Relaxed) {
+            if !warned.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     %error,
                     "no WebSocket can open here: the HTTP server hands out no sockets. With hyper, it \

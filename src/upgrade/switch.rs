@@ -1,8 +1,8 @@
 //! Switch protocols: answer 101, and hand the socket to the connection stage.
 //!
 //! hyper fulfils an upgrade once the connection is done, whatever the status of the answer was: a
-//! 403 too leads to a live socket for whoever holds the `OnUpgrade`. So it leaves the request before
-//! anybody else can take it, and it reaches the connection stage only together with the 101.
+//! 403 too leads to a live socket for the holder of the `OnUpgrade`. So it leaves the request before
+//! other code can take it, and it reaches the connection stage only together with the 101.
 
 use std::{
     fmt,
@@ -69,8 +69,8 @@ pub(crate) struct Settings {
     pub(crate) budget: Option<MemoryBudget>,
     pub(crate) on_connect: Hooks<OnConnect>,
     pub(crate) on_close: Hooks<OnClose>,
-    /// That the server cannot upgrade has been said.
-    pub(crate) told: Arc<AtomicBool>,
+    /// The log has said that the server cannot upgrade.
+    pub(crate) warned: Arc<AtomicBool>,
 }
 
 /// What happens when a handshake has been accepted, before the peer can say anything.
@@ -79,7 +79,7 @@ pub(crate) type OnConnect = dyn Fn(&Connection) + Send + Sync;
 /// What happens when a connection has ended: its socket is gone, its memberships are over.
 pub(crate) type OnClose = dyn Fn(&Connection, &Closed) + Send + Sync;
 
-/// Takes the promise of a socket out of `request`, so that it is in nobody else's hands.
+/// Takes the promise of a socket out of `request`, so that no other code can have it.
 pub(super) fn take_upgrade<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
     request.extensions_mut().remove()
 }

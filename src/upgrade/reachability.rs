@@ -1,4 +1,4 @@
-//! Notice an endpoint that nobody can reach.
+//! Notice an endpoint that cannot be reached.
 //!
 //! A layer is where its framework has put it. In axum, what `Router::layer` wraps is the routes of that
 //! router and its fallback as they are at that moment: a `.fallback(..)` added later is not wrapped, and
@@ -18,19 +18,19 @@ use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 
 /// Whether an endpoint was asked, by anybody, for anything.
 #[derive(Debug, Default)]
-pub(super) struct Presence {
+pub(super) struct Reachability {
     /// When it was put around a service.
     applied: OnceLock<Instant>,
     /// There was a request, for whatever path.
     serves: AtomicBool,
     /// There was one for a path of the endpoint.
     asked: AtomicBool,
-    said: AtomicBool,
-    /// The task that waits for somebody to ask.
+    warned: AtomicBool,
+    /// The task that waits for a request.
     watcher: OnceLock<AbortHandle>,
 }
 
-impl Presence {
+impl Reachability {
     /// The endpoint was put around a service. From now on it should be asked.
     pub(super) fn applied(self: &Arc<Self>, paths: &[Box<str>]) {
         self.applied.get_or_init(Instant::now);
@@ -40,14 +40,14 @@ impl Presence {
         }
         // Without a runtime it is a server that is being built, or none at all.
         let Ok(runtime) = Handle::try_current() else { return };
-        let presence = Arc::downgrade(self);
+        let reachability = Arc::downgrade(self);
         let paths = paths.join(", ");
         // One task for each endpoint, until it is asked or the time is over.
         let watch = async move {
             sleep(ASKED_WITHIN).await;
-            let Some(presence) = presence.upgrade() else { return };
-            if !presence.asked.load(Ordering::Relaxed) {
-                presence.say(&paths);
+            let Some(reachability) = reachability.upgrade() else { return };
+            if !reachability.asked.load(Ordering::Relaxed) {
+                reachability.warn(&paths);
             }
         };
         self.watcher.get_or_init(|| runtime.spawn(watch).abort_handle());
@@ -67,8 +67,8 @@ impl Presence {
         }
     }
 
-    fn say(&self, paths: &str) {
-        if !self.said.swap(true, Ordering::Relaxed) {
+    fn warn(&self, paths: &str) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 paths,
                 "nobody has asked for this WebSocket endpoint so far. If clients get 404 there: in \
@@ -79,11 +79,11 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for Reachability {
     fn drop(&mut self) {
         // Gone as soon as it was there: what has served others, or waited for them, is a server that stops.
         let at_once = self.applied.get().is_some_and(|at| at.elapsed() < WHILE_IT_IS_BUILT);
-        if at_once && !*self.serves.get_mut() && !*self.said.get_mut() {
+        if at_once && !*self.serves.get_mut() && !*self.warned.get_mut() {
             tracing::warn!(
                 "a WebSocket endpoint was dropped before anything was asked of it. In axum, \
                  `fallback`, `nest` and `merge` after `.layer(endpoint)` take it away, and \
@@ -93,8 +93,8 @@ impl Drop for Presence {
     }
 }
 
-/// Long enough for the first page of whoever has just started a server to be looked at, and short enough
-/// that he is still there.
+/// Long enough for an operator who has just started a server to look at its first page, and short enough
+/// that the operator is still there.
 const ASKED_WITHIN: Duration = Duration::from_secs(30);
 
 /// More than it takes to put an application together.

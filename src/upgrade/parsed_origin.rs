@@ -9,7 +9,8 @@ pub(super) enum Origin {
     Opaque,
     /// `file://`: the shells of some applications send it for the pages that they carry with them.
     File,
-    Site {
+    /// A scheme, a host and a port.
+    Tuple {
         /// In ASCII lower case.
         scheme: Box<str>,
         /// Without a port if it is the scheme's own.
@@ -52,7 +53,7 @@ impl Origin {
         }
         let mut authority = authority(rest)?;
         authority.port = authority.port.filter(|it| Some(*it) != default_port(&scheme));
-        Some(Self::Site { scheme: scheme.into(), authority })
+        Some(Self::Tuple { scheme: scheme.into(), authority })
     }
 }
 
