@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::Future, panic::Location};
 
 use super::{
-    Heard, TestConnection, TestPeer,
+    Received, TestConnection, TestPeer,
     content::{Content, shown},
 };
 use crate::{
@@ -95,8 +95,8 @@ pub fn assert_broadcast<'a, P: Listener + 'a>(
         let mut count = 0;
         for (nth, peer) in peers.into_iter().enumerate() {
             count += 1;
-            let heard = peer.next_heard().await;
-            let Some(Heard::Message(actual)) = &heard else {
+            let heard = peer.next_received().await;
+            let Some(Received::Message(actual)) = &heard else {
                 panic!("{at}: peer {nth}: expected {}, not {heard:?}", expected.shown());
             };
             let (wanted, actual) = (expected.shown(), (expected.matches(actual), shown(actual)));
@@ -106,7 +106,7 @@ pub fn assert_broadcast<'a, P: Listener + 'a>(
     }
 }
 
-/// Whoever can be a member of a room.
+/// What can be a member of a room.
 pub trait Listener: sealed::Listener {}
 
 impl Listener for TestPeer {}
@@ -118,18 +118,18 @@ mod sealed {
     #[expect(unnameable_types, reason = "which seals it")]
     pub trait Listener {
         /// What it hears next, if anything.
-        fn next_heard(&mut self) -> impl Future<Output = Option<Heard>>;
+        fn next_received(&mut self) -> impl Future<Output = Option<Received>>;
     }
 
     impl Listener for TestPeer {
-        async fn next_heard(&mut self) -> Option<Heard> {
+        async fn next_received(&mut self) -> Option<Received> {
             self.next().await
         }
     }
 
     impl Listener for TestConnection {
-        async fn next_heard(&mut self) -> Option<Heard> {
-            self.pushed().map(Heard::Message)
+        async fn next_received(&mut self) -> Option<Received> {
+            self.pushed().map(Received::Message)
         }
     }
 }

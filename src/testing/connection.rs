@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// A connection that nobody serves: what is sent to its peer stays in its queue, to be looked at.
+/// A connection that is not served: what is sent to its peer stays in its queue, to be looked at.
 ///
 /// With it a handler is called as the function that it is. It makes the proofs that the layers would
 /// have made, which nothing else can.
@@ -65,7 +65,7 @@ pub struct TestConnection {
 }
 
 impl TestConnection {
-    /// A connection within the default bounds, whose peer is nobody yet.
+    /// A connection within the default bounds, whose peer has not logged in.
     pub fn new() -> Self {
         Self::with(&ConnectionConfig::new(), None)
     }
@@ -89,7 +89,7 @@ impl TestConnection {
         &self.records
     }
 
-    /// The proof of somebody who has shown nothing.
+    /// The proof of a peer that has shown nothing.
     pub fn anonymous(&self) -> Anonymous {
         Anonymous::claim()
     }
@@ -98,7 +98,7 @@ impl TestConnection {
     ///
     /// # Panics
     ///
-    /// If it has somebody else's: a connection is one user's for good.
+    /// If it has another user's: a connection is one user's for good.
     #[track_caller]
     pub fn authenticated<U: Principal>(&self, user: U) -> Authenticated<U> {
         self.connection.authenticated(&user, None);

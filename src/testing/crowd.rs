@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Content, Heard, Properties, TestPeer, properties::all};
+use super::{Content, Properties, Received, TestPeer, properties::all};
 
 /// Users, and the rooms that they should be in.
 pub(super) struct Crowd<'a> {
@@ -65,7 +65,7 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Members of `room` have heard what is due, in one order, and nobody has heard anything else.
+    /// Members of `room` have heard what is due, in one order, and nothing else was heard.
     pub(super) fn check(&mut self, room: &'static str) {
         let (seed, due) = (self.seed, std::mem::take(&mut self.due));
         let mut heard = Vec::new();
@@ -113,8 +113,8 @@ impl<'a> Crowd<'a> {
 }
 
 /// The numbers of the texts that are in what was heard.
-fn marks(heard: &Heard) -> Vec<usize> {
-    let Heard::Message(message) = heard else { return Vec::new() };
+fn marks(heard: &Received) -> Vec<usize> {
+    let Received::Message(message) = heard else { return Vec::new() };
     let text = String::from_utf8_lossy(message.as_bytes());
     let numbers = text.split(MARK).skip(1).filter_map(|it| it.split('.').next());
     numbers.filter_map(|it| it.parse().ok()).collect()

@@ -9,7 +9,7 @@
 //! serde_json = "1"
 //! ```
 //!
-//! **Not for anything but tests.** It makes proofs of what nobody has shown: with it, code anywhere in the
+//! **Not for anything but tests.** It makes proofs of what was never shown: with it, code anywhere in the
 //! program can claim to be authenticated. Cargo adds up features, so look whether a dependency turns
 //! it on: `cargo tree -e features,normal -i tower-websocket`.
 //!
@@ -72,7 +72,7 @@ pub use self::{
     content::Content,
     fuzzing::{fuzz_message, fuzz_message_with},
     handshake::{TestHandshake, handshake},
-    peer::{Heard, TestPeer},
+    peer::{Received, TestPeer},
     properties::Properties,
     records::Records,
     server::{RequestBody, TestServer},
@@ -86,7 +86,7 @@ mod server;
 mod handshake;
 mod peer;
 mod connection;
-mod reflexes;
+mod auto_replies;
 mod content;
 mod closing;
 mod assertions;

@@ -11,9 +11,9 @@ use http::Response;
 use serde::de::DeserializeOwned;
 
 use super::{
+    auto_replies::AutoReplies,
     closing::Closing,
     content::{Content, Expected, shown},
-    reflexes::Reflexes,
     socket::Peer,
     wire::{self, masked, parse},
 };
@@ -31,7 +31,7 @@ use crate::{message::Message, opaque::opaque_debug};
 pub struct TestPeer {
     socket: Peer,
     response: Response<()>,
-    reflexes: Reflexes,
+    auto_replies: AutoReplies,
     /// How much of what was written has been looked at.
     seen: usize,
     patience: Duration,
@@ -40,7 +40,7 @@ pub struct TestPeer {
 /// What a peer hears.
 #[non_exhaustive]
 #[derive(Clone, Eq, PartialEq)]
-pub enum Heard {
+pub enum Received {
     /// A message.
     Message(Message),
     /// A close frame.
@@ -57,9 +57,9 @@ pub enum Heard {
 impl TestPeer {
     /// A peer whose handshake was answered with `response`, up to `seen` of what the server wrote.
     pub(super) fn new(socket: Peer, response: Response<()>, seen: usize) -> Self {
-        let reflexes = Reflexes::default();
-        socket.set_reflex(reflexes.of(seen));
-        Self { socket, response, reflexes, seen, patience: PATIENCE }
+        let auto_replies = AutoReplies::default();
+        socket.set_auto_reply(auto_replies.of(seen));
+        Self { socket, response, auto_replies, seen, patience: PATIENCE }
     }
 
     /// How long to wait for what should come. The default is a minute.
@@ -102,13 +102,13 @@ impl TestPeer {
     /// Sends a close frame with this code: a [`CloseCode`](crate::CloseCode), or a number.
     pub fn close(&self, code: impl Closing) {
         let payload = code.code().map_or_else(Vec::new, |code| code.to_be_bytes().to_vec());
-        self.reflexes.close_sent();
+        self.auto_replies.close_sent();
         self.send_bytes(masked(0x88, MASK, payload));
     }
 
     /// Answers no pings from now on.
     pub fn ignore_pings(&self) {
-        self.reflexes.ignore_pings();
+        self.auto_replies.ignore_pings();
     }
 
     /// Takes nothing any more, until told otherwise: what is written waits in the server.
@@ -139,7 +139,7 @@ impl TestPeer {
     /// Is gone without a word, as a phone in a tunnel: answers nothing, never closes its socket, and
     /// what is written goes no further than 64 KiB of buffers on the way.
     pub fn vanish(self) {
-        self.socket.clear_reflex();
+        self.socket.clear_auto_reply();
         self.socket.at_most(KERNEL_BUFFERS);
         // To drop it would close its socket.
         std::mem::forget(self);
@@ -147,7 +147,7 @@ impl TestPeer {
 
     /// The next thing the server says. Pings and pongs are left out.
     #[track_caller]
-    pub fn recv(&mut self) -> impl Future<Output = Heard> + Send + '_ {
+    pub fn recv(&mut self) -> impl Future<Output = Received> + Send + '_ {
         let at = Location::caller();
         async move {
             match self.next().await {
@@ -163,7 +163,7 @@ impl TestPeer {
         let at = Location::caller();
         async move {
             let heard = self.next().await;
-            let Some(Heard::Message(message)) = &heard else {
+            let Some(Received::Message(message)) = &heard else {
                 panic!("{at}: expected JSON, not {}", said(&heard));
             };
             match serde_json::from_slice(message.as_bytes()) {
@@ -198,12 +198,12 @@ impl TestPeer {
         let (at, expected) = (Location::caller(), (close.code(), close.text()));
         async move {
             match self.next().await {
-                Some(Heard::Closed { code, reason })
+                Some(Received::Closed { code, reason })
                     if code == expected.0 && expected.1.is_none_or(|text| text == reason) => {}
                 heard => panic!("{at}: expected a close with {expected:?}, not {}", said(&heard)),
             }
             match self.next().await {
-                Some(Heard::Ended) => {}
+                Some(Received::Ended) => {}
                 heard => panic!("{at}: expected nothing behind the close, not {}", said(&heard)),
             }
         }
@@ -227,7 +227,7 @@ impl TestPeer {
         expected: Expected,
     ) {
         match self.next().await {
-            Some(Heard::Message(actual)) if expected.matches(&actual) => {}
+            Some(Received::Message(actual)) if expected.matches(&actual) => {}
             heard => {
                 panic!("{at}: expected {what}: {}, not {}", expected.shown(), said(&heard));
             }
@@ -235,24 +235,24 @@ impl TestPeer {
     }
 
     /// What comes within its patience.
-    pub(super) async fn next(&mut self) -> Option<Heard> {
+    pub(super) async fn next(&mut self) -> Option<Received> {
         tokio::time::timeout(self.patience, self.hear()).await.ok()
     }
 
-    pub(super) async fn hear(&mut self) -> Heard {
+    pub(super) async fn hear(&mut self) -> Received {
         loop {
             match self.next_frame().await {
-                None => return Heard::Ended,
+                None => return Received::Ended,
                 Some((0x1, payload)) => {
                     let text = String::from_utf8(payload).expect("a server's text is UTF-8");
-                    return Heard::Message(Message::text(text));
+                    return Received::Message(Message::text(text));
                 }
-                Some((0x2, payload)) => return Heard::Message(Message::binary(payload)),
+                Some((0x2, payload)) => return Received::Message(Message::binary(payload)),
                 Some((0x8, payload)) => {
                     let (code, reason) = payload.split_first_chunk().unwrap_or((&[0; 2], &[]));
                     let code = Some(u16::from_be_bytes(*code)).filter(|code| *code > 0);
                     let reason = String::from_utf8_lossy(reason).into_owned();
-                    return Heard::Closed { code, reason };
+                    return Received::Closed { code, reason };
                 }
                 Some(_ping_or_pong) => {}
             }
@@ -286,7 +286,7 @@ impl Drop for TestPeer {
 opaque_debug! { [] TestPeer; }
 
 /// A test that fails shows what was heard.
-impl fmt::Debug for Heard {
+impl fmt::Debug for Received {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Message(message) => write!(f, "the message {}", shown(message)),
@@ -299,7 +299,7 @@ impl fmt::Debug for Heard {
     }
 }
 
-fn said(heard: &Option<Heard>) -> String {
+fn said(heard: &Option<Received>) -> String {
     heard.as_ref().map_or_else(|| "silence".into(), |heard| format!("{heard:?}"))
 }
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use http::Request;
 
 use super::{
-    Content, Heard, TestPeer, TestServer,
+    Content, Received, TestPeer, TestServer,
     content::shown,
     crowd::{Crowd, ROOMS, USERS},
     handshake,
@@ -109,8 +109,8 @@ impl<'a> Properties<'a> {
         self
     }
 
-    /// Nothing of the application runs before authentication: whatever of `messages` somebody sends
-    /// who has not logged in, as text and as binary, whole, cut short or in parts, alone or with
+    /// Nothing of the application runs before authentication: whatever of `messages` a peer sends
+    /// that has not logged in, as text and as binary, whole, cut short or in parts, alone or with
     /// credentials behind, the connection is closed, nothing is answered, and `calls`, which says how
     /// often your handler has run, stays what it was.
     ///
@@ -144,7 +144,7 @@ impl<'a> Properties<'a> {
             }
             self.settled().await;
             let heard = all(&mut peer);
-            if !matches!(&heard[..], [Heard::Closed { .. }, Heard::Ended]) {
+            if !matches!(&heard[..], [Received::Closed { .. }, Received::Ended]) {
                 panic!("seed {seed}: a stranger sent {sent:?}, was not just closed: {heard:?}");
             }
             assert_eq!(calls(), before, "seed {seed}: the handler ran for a stranger's {sent:?}");
@@ -168,7 +168,7 @@ impl<'a> Properties<'a> {
     ///
     /// # Panics
     ///
-    /// If somebody hears what is not for them, or does not hear what is, or if members hear it in
+    /// If a member hears what is not for it, or does not hear what is, or if members hear it in
     /// different orders.
     pub async fn no_leak_between_rooms<J: Content, L: Content, S: Content>(
         &self,
@@ -222,7 +222,7 @@ impl<'a> Properties<'a> {
         }
         self.settled().await;
         let heard = all(&mut peer);
-        let open = heard.iter().all(|it| matches!(it, Heard::Message(_)));
+        let open = heard.iter().all(|it| matches!(it, Received::Message(_)));
         assert!(open, "seed {seed}: user {user} cannot log in: {heard:?}");
         peer
     }
@@ -264,10 +264,10 @@ fn changed(message: &Message, random: &mut fastrand::Rng) -> Message {
 }
 
 /// All that has come by now.
-pub(super) fn all(peer: &mut TestPeer) -> Vec<Heard> {
+pub(super) fn all(peer: &mut TestPeer) -> Vec<Received> {
     let mut heard = Vec::new();
     while let Some(it) = peer.hear().now_or_never() {
-        let ended = it == Heard::Ended;
+        let ended = it == Received::Ended;
         heard.push(it);
         if ended {
             break;

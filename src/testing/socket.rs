@@ -54,11 +54,11 @@ pub struct Socket {
     waiting: Vec<Waker>,
     /// The peer waits for something to be written.
     listening: Vec<Waker>,
-    reflex: Option<Reflex>,
+    auto_reply: Option<AutoReply>,
 }
 
 /// Looks at all that was written, and says what the peer sends upon it.
-struct Reflex(Box<dyn AnswersBytes>);
+struct AutoReply(Box<dyn AnswersBytes>);
 
 trait AnswersBytes: FnMut(&[u8]) -> Vec<u8> + Send {}
 
@@ -88,23 +88,23 @@ impl Peer {
         self.change(|socket| socket.receive(bytes.into()));
     }
 
-    /// From now on, and for what is written already, `reflex` says what the peer sends at once.
-    pub fn set_reflex(&self, reflex: impl FnMut(&[u8]) -> Vec<u8> + Send + 'static) {
+    /// From now on, and for what is written already, `auto_reply` says what the peer sends at once.
+    pub fn set_auto_reply(&self, auto_reply: impl FnMut(&[u8]) -> Vec<u8> + Send + 'static) {
         self.change(|socket| {
-            socket.reflex = Some(Reflex(Box::new(reflex)));
+            socket.auto_reply = Some(AutoReply(Box::new(auto_reply)));
             socket.react();
         });
     }
 
-    pub fn clear_reflex(&self) {
-        self.change(|socket| socket.reflex = None);
+    pub fn clear_auto_reply(&self) {
+        self.change(|socket| socket.auto_reply = None);
     }
 
     pub fn end(&self) {
         self.change(|socket| socket.ended = true);
     }
 
-    /// It closes its socket: there is nothing more to read, and nobody to write to.
+    /// It closes its socket: there is nothing more to read, and no peer to write to.
     pub fn hang_up(&self) {
         self.change(|socket| {
             socket.ended = true;
@@ -196,8 +196,8 @@ impl Socket {
     }
 
     fn react(&mut self) {
-        if let Some(Reflex(reflex)) = &mut self.reflex {
-            let sent = reflex(&self.written);
+        if let Some(AutoReply(auto_reply)) = &mut self.auto_reply {
+            let sent = auto_reply(&self.written);
             self.receive(sent);
         }
     }
@@ -292,9 +292,9 @@ impl AsyncWrite for Server {
     }
 }
 
-impl fmt::Debug for Reflex {
+impl fmt::Debug for AutoReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reflex")
+        f.write_str("AutoReply")
     }
 }
 

@@ -8,7 +8,7 @@ use tower_websocket::{
     Anonymous, Close, CloseCode, CloseReason, ConnectionConfig, Inbound, Message, PeerAddr, Reply,
     WebSocketEndpoint,
     testing::{
-        Heard, Records, RequestBody, TestPeer, TestServer, assert_broadcast, handshake, wire,
+        Received, Records, RequestBody, TestPeer, TestServer, assert_broadcast, handshake, wire,
     },
 };
 
@@ -66,7 +66,7 @@ async fn a_peer_can_be_slow_or_gone() {
     server.connect("/").await.reset();
     let mut half = server.connect("/").await;
     half.half_close();
-    assert_eq!(half.recv().await, Heard::Ended);
+    assert_eq!(half.recv().await, Received::Ended);
     drop(half);
 
     tokio::time::sleep(Duration::from_secs(120)).await;

@@ -149,11 +149,11 @@ async fn listen(mut peer: TestPeer, rate: usize) -> Heard {
         while let Ok(said) = timeout_at(tick, peer.recv()).await {
             last = tick;
             match said {
-                testing::Heard::Message(message) => {
+                testing::Received::Message(message) => {
                     heard.messages += 1;
                     heard.bytes += message.len();
                 }
-                testing::Heard::Closed { code, .. } => heard.closed = code,
+                testing::Received::Closed { code, .. } => heard.closed = code,
                 _ => return heard,
             }
         }

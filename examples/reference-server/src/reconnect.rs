@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_websocket::{
     CloseReason, Rooms,
-    testing::{Heard, TestPeer, TestServer},
+    testing::{Received, TestPeer, TestServer},
 };
 
 use crate::{
@@ -118,11 +118,11 @@ async fn joins_that_go_on_for_ever_are_too_fast_like_everything_else() {
     // Over the hundred it is told so, until the quota of all that comes is used up.
     let closed = loop {
         match peer.recv().await {
-            Heard::Message(_) => {}
+            Received::Message(_) => {}
             other => break other,
         }
     };
-    assert!(matches!(&closed, Heard::Closed { code: Some(1008), .. }), "{closed:?}");
+    assert!(matches!(&closed, Received::Closed { code: Some(1008), .. }), "{closed:?}");
 }
 
 // covers: MS-19

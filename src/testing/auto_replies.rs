@@ -12,7 +12,7 @@ use super::{
 
 /// Answers pings and the server's close frame (RFC 6455 §5.5).
 #[derive(Clone, Default)]
-pub(super) struct Reflexes(Arc<Flags>);
+pub(super) struct AutoReplies(Arc<Flags>);
 
 #[derive(Default)]
 struct Flags {
@@ -22,7 +22,7 @@ struct Flags {
     close_sent: AtomicBool,
 }
 
-impl Reflexes {
+impl AutoReplies {
     pub(super) fn ignore_pings(&self) {
         self.0.lazy.store(true, Ordering::Relaxed);
     }
