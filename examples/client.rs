@@ -85,7 +85,7 @@ fn check_room(room: &str) -> Result<(), String> {
     named.map_err(|_| "room: 1 to 64 of A-Z a-z 0-9 : _ and -, without spaces".to_owned())
 }
 
-/// Why nobody can go by `name`.
+/// Why `name` cannot be a user's.
 fn check_name(name: &str) -> Result<(), String> {
     let allowed = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
     if (1..=32).contains(&name.len()) && name.bytes().all(allowed) {
@@ -144,7 +144,7 @@ async fn main() -> ExitCode {
         let wait = backoff(failures);
         println!("* next attempt in {:.1} s", wait.as_secs_f64());
         sleep(wait).await;
-        // Nothing is left to be said, and nobody listens.
+        // Nothing is left to be said, and there is no server.
         if lines.is_closed() && lines.is_empty() {
             return ExitCode::FAILURE;
         }

@@ -81,7 +81,7 @@ async fn serve(socket: TcpStream, addr: SocketAddr, endpoint: WebSocketLayer) {
         .with_upgrades();
     // That timeout is for heads only. A socket that asks and never reads the answers would stay for
     // ever; one that is upgraded has left by then, and has the limits of a connection.
-    // How it ended is not printed: whoever can cause a line can fill a disk.
+    // How it ended is not printed: a peer that can cause a line can fill a disk.
     let _ = timeout(HTTP_TIMEOUT, served).await;
 }
 
@@ -105,7 +105,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 continue;
             }
         };
-        // Whoever has its share is hung up on; to wait here would be to make everybody wait for it.
+        // A peer that has its share is hung up on; to wait for it here would make all others wait.
         let Some(slot) = slots.acquire(addr) else { continue };
         let endpoint = endpoint.clone();
         tokio::spawn(async move {

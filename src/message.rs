@@ -77,8 +77,8 @@ impl Message {
     /// A message whose payload holds little more than itself.
     ///
     /// A payload from the wire is a slice of the connection's read buffer: kept in a queue or a
-    /// history, a byte of it would hold the whole buffer. That nobody else holds the buffer any more
-    /// does not make it smaller, so a small payload is copied in any case.
+    /// history, a byte of it would hold the whole buffer. A buffer that is held here alone
+    /// is no smaller for that, so a small payload is copied in any case.
     pub(crate) fn detached(self) -> Self {
         match self {
             Self::Text(text) => Self::Text(text.detached()),

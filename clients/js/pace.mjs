@@ -1,7 +1,7 @@
 // Pace: how fast a client speaks. Part of client.mjs.
 //
-// A server closes the connection of whoever is too fast (1008 "rate limited"), and by then the messages are
-// lost. Who stays below its quota waits a moment instead: somebody who leans on the Enter key, pastes line
+// A server closes a connection that is too fast (1008 "rate limited"), and by then the messages are
+// lost. Who stays below its quota waits a moment instead: a person who leans on the Enter key, pastes line
 // after line, or comes back to a hundred rooms.
 
 const BURST = 30; // the server's are 40 at once ...

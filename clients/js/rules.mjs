@@ -2,7 +2,7 @@
 //
 // The server has the same rules, and by default closes the connection over a message that breaks one. That
 // is its protocol. But a text that is too long, a space in a room's name, half an emoji are what people
-// type, and for a slip of the hand nobody should be thrown out.
+// type, and a slip of the hand is no reason to be thrown out.
 
 export const TEXT_LIMIT = 1000; // UTF-16 units, which is what `length` counts
 export const ROOM_LIMIT = 64;
@@ -43,7 +43,7 @@ export function checkRoom(roomId) {
   }
 }
 
-/** Throws Refused if nobody can go by `name`. */
+/** Throws Refused if `name` cannot be a user's. */
 export function checkName(name) {
   if (typeof name !== "string" || !NAME.test(name)) {
     throw new Refused(`A name is 1 to ${NAME_LIMIT} of A-Z a-z 0-9 _ and -, without spaces.`, "name");

@@ -26,7 +26,7 @@ pub(crate) struct Options {
     /// loopback interface of Linux `127.0.0.2`. Without it HS-30 is not tried, which takes all there is.
     #[arg(long)]
     pub(crate) other_address: Option<IpAddr>,
-    /// Print the rows, and for each the test that shows it, and attack nobody.
+    /// Print the rows, and for each the test that shows it, and attack nothing.
     #[arg(long)]
     pub(crate) list: bool,
     #[command(flatten)]

@@ -25,7 +25,7 @@ pub(crate) fn chosen(options: &Options) -> Result<Vec<&'static Attack>, String> 
             return Err(format!("{row} is not a row that can be tried; --list prints those"));
         }
     }
-    // It takes all there is, and so only if somebody says from where to look.
+    // It takes all there is, and so only if it was said from where to look.
     let unasked = |row| row != shares::ONE_ADDRESS || options.other_address.is_some();
     let wanted = |it: &&Attack| match rows.is_empty() {
         true => unasked(it.row),

@@ -33,15 +33,15 @@ pub(crate) struct Target {
     pub(crate) other_address: Option<IpAddr>,
     /// Of a page that may connect.
     pub(crate) origin: String,
-    /// Somebody said so, scheme and all; otherwise it is derived from the URL.
+    /// It was given, scheme and all; otherwise it is derived from the URL.
     pub(crate) origin_is_given: bool,
-    /// What whoever attacks adds to each handshake.
+    /// What is added to each handshake.
     headers: Vec<(String, String)>,
     pub(crate) protocol: Protocol,
     pub(crate) limits: Limits,
     pub(crate) bounds: Bounds,
     pub(crate) traffic: Traffic,
-    /// So that a second run meets nobody of the first.
+    /// So that a second run meets no user of the first.
     run: u32,
     names: AtomicU64,
     /// Handshakes that were too many for one address.
@@ -102,7 +102,7 @@ impl Target {
         })
     }
 
-    /// A name that nobody has had: of a user, of a room, or to be found again in what comes back.
+    /// A name that was never used: of a user, of a room, or to be found again in what comes back.
     pub(crate) fn name(&self) -> String {
         name(self.run, self.names.fetch_add(1, Ordering::Relaxed))
     }

@@ -57,7 +57,7 @@ pub(crate) async fn serve(
             }
         };
         // Who has its share is hung up on, and everybody else goes on being accepted: waiting for a
-        // place here would be waiting for whoever has taken them.
+        // place here would be waiting for those who have taken them.
         let Some(slot) = slots.acquire(addr) else {
             tracing::debug!(%addr, "no place for a socket");
             continue;
@@ -101,7 +101,7 @@ async fn answer(
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(app))
         .with_upgrades();
     let mut serving = pin!(serving);
-    // hyper has no deadline for an answer that nobody reads. After this one the answer under way is
+    // hyper has no deadline for an answer that is not read. After this one the answer under way is
     // the last, and who does not take that in time is hung up on.
     let served = tokio::select! {
         served = serving.as_mut() => Some(served),

@@ -1,4 +1,4 @@
-//! Let in whoever knows the one token. A real server verifies tickets here.
+//! Let in all who know the one token. A real server verifies tickets here.
 
 use subtle::ConstantTimeEq;
 use tower_websocket::{
@@ -6,7 +6,7 @@ use tower_websocket::{
     service::{ServerMessage, credentials},
 };
 
-/// Somebody who knew the token, by name.
+/// A user who knew the token, by name.
 pub(crate) type User = String;
 
 /// Accepts one token, alone or followed by `:` and the name to go by.

@@ -6,7 +6,7 @@ use crate::options::Options;
 
 impl Options {
     /// Says so if the process may have fewer files than sockets. It runs all the same, and then is full
-    /// before its limits are reached: who comes has to wait, whoever it is.
+    /// before its limits are reached: all who come have to wait.
     pub(crate) fn warn_of_files(&self, sockets: usize) {
         let wanted = self.max_connections.get().saturating_add(sockets).saturating_add(OTHERS);
         if let Some(files) = allowed().filter(|it| *it < wanted) {

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-/// A host that somebody has named, and who it was.
+/// A host that was named, and by which setting.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     pub(crate) name: String,

@@ -1,6 +1,6 @@
-//! Write the log without making anybody wait for whoever reads it.
+//! Write the log without making anything wait for its reader.
 //!
-//! Stdout may be a pipe that nobody reads, or a disk that is full; and what has something to log is a
+//! Stdout may be a pipe that is not read, or a disk that is full; and what has something to log is a
 //! connection, or the server as it stops. So lines wait in a queue with a bound, for a thread of its own.
 //! What finds no place is lost, and the log says how much that was.
 

@@ -14,7 +14,7 @@ use crate::log_queue::LogQueue;
 #[derive(Debug)]
 struct Wanted {
     filter: EnvFilter,
-    /// Nothing of this server is, and nobody said `off`.
+    /// Nothing of this server is, though `off` was not said.
     nothing_of_ours: bool,
 }
 

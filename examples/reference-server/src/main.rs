@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Err(error) => Err(format!("there is no runtime: {error}")),
     };
     served.unwrap_or_else(|error| {
-        // Not `eprintln`: it panics where nobody hears it.
+        // Not `eprintln`: it panics where stderr is closed.
         let _ = writeln!(io::stderr(), "error: {error}");
         ExitCode::FAILURE
     })

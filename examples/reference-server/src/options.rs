@@ -177,8 +177,8 @@ fn in_a_line(error: &clap::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Forgets a variable that is empty: a compose file makes one of each that nobody has set. The token is
-/// an exception, since whoever meant to set one must not get the one that everybody knows.
+/// Forgets a variable that is empty: a compose file makes one of each that was not set. The token is
+/// an exception, since an operator who meant to set one must not get the one that is known to all.
 fn unless_empty(arg: Arg) -> Arg {
     let variable = arg.get_env().and_then(std::env::var_os);
     let empty = variable.is_some_and(|it| it.to_str().is_some_and(|it| it.trim().is_empty()));

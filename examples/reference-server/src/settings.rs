@@ -138,7 +138,7 @@ impl Options {
     }
 }
 
-/// Says which option is to be changed, to somebody who knows nothing of the library's names.
+/// Says which option is to be changed, to an operator who knows nothing of the library's names.
 pub(crate) fn name_the_option(error: &ConnectionConfigError) -> String {
     let option = match error.setting() {
         "auth_timeout" => "--auth-timeout-ms (AUTH_TIMEOUT_MS)",

@@ -11,7 +11,7 @@ use std::{
 /// # Errors
 ///
 /// What is wrong with `text`. Zero is refused, because some servers mean "none" by it and others "no
-/// limit"; here it would be an endpoint that lets nobody in, or one that nothing bounds.
+/// limit"; here it would be an endpoint that lets no peer in, or one that nothing bounds.
 pub(crate) fn number<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|error: ParseIntError| {
         let words = match error.kind() {
@@ -34,11 +34,11 @@ pub(crate) fn entries(list: &[String]) -> impl Iterator<Item = &str> {
     list.iter().map(|it| it.trim()).filter(|it| !it.is_empty())
 }
 
-/// A secret that somebody could have meant. It is in none of the errors.
+/// A secret that an operator could have meant. It is in none of the errors.
 ///
 /// # Errors
 ///
-/// Why it cannot be meant: a compose file makes an empty one of a variable that nobody set, and a file
+/// Why it cannot be meant: a compose file makes an empty one of a variable that was not set, and a file
 /// with Windows line ends one with a carriage return, which no form and no client can send.
 pub(crate) fn secret(text: &str) -> Result<&str, &'static str> {
     if text.is_empty() {

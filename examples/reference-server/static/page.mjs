@@ -33,7 +33,7 @@ let roomId = "";
 let entered = false; // joined at least once in this visit
 let status = { state: "idle" };
 let following = true; // the log shows its end, and stays there
-let unseen = 0; // messages that came while nobody looked
+let unseen = 0; // messages that came while the page was not looked at
 
 // --- Joining and leaving ---
 
@@ -230,7 +230,7 @@ function scrollToEnd() {
   log.scrollTop = log.scrollHeight;
 }
 
-/** Whoever goes on speaking is not named again. */
+/** A speaker who goes on speaking is not named again. */
 function group(item) {
   const before = item.previousElementSibling?.dataset.author;
   item.classList.toggle("more", before !== undefined && before === item.dataset.author);

@@ -1,4 +1,4 @@
-//! Getting in without credentials, or as somebody else.
+//! Getting in without credentials, or as another user.
 
 use crate::{
     catalogue::Attack,

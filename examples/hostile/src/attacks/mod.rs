@@ -83,7 +83,7 @@ async fn each_ends(
     .await
 }
 
-/// Each text, from a member of `{room}`, must close its connection with 1008 and reach nobody: neither
+/// Each text, from a member of `{room}`, must close its connection with 1008 and reach no member: neither
 /// in that room nor in `{other}`, where its sender is no member. `{text}` is what to listen for.
 async fn each_unheard(target: &Target, texts: impl IntoIterator<Item = String>) -> Verdict {
     each(texts, async |template| {

@@ -57,7 +57,7 @@ async fn look_alikes(target: &Target) -> Verdict {
         "null".to_owned(),
         String::new(),
     ];
-    // The scheme counts if somebody has said which one it is.
+    // The scheme counts if it was given.
     if target.origin_is_given {
         let other = if scheme == "https" { "http" } else { "https" };
         one_line.push(format!("{other}://{rest}"));

@@ -151,7 +151,7 @@ async fn too_many(target: &Target) -> Verdict {
     let mut peer = target.user(&target.name()).await?;
     for nth in 0..limits.max_rooms {
         if nth + 10 > limits.burst {
-            // As fast as it may; a little slower, as nobody's clock is exact.
+            // As fast as it may; a little slower, as no clock is exact.
             sleep(Duration::from_secs(1).mul_f64(1.1) / limits.rate.get()).await;
         }
         peer.join(&target.name()).await?;
@@ -167,7 +167,7 @@ async fn too_many(target: &Target) -> Verdict {
     if end.messages.is_empty() { peer.judge(&end, &[1008], &[]) } else { Ok(()) }
 }
 
-/// Whoever may be in so many rooms can be in them again at once, when a connection was lost.
+/// A user who may be in so many rooms can be in them again at once, when a connection was lost.
 async fn back_again(target: &Target) -> Verdict {
     let count = target.limits.max_rooms;
     let rooms: Vec<_> = (0..count).map(|_| target.name()).collect();

@@ -97,7 +97,7 @@ async fn opens_and_hangs_up(target: &Target) -> Verdict {
     let let_in = taken.iter().filter(|taken| **taken).count();
     let came =
         format!("{let_in} were taken; {} of {LOOKS} from {other} were not: {first}", refused.len());
-    found(Weight::Broken, sent, came, "101 for whoever comes from another address")
+    found(Weight::Broken, sent, came, "101 for a peer from another address")
 }
 
 /// The row that takes all there is, and is tried only from two addresses.
