@@ -18,6 +18,7 @@ use crate::{
     audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, throttle},
     close::{Close, Outgoing},
     connection_id::ConnectionId,
+    login::{Login, SessionKey},
     message::Message,
     outbound::{
         OutboundLimits, OutboundQueue, OutboundSender, SendError,
@@ -38,6 +39,8 @@ struct Shared {
     opened: Instant,
     audit: Audit,
     outbound: Arc<OutboundQueue>,
+    /// Where it is to be found, and under which number.
+    registered: OnceLock<(Arc<dyn Registry>, u64)>,
     /// Set once, by the authentication layer; read by audit records and per-user limits.
     user: OnceLock<Identity>,
     /// The type of the codec that the stack has; read by layers that write beside it.
@@ -61,6 +64,17 @@ struct Identity {
     /// `None` where users have no tenants.
     tenant: Option<Arc<str>>,
     user: Arc<str>,
+    /// What it came in by, where that has a name.
+    session: Option<SessionKey>,
+}
+
+/// Where connections can be found by whose they are.
+pub(crate) trait Registry: Send + Sync {
+    /// `connection` has turned out whose it is. An error is why it is not let in.
+    fn enter(&self, connection: &Connection, serial: u64, login: Login) -> Result<(), Close>;
+
+    /// It is over.
+    fn leave(&self, connection: &Connection, serial: u64);
 }
 
 /// What layers and the application ask of the driver. It looks after each turn.
@@ -91,6 +105,7 @@ impl Connection {
                 opened: Instant::now(),
                 audit,
                 outbound,
+                registered: OnceLock::new(),
                 user: OnceLock::new(),
                 codec: OnceLock::new(),
                 rtt: AtomicU64::new(0),
@@ -188,18 +203,49 @@ impl Connection {
         self.shared.opened
     }
 
+    /// The session that the peer came in by, if that has a name.
+    pub(crate) fn session(&self) -> Option<SessionKey> {
+        self.shared.user.get().and_then(|it| it.session)
+    }
+
+    /// It is to be found in `registry` from now on, as `serial`.
+    pub(crate) fn set_registry(&self, registry: Arc<dyn Registry>, serial: u64) {
+        let _ = self.shared.registered.set((registry, serial));
+    }
+
+    /// It is over, and in no registry any more.
+    pub(crate) fn leave_registry(&self) {
+        if let Some((registry, serial)) = self.shared.registered.get() {
+            registry.leave(self, *serial);
+        }
+    }
+
     /// Ends the authentication deadline. Called by the one layer that verified the peer.
-    pub(crate) fn authenticated(&self, user: &impl Principal, expires: Option<Instant>) {
+    ///
+    /// # Errors
+    ///
+    /// Why `user` is not let in: it was thrown out since the login began, or is here too often.
+    pub(crate) fn authenticated(
+        &self,
+        user: &impl Principal,
+        expires: Option<Instant>,
+        login: Login,
+    ) -> Result<(), Close> {
         self.shared.user.get_or_init(|| Identity {
             tenant: user.tenant().map(Arc::from),
             user: user.id().into(),
+            session: login.session,
         });
+        if let Some((registry, serial)) = self.shared.registered.get() {
+            registry.enter(self, *serial, login)?;
+        }
         {
             let mut signals = self.signals();
             signals.authenticated = Some(expires);
             self.shared.signalled.store(true, Ordering::Release);
         }
         self.record(AuditEvent::Authenticated(audit::Authenticated {}));
+        Ok(())
     }
 
     pub(crate) fn set_rtt(&self, rtt: Duration) {

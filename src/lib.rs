@@ -143,6 +143,7 @@
 //! | measure messages | [`layers::ObserveLayer`] |
 //! | put peers into rooms | [`room`], [`RoomPolicy`], and [`service`] for a small protocol of its own |
 //! | send without being asked, or close | [`Connection`], [`Rooms::at`] |
+//! | find a user's connections, and end them | [`Connections`] |
 //! | know why connections end, and end them | [`CloseReason`], with the table of close codes; [`Close`] |
 //! | keep a record | [`AuditSink`] |
 //! | see what the compiler refuses | [`layers`] |
@@ -169,6 +170,7 @@ pub use self::{
     close::{ApplicationClose, Close, CloseCode, CloseReason, InvalidClose, Retry},
     connection::Connection,
     connection_id::ConnectionId,
+    connections::{Connections, Overflow},
     driver::{ConnectionConfig, ConnectionConfigError},
     layers::{
         Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
@@ -197,7 +199,9 @@ mod message;
 mod close;
 mod principal;
 mod connection_id;
+mod login;
 mod connection;
+pub mod connections;
 pub mod upgrade;
 mod driver;
 pub mod layers;

@@ -49,11 +49,13 @@ export const CLOSE_CODES = {
   1013: { action: "backoff", text: "The server is overloaded." },
   4401: { action: "fresh-ticket", text: "The session was not authenticated in time, or has ended." },
   4403: { action: "stop", text: "The server refused the token." },
+  4409: { action: "stop", text: "You are connected from too many other places." },
 };
 
 // The reasons that change the action of their code.
 export const CLOSE_REASONS = {
   "1001 idle": { action: "stop", text: "Nothing was said for too long." },
+  "1013 too many connections": { action: "backoff", text: "You are connected from too many other places." },
   "1008 rate limited": { action: "backoff", text: "That was too fast for the server." },
 };
 

@@ -29,6 +29,8 @@ impl CloseCode {
     pub const UNAUTHENTICATED: Self = Self(4401);
     /// 4403: authentication or authorization failed.
     pub const FORBIDDEN: Self = Self(4403);
+    /// 4409: replaced by a newer connection of the same user.
+    pub const REPLACED: Self = Self(4409);
 
     /// A code of the table's; none for 1006, which says that there was no close frame.
     pub(super) const fn of_table(code: u16) -> Option<Self> {
@@ -38,11 +40,8 @@ impl CloseCode {
     /// A code of the application's own.
     pub(super) const fn of_application(code: u16) -> Option<Self> {
         let own = code >= 4000 && code <= 4999;
-        if own && code != Self::UNAUTHENTICATED.0 && code != Self::FORBIDDEN.0 {
-            Some(Self(code))
-        } else {
-            None
-        }
+        let ours = matches!(Self(code), Self::UNAUTHENTICATED | Self::FORBIDDEN | Self::REPLACED);
+        if own && !ours { Some(Self(code)) } else { None }
     }
 
     /// What is answered to `code`: the same, if an endpoint may send it (RFC 6455 §7.4). 1014, which is

@@ -187,11 +187,15 @@ close_reasons! {
     WriteTimeout: 1013 "slow consumer", Backoff, "write.timeout", Nothing;
     /// The server cannot take the message now.
     Overloaded: 1013 "overloaded", Backoff, "overloaded", Nothing, Close::OVERLOADED;
+    /// The user has as many connections as one may have.
+    TooManyOfUser: 1013 "too many connections", Backoff, "auth.max_per_user", Queued;
     /// No valid credentials within the authentication deadline.
     AuthTimeout: 4401 "authentication timeout", FreshTicket, "auth.timeout", Queued;
     /// The session is over.
     SessionExpired: 4401 "session expired", FreshTicket, "auth.expired", Queued,
         Close::SESSION_EXPIRED;
+    /// What the peer came in by is void.
+    Revoked: 4401 "revoked", FreshTicket, "auth.revoked", Queued, Close::REVOKED;
     /// The handshake did not say who the peer is, and there is no other way to log in.
     Unidentified: 4401 "not authenticated", FreshTicket, "auth.no_identity", Queued;
     // One text for every refusal: it must not tell which part of the credentials was wrong.
@@ -201,6 +205,8 @@ close_reasons! {
     AuthFailed: 4403 "authentication failed", Stop, "auth.failed", Queued;
     /// The peer may not do this.
     Forbidden: 4403 "forbidden", Stop, "forbidden", Queued, Close::FORBIDDEN;
+    /// The user has opened another connection, and may have no more.
+    Replaced: 4409 "replaced", Stop, "auth.replaced", Queued;
 }
 
 impl CloseReason {

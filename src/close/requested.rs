@@ -50,7 +50,7 @@ pub struct ApplicationClose {
 #[non_exhaustive]
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum InvalidClose {
-    /// Applications have 4000 to 4999; 4401 and 4403 are this crate's.
+    /// Applications have 4000 to 4999; 4401, 4403 and 4409 are this crate's.
     Code(u16),
     /// A close frame has room for 123 bytes of reason.
     ReasonTooLong(usize),

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     connection::Connection,
+    login::{Login, Moment, SessionKey},
     message::{EncodeError, Message},
     opaque::opaque_debug,
     principal::Principal,
@@ -32,6 +33,9 @@ pub struct Session<U> {
     pub(super) user: Arc<U>,
     pub(super) expires: Option<Instant>,
     pub(super) reply: Option<Message>,
+    /// By when it was known.
+    began: Moment,
+    id: Option<SessionKey>,
 }
 
 /// Why credentials were not accepted. The peer is not told which it was.
@@ -81,7 +85,8 @@ where
 impl<U> Session<U> {
     /// A session of `user` that does not end by itself.
     pub fn new(user: U) -> Self {
-        Self { user: Arc::new(user), expires: None, reply: None }
+        let (expires, reply, id) = Default::default();
+        Self { user: Arc::new(user), expires, reply, began: Moment::now(), id }
     }
 
     /// Whose session it is.
@@ -89,10 +94,27 @@ impl<U> Session<U> {
         &self.user
     }
 
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn into_user(self) -> Arc<U> {
+        self.user
+    }
+
     /// Ends the session `time` from now: the connection then closes with 4401.
     pub fn expires_in(mut self, time: Duration) -> Self {
         self.expires = Instant::now().checked_add(time);
         self
+    }
+
+    /// Names the session, so that [`Connections::session`](crate::Connections::session) finds what came in
+    /// by it: what the application calls it by, as the value of its cookie. Kept as a hash.
+    pub fn session_id(mut self, id: impl AsRef<[u8]>) -> Self {
+        self.id = Some(SessionKey::of(id.as_ref()));
+        self
+    }
+
+    /// The login by it, of somebody who asked for it at `asked`.
+    pub(crate) fn login(&self, asked: Moment) -> Login {
+        Login { began: self.began.min(asked), session: self.id }
     }
 
     /// Tells the peer that it is authenticated, in the endpoint's own words:
@@ -112,8 +134,9 @@ impl From<EncodeError> for AuthFailure {
 
 impl<U> Clone for Session<U> {
     fn clone(&self) -> Self {
-        let Self { user, expires, reply } = self;
-        Self { user: Arc::clone(user), expires: *expires, reply: reply.clone() }
+        let Self { user, expires, reply, began, id } = self;
+        let (user, reply) = (Arc::clone(user), reply.clone());
+        Self { user, expires: *expires, reply, began: *began, id: *id }
     }
 }
 

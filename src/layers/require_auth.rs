@@ -22,6 +22,7 @@ use crate::{
         opening::{self, NotIdentified, Opening},
         ready_on_call::ReadyOnCall,
     },
+    login::Moment,
     message::Message,
     opaque::opaque_debug,
     principal::Principal,
@@ -259,7 +260,7 @@ impl<A: Authenticate> RequireAuthLayer<A> {
                 opening.enter = Some(Box::new(move |connection| {
                     // It is there: its type was looked at.
                     let Some(session) = identity.session() else { return };
-                    match layer.admit(session, connection, &left) {
+                    match layer.admit(session, Moment::now(), connection, &left) {
                         Ok(Some(welcome)) => _ = connection.push(welcome),
                         Ok(None) => {}
                         Err(close) => connection.close(close),
@@ -282,15 +283,20 @@ impl<A: Authenticate> RequireAuthLayer<A> {
     }
 
     /// Claims the proof of whoever was verified, and leaves it in `slot`: the only place that does. Returns
-    /// what the peer is told.
+    /// what the peer is told. Whoever was thrown out since it asked, or is here too often, is not let in.
     fn admit(
         &self,
         session: Session<A::User>,
+        asked: Moment,
         connection: &Connection,
         slot: &OnceLock<Authenticated<A::User>>,
     ) -> Result<Option<Message>, Close> {
-        let Session { user, expires, reply } = session;
-        connection.authenticated(&*user, expires);
+        let login = session.login(asked);
+        let Session { user, expires, reply, .. } = session;
+        connection.authenticated(&*user, expires, login).inspect_err(|close| {
+            let rule = close.reason().rule();
+            connection.record(AuditEvent::AuthFailed(AuthFailed { rule }));
+        })?;
         let proof = slot.get_or_init(|| Authenticated::claim(user));
         if let Err(panic) = self.on_open.call(|hook| hook(proof, connection)) {
             resume_unwind(panic);
@@ -353,10 +359,10 @@ async fn verify<A: Authenticate>(
     inbound: Inbound<Message, Anonymous>,
     slot: Arc<OnceLock<Authenticated<A::User>>>,
 ) -> HandlerResult<Message> {
-    let connection = inbound.connection();
+    let (asked, connection) = (Moment::now(), inbound.connection());
     match layer.authenticator.authenticate(&inbound.message, connection).await {
         Ok(session) => {
-            let welcome = layer.admit(session, connection, &slot)?;
+            let welcome = layer.admit(session, asked, connection, &slot)?;
             Ok(welcome.map_or(Reply::none(), Reply::one))
         }
         Err(failure) => Err(refused(failure, connection).into()),

@@ -16,10 +16,12 @@ use tower_service::Service;
 use super::Records;
 use crate::{
     audit::Audit,
-    close::CloseReason,
+    close::{Close, CloseReason},
     connection::Connection,
+    connections::Connections,
     driver::ConnectionConfig,
-    layers::{Anonymous, Authenticated, Failure, Inbound, Reply},
+    layers::{Anonymous, Authenticated, Failure, Inbound, Reply, Session},
+    login::Moment,
     message::Message,
     outbound::{Encoded, Taken},
     principal::Principal,
@@ -101,10 +103,32 @@ impl TestConnection {
     /// If it has another user's: a connection is one user's for good.
     #[track_caller]
     pub fn authenticated<U: Principal>(&self, user: U) -> Authenticated<U> {
-        self.connection.authenticated(&user, None);
+        let refused = |close| panic!("it is not let in: {close}");
+        self.logged_in(Session::new(user)).unwrap_or_else(refused)
+    }
+
+    /// The proof that the peer has `session`.
+    ///
+    /// # Errors
+    ///
+    /// Why the [`Connections`] that it is [in](Self::enter) do not let it in.
+    ///
+    /// # Panics
+    ///
+    /// As [`authenticated`](Self::authenticated).
+    #[track_caller]
+    pub fn logged_in<U: Principal>(&self, session: Session<U>) -> Result<Authenticated<U>, Close> {
+        let login = session.login(Moment::now());
+        let user = session.into_user();
+        self.connection.authenticated(&*user, None, login)?;
         let known = self.connection.user_id().map(|it| &**it);
         assert_eq!(known, Some(user.id()), "whose connection it is");
-        Authenticated::claim(user)
+        Ok(Authenticated::claim(user))
+    }
+
+    /// Is in `connections` from now on, as what an endpoint serves, until it is dropped.
+    pub fn enter(&self, connections: &Connections) {
+        Arc::new(connections.clone()).register(&self.connection);
     }
 
     /// Makes `user` a member of the room `name` of its tenant, as `role`, and returns the proof. It
@@ -191,6 +215,12 @@ impl TestConnection {
         if self.closed.is_some() {
             self.connection.outbound().close();
         }
+    }
+}
+
+impl Drop for TestConnection {
+    fn drop(&mut self) {
+        self.connection.leave_registry();
     }
 }
 

@@ -101,11 +101,11 @@ async fn of_many_threads_that_close_one_gives_the_reason() {
 async fn authentication_is_signalled_with_the_sessions_end_and_recorded() {
     let (connection, records) = connection();
     let end = Instant::now() + Duration::from_secs(60);
-    connection.authenticated(&User("acme", "alice"), Some(end));
+    connection.authenticated(&User("acme", "alice"), Some(end), Login::now()).unwrap();
     assert_eq!(connection.user_id().map(|it| &**it), Some("alice"));
     assert_eq!(connection.take_signals().unwrap().authenticated, Some(Some(end)));
     // An identity never changes.
-    connection.authenticated(&User("other", "mallory"), None);
+    connection.authenticated(&User("other", "mallory"), None, Login::now()).unwrap();
     assert_eq!(connection.user_id().map(|it| &**it), Some("alice"));
     let told = records.all().into_iter().map(|it| {
         assert!(matches!(it.event, AuditEvent::Authenticated(_)));
@@ -162,7 +162,7 @@ async fn a_pushed_slice_of_a_buffer_does_not_hold_the_buffer() {
 #[tokio::test(start_paused = true)]
 async fn a_handle_shows_its_id_and_its_peer_and_nothing_else() {
     let (connection, _) = connection();
-    connection.authenticated(&"alice", None);
+    connection.authenticated(&"alice", None, Login::now()).unwrap();
     assert_eq!(connection.tenant(), None);
     connection.push(Message::text("secret")).unwrap();
     let shown = format!("{connection:?} {:?}", connection.sender());

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     audit::{Audit, AuditSink, Closed, TracingSink, throttle::RefusedHandshakes},
     connection::Connection,
+    connections::Connections,
     driver::{Authentication, ConnectionConfig, ConnectionConfigError},
     hooks::Hooks,
     layers::{Handler, HandlerService, MessageStack},
@@ -140,6 +141,7 @@ impl WebSocketEndpoint {
                 connection: Arc::default(),
                 authentication: Authentication::Required,
                 identity: IdentityPolicy::default(),
+                connections: None,
                 audit: Audit::new(TracingSink::shared()),
                 budget: None,
                 on_connect: Hooks::default(),
@@ -202,6 +204,13 @@ impl WebSocketEndpoint {
         }
         self.settings.identity = IdentityPolicy::of::<U>();
         Ok(self)
+    }
+
+    /// Has each connection in `connections`, which other endpoints may share, from the handshake to the
+    /// end. Default: none.
+    pub fn connections(mut self, connections: Connections) -> Self {
+        self.settings.connections = Some(Arc::new(connections));
+        self
     }
 
     /// Where refusals and the lives of connections are recorded. The default is a [`TracingSink`]
@@ -273,6 +282,9 @@ impl WebSocketEndpoint {
     pub fn layer_on_every_path(self) -> WebSocketLayer {
         let Self { spawn, origin, admission, mut settings } = self;
         settings.identity.check(&origin);
+        if let Some(connections) = &settings.connections {
+            connections.outlast(settings.connection.auth_timeout);
+        }
         WebSocketLayer::new(Shared {
             spawn,
             origin,

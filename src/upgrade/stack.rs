@@ -84,6 +84,9 @@ fn spawn(
     // The end comes first: who was told of the beginning is told of it, too. Before the record, so
     // that it is dropped after it.
     let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
+    if let Some(connections) = &settings.connections {
+        connections.register(&connection);
+    }
     // From here on it has a record of its end, however it ends.
     let stats = ConnectionStats::new(connection.clone(), offers);
     let warned = Arc::clone(&settings.warned);
@@ -176,10 +179,13 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         self.connection.outbound().end();
-        let Some(closed) = self.connection.closed() else { return };
-        // A panic here, while the task unwinds from another, would end the process.
-        let told = || self.hooks.call(|hook| hook(&self.connection, closed));
-        let _ = foreign::run(|| drop(told()));
+        if let Some(closed) = self.connection.closed() {
+            // A panic here, while the task unwinds from another, would end the process.
+            let told = || self.hooks.call(|hook| hook(&self.connection, closed));
+            let _ = foreign::run(|| drop(told()));
+        }
+        // Last: whoever waits for the end of all waits for the hooks, too.
+        self.connection.leave_registry();
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     audit::{Audit, Closed, Connected},
     connection::Connection,
+    connections::Connections,
     driver::{Authentication, ConnectionConfig},
     hooks::Hooks,
     layers::HandshakeIdentity,
@@ -65,6 +66,7 @@ pub(crate) struct Settings {
     pub(crate) connection: Arc<ConnectionConfig>,
     pub(crate) authentication: Authentication,
     pub(crate) identity: IdentityPolicy,
+    pub(crate) connections: Option<Arc<Connections>>,
     pub(crate) audit: Audit,
     pub(crate) budget: Option<MemoryBudget>,
     pub(crate) on_connect: Hooks<OnConnect>,

@@ -23,6 +23,7 @@ mod handshake_identity;
 mod peers;
 mod properties;
 mod publishing;
+mod who_is_there;
 
 type User = String;
 

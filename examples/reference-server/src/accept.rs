@@ -20,7 +20,7 @@ use tokio::{
 use tower::ServiceExt as _;
 use tower_websocket::upgrade::PeerSlots;
 
-use crate::{connections::Connections, stop::Stopping};
+use crate::{sockets::Sockets, stop::Stopping};
 
 /// What a socket may take before it is a connection, with the limits of its own.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     app: Router,
     times: Times,
-    connections: Connections,
+    sockets: Sockets,
     stopping: Stopping,
 ) {
     let slots = PeerSlots::new(MAX_SOCKETS, MAX_SOCKETS_PER_PEER);
@@ -62,7 +62,7 @@ pub(crate) async fn serve(
             tracing::debug!(%addr, "no place for a socket");
             continue;
         };
-        let counted = connections.socket();
+        let counted = sockets.socket();
         let (app, stopping) = (app.clone(), stopping.clone());
         tokio::spawn(async move {
             answer(socket, addr, app, times, stopping).await;

@@ -13,13 +13,12 @@ use std::{
 
 use axum::{Router, extract::ConnectInfo, middleware, routing::get};
 use tokio::{runtime::Builder, time::timeout};
-use tower_websocket::{PeerAddr, TracingSink, upgrade::InvalidPath};
+use tower_websocket::{Close, PeerAddr, TracingSink, upgrade::InvalidPath};
 
-use crate::{accept::Times, connections::Connections, options::Options, stop::Signals};
+use crate::{accept::Times, options::Options, sockets::Sockets, stop::Signals};
 
 mod accept;
 mod auth;
-mod connections;
 mod endpoint;
 mod files;
 mod invalid;
@@ -32,6 +31,7 @@ mod page;
 #[cfg(test)]
 mod reconnect;
 mod settings;
+mod sockets;
 mod status;
 mod stop;
 mod values;
@@ -77,12 +77,11 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     options.warn_of_files(accept::MAX_SOCKETS.get());
     let (stop, stopping) = stop::channel();
 
-    let connections = Connections::default();
+    let (connections, sockets) = (options.connections(), Sockets::new());
     let rooms = options.rooms();
     let budget = options.memory_budget();
     let endpoint = endpoint::endpoint(options, token, rooms.clone(), budget.clone())?
-        .on_connect(connections.opened())
-        .on_close(connections.closed());
+        .connections(connections.clone());
     let paths = |error: InvalidPath| error.to_string();
     let endpoint = endpoint.layer("/ws").and_then(|it| it.also("/")).map_err(paths)?;
     let app = Router::new()
@@ -100,17 +99,23 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     tracing::info!(addr = %listening, "listening");
     tokio::spawn(status::log_on_signal(signals.status, connections.clone(), rooms, budget));
     let times = Times { header: options.header_timeout_ms, http: options.http_timeout_ms };
-    let mut serving = pin!(accept::serve(listener, app, times, connections.clone(), stopping));
+    let mut serving = pin!(accept::serve(listener, app, times, sockets.clone(), stopping));
     tokio::select! {
         () = serving.as_mut() => {}
         () = signals.stop.next() => {}
     }
 
     stop.begin();
-    connections.close_all();
+    let closing = connections.shut_down(Close::GOING_AWAY);
+    tracing::info!(connections = closing, "closing");
+    let ended = async {
+        // In this order: each of them is a connection before it is no socket any more.
+        sockets.ended().await;
+        connections.ended().await;
+    };
     let code = tokio::select! {
         () = serving => ExitCode::FAILURE,
-        ended = timeout(STOP_TIMEOUT, connections.ended()) => {
+        ended = timeout(STOP_TIMEOUT, ended) => {
             if ended.is_err() {
                 tracing::info!(connections = connections.len(), "left behind");
             }

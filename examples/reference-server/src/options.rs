@@ -112,6 +112,9 @@ pub(crate) struct Options {
     /// more, says that addresses tell nothing.
     #[arg(long, env = "MAX_CONNECTIONS_PER_PEER", value_parser = number::<NonZeroUsize>)]
     pub(crate) max_connections_per_peer: Option<NonZeroUsize>,
+    /// Connections of one user, every tab of every device; the oldest is closed with 4409 for one more.
+    #[arg(long, env = "MAX_CONNECTIONS_PER_USER", default_value = "20", value_parser = number::<NonZeroUsize>)]
+    pub(crate) max_connections_per_user: NonZeroUsize,
     /// Handshakes each second, and at once.
     #[arg(long, env = "HANDSHAKE_RATE", default_value = "500", value_parser = number::<NonZeroU32>)]
     pub(crate) handshake_rate: NonZeroU32,

@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::json;
 use tower_websocket::{
-    Admission, ConnectionConfig, ConnectionConfigError, MemoryBudget, OriginPolicy, Quota, Rooms,
-    room::RoomsConfig, service::ServerMessage, upgrade::InvalidOrigin,
+    Admission, ConnectionConfig, ConnectionConfigError, Connections, MemoryBudget, OriginPolicy,
+    Overflow, Quota, Rooms, room::RoomsConfig, service::ServerMessage, upgrade::InvalidOrigin,
 };
 
 use crate::{
@@ -85,6 +85,10 @@ impl Options {
             admission = admission.handshakes_per_peer(quota(rate, rate.max(HANDSHAKES_AT_ONCE)));
         }
         admission
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        Connections::new().max_per_user(self.max_connections_per_user, Overflow::CloseOldest)
     }
 
     /// Who lets more connections of an address in means that they may be in as many more rooms.

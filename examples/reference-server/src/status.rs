@@ -1,9 +1,7 @@
 //! Log on SIGUSR1 what is open, so that a leak can be seen from outside.
 
 use tokio::{runtime::Handle, signal::unix::Signal};
-use tower_websocket::{MemoryBudget, Rooms};
-
-use crate::connections::Connections;
+use tower_websocket::{Connections, MemoryBudget, Rooms};
 
 /// Logs a line for each SIGUSR1, as long as the server runs.
 pub(crate) async fn log_on_signal<R: 'static>(

@@ -67,6 +67,7 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
         (&["--max-connections", "0"], &[], ["--max-connections", nobody]),
         (&["--max-unauthenticated", "0"], &[], ["--max-unauthenticated", nobody]),
         (&["--max-connections-per-peer", "0"], &[], ["--max-connections-per-peer", nobody]),
+        (&["--max-connections-per-user", "0"], &[], ["--max-connections-per-user", nobody]),
         (&["--handshake-rate", "0"], &[], ["--handshake-rate", nobody]),
         (&["--handshake-rate-per-peer", "0"], &[], ["--handshake-rate-per-peer", nobody]),
         // No value of its kind.

@@ -16,6 +16,7 @@ fn what_an_application_says_is_said_of_it_and_nothing_that_was_never_seen() {
         "handler.failed",
         "overloaded",
         "auth.expired",
+        "auth.revoked",
         "forbidden",
     ];
     assert_eq!(said, expected);
@@ -49,7 +50,7 @@ fn a_peer_that_broke_a_rule_of_the_frames_or_takes_nothing_gets_nothing_more() {
 // holds: I5
 #[test]
 fn codes_that_must_not_be_on_the_wire_are_refused() {
-    for code in [0, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 3999, 4401, 4403, 5000] {
+    for code in [0, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 3999, 4401, 4403, 4409, 5000] {
         let made = Close::application(code, "", Retry::Stop);
         assert_eq!(made, Err(InvalidClose::Code(code)));
     }
@@ -75,6 +76,7 @@ fn each_reason_has_a_rule_of_its_own_and_a_code_that_the_docs_name() {
         Code::TRY_AGAIN_LATER,
         Code::UNAUTHENTICATED,
         Code::FORBIDDEN,
+        Code::REPLACED,
     ];
     let mut sent: Vec<_> = CloseReason::ALL.iter().filter_map(CloseReason::code).collect();
     sent.sort_unstable();

@@ -41,7 +41,7 @@ fn join(rooms: Rooms<Line>) -> (Result<Vec<String>, CloseReason>, Vec<String>) {
     let events = Events::default();
     let connection = connect(events.clone());
     let user = User { tenant: String::new(), id: "ada".into() };
-    connection.authenticated(&user, None);
+    connection.authenticated(&user, None, crate::login::Login::now()).unwrap();
     events.take();
     let mut stack = ServiceBuilder::new()
         .layer(DecodeLayer::<Say, _>::new(Words))

@@ -146,7 +146,7 @@ impl Peer {
         let connection = connect(events.clone());
         let (tenant, id) = user.split_once('/').unwrap_or(("", user));
         let user = User { tenant: tenant.into(), id: id.into() };
-        connection.authenticated(&user, None);
+        connection.authenticated(&user, None, crate::login::Login::now()).unwrap();
         events.take();
         let user = Authenticated::claim(user);
         Self { stack: stack(&connection), connection, user, events }

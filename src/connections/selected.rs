@@ -1,0 +1,154 @@
+//! Do something with all connections of a user or a session.
+
+use std::fmt;
+
+use super::{BATCH, Shared};
+use crate::{
+    close::Close,
+    connection::Connection,
+    login::{SessionKey, Subject},
+    message::Message,
+    outbound::SendError,
+};
+
+/// The connections of one user, or of one session, at each moment: made by
+/// [`Connections::user`](super::Connections::user), [`user_in`](super::Connections::user_in) and
+/// [`session`](super::Connections::session).
+#[must_use]
+pub struct Selected<'a> {
+    shared: &'a Shared,
+    subject: Subject,
+    /// Tenant and id, if it is a user's: a hash alone could be another's.
+    user: Option<(Option<Box<str>>, Box<str>)>,
+}
+
+/// How many connections a message was queued for.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Pushed {
+    /// Those that will get it, if they stay.
+    pub sent: usize,
+    /// Those that read too slowly, and close with 1013 for it.
+    pub full: usize,
+    /// Those that are about to end anyway.
+    pub closed: usize,
+    /// Those that take no message so long.
+    pub too_large: usize,
+}
+
+impl<'a> Selected<'a> {
+    pub(super) fn of_user(shared: &'a Shared, tenant: Option<&str>, id: &str) -> Self {
+        let subject = Subject::User(shared.hash_of(tenant, id));
+        Self { shared, subject, user: Some((tenant.map(Box::from), id.into())) }
+    }
+
+    pub(super) fn of_session(shared: &'a Shared, id: &[u8]) -> Self {
+        Self { shared, subject: Subject::Session(SessionKey::of(id)), user: None }
+    }
+
+    /// Up to `most` of them, the oldest first.
+    pub fn list(&self, most: usize) -> Vec<Connection> {
+        let mut list = Vec::new();
+        self.for_each_while(|connection| {
+            if list.len() == most {
+                return false;
+            }
+            list.push(connection);
+            true
+        });
+        list
+    }
+
+    /// How many there are. They are counted one by one.
+    pub fn count(&self) -> usize {
+        let mut count = 0;
+        self.for_each_while(|_| {
+            count += 1;
+            true
+        });
+        count
+    }
+
+    /// Sends each of them a message that nobody there has asked for, as
+    /// [`Connection::push`] does.
+    ///
+    /// [`Message::json`] writes a value as [`Json`](crate::Json) would. Of another codec it is what its
+    /// [`Encode::encode`](crate::layers::Encode::encode) returns.
+    pub fn push(&self, message: &Message) -> Pushed {
+        // Copied once: it may wait in many queues, and is not to hold what it was cut from.
+        let message = message.clone().detached();
+        let mut pushed = Pushed::default();
+        self.for_each_while(|connection| {
+            match connection.push(message.clone()) {
+                Ok(()) => pushed.sent += 1,
+                Err(SendError::Full(_)) => pushed.full += 1,
+                Err(SendError::TooLarge(_)) => pushed.too_large += 1,
+                Err(_) => pushed.closed += 1,
+            }
+            true
+        });
+        pushed
+    }
+
+    /// Closes each of them, and each that logs in by what began before this call. Returns how many were
+    /// there.
+    ///
+    /// What a client does then is what the reason says: a *kick* is a
+    /// [`Close::application`] with [`Retry::Stop`](crate::Retry::Stop). Those that log in after this call
+    /// come in: whether they may is for the application to say.
+    pub fn close(&self, close: impl Into<Close>) -> usize {
+        let close = close.into();
+        // Before the look, so that whoever is let in after it finds the note.
+        self.shared.voided.note(self.subject, close.clone());
+        let mut closed = 0;
+        self.for_each_while(|connection| {
+            connection.close(close.clone());
+            closed += 1;
+            true
+        });
+        closed
+    }
+
+    /// Closes each of them with 4401 `revoked`, as [`close`](Self::close) does: what they came in by is
+    /// void, and who has something fresh may come back with it. What a log-out calls, after it has ended
+    /// the session.
+    pub fn revoke(&self) -> usize {
+        self.close(Close::REVOKED)
+    }
+
+    /// Calls `act` for each, without a lock, as long as it says so. Those that come meanwhile are newer,
+    /// and may be missed.
+    fn for_each_while(&self, mut act: impl FnMut(Connection) -> bool) {
+        let (index, key) = match self.subject {
+            Subject::User(hash) => (&self.shared.users, hash),
+            Subject::Session(session) => (&self.shared.sessions, session.get()),
+        };
+        let mut last = None;
+        loop {
+            let batch = index.within((key, 0)..=(key, u64::MAX), last, BATCH);
+            let more = batch.len() == BATCH;
+            last = batch.last().map(|(key, _)| *key);
+            for (_, connection) in batch {
+                if self.is_of(&connection) && !act(connection) {
+                    return;
+                }
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn is_of(&self, connection: &Connection) -> bool {
+        self.user.as_ref().is_none_or(|(tenant, id)| {
+            connection.user_id().is_some_and(|it| **it == **id)
+                && connection.tenant().map(|it| &**it) == tenant.as_deref()
+        })
+    }
+}
+
+impl fmt::Debug for Selected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selected").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
