@@ -8,14 +8,13 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use axum::{
     Router,
-    extract::{ConnectInfo, Request, State},
-    middleware,
+    extract::{ConnectInfo, State},
     routing::get,
 };
 use tower::ServiceBuilder;
 use tower_websocket::{
-    AuthFailure, Authenticate, Connection, DecodeLayer, Message, OpenRooms, PeerAddr, Quota,
-    RateLimitLayer, RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketEndpoint,
+    AuthFailure, Authenticate, Connection, DecodeLayer, Message, OpenRooms, Quota, RateLimitLayer,
+    RequireAuthLayer, Rooms, RoomsLayer, Session, WebSocketEndpoint,
     service::{self, ClientMessage, ServerMessage, credentials},
 };
 
@@ -66,25 +65,19 @@ fn endpoint() -> WebSocketEndpoint {
         .layer(RateLimitLayer::per_connection(Quota::per_second(20).burst(40)).cost(unless_join))
         .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
     WebSocketEndpoint::new(messages, tower::service_fn(service::handle))
+        // The limits for each address go by it. Behind a proxy, `trusted_proxies` says whose word counts.
+        .peer_from(|it| it.get::<ConnectInfo<SocketAddr>>().map(|it| it.0))
 }
 
 fn unless_join(message: &ClientMessage) -> u32 {
     u32::from(!matches!(message, ClientMessage::Join(_)))
 }
 
-/// Without the peer's address, the limits that go by it do not apply.
-async fn tell_peer(ConnectInfo(addr): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
-    request.extensions_mut().insert(PeerAddr(addr));
-    request
-}
-
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    // At a route of its own the endpoint is there whatever is added later. A layer that is added last is
-    // outside: `tell_peer` runs before the endpoint sees the request.
+    // At a route of its own the endpoint is there whatever is added later.
     let app = existing_application()
         .route_service("/ws", endpoint().into_service())
-        .layer(middleware::map_request(tell_peer))
         .into_make_service_with_connect_info::<SocketAddr>();
 
     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());

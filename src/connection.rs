@@ -3,7 +3,7 @@
 use std::{
     any::TypeId,
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, throttle},
+    client_addr::ClientAddr,
     close::{Close, Outgoing},
     connection_id::ConnectionId,
     login::{Login, SessionKey},
@@ -35,7 +36,7 @@ pub struct Connection {
 
 struct Shared {
     id: ConnectionId,
-    peer: Option<SocketAddr>,
+    client: Option<ClientAddr>,
     opened: Instant,
     audit: Audit,
     outbound: Arc<OutboundQueue>,
@@ -90,7 +91,7 @@ pub(crate) struct Signals {
 
 impl Connection {
     pub(crate) fn new(
-        peer: Option<SocketAddr>,
+        client: Option<ClientAddr>,
         limits: OutboundLimits,
         budget: Option<&MemoryBudget>,
         audit: Audit,
@@ -101,7 +102,7 @@ impl Connection {
         Self {
             shared: Arc::new(Shared {
                 id: ConnectionId::new(),
-                peer,
+                client,
                 opened: Instant::now(),
                 audit,
                 outbound,
@@ -123,9 +124,16 @@ impl Connection {
         self.shared.id
     }
 
-    /// The address the connection came from, where the server told it.
+    /// The address of the socket that the connection came in on, where the server told it: behind a proxy
+    /// the proxy's. Limits go by [`client_ip`](Self::client_ip).
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.shared.peer
+        self.shared.client.map(|it| it.peer())
+    }
+
+    /// The client's address, where it is known: that of the socket, or the one that a
+    /// [trusted proxy](crate::TrustedProxies) vouches for. Limits, shares and records go by it.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.shared.client.map(|it| it.ip())
     }
 
     /// The id of the user, once the peer is authenticated.
@@ -270,6 +278,7 @@ impl Connection {
         let record = AuditRecord {
             connection: Some(self.id()),
             peer: self.peer_addr(),
+            client: self.client_ip(),
             tenant: self.tenant().cloned(),
             user: self.user_id().cloned(),
             ..AuditRecord::of(event)

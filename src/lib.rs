@@ -84,7 +84,7 @@
 //!
 //! | layer | lets through | default | what does not pass |
 //! |---|---|---|---|
-//! | [`WebSocketEndpoint`] | handshakes to the letter of RFC 6455, from pages of the same host | 10,000 connections, 500 handshakes/s; 256 and 10/s per address (where [`PeerAddr`] tells it) | 400, 403, 405, 421, 426, 429, 503 |
+//! | [`WebSocketEndpoint`] | handshakes to the letter of RFC 6455, from pages of the same host | 10,000 connections, 500 handshakes/s; 256 and 10/s per address (where it is [known](ClientAddr)) | 400, 403, 405, 421, 426, 429, 500, 503 |
 //! | [frame limits](ConnectionConfig) | what RFC 6455 allows, in pieces of a sane size | 64 KiB a message (4 KiB for the first), 64 fragments, 50 control frames/s | 1002, 1007, 1008, 1009 |
 //! | [`RateLimitLayer`] | messages within a quota per connection, user or address | none: you say | 1008 `rate limited`, a reply of yours, or it waits |
 //! | [`RequireAuthLayer`] | everything after credentials that your `Authenticate` accepts | 5 s for the login | 4401 too late or expired, 4403 refused |
@@ -133,7 +133,8 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | say who may connect, and how many | [`upgrade`], [`OriginPolicy`], [`Admission`], [`PeerAddr`] |
+//! | say who may connect, and how many | [`upgrade`], [`OriginPolicy`], [`Admission`] |
+//! | know who is on the other end of a proxy | [`WebSocketEndpoint::peer_from`], [`TrustedProxies`], [`ClientAddrLayer`] |
 //! | set the bounds of a connection | [`ConnectionConfig`] |
 //! | log peers in | [`RequireAuthLayer`], [`Authenticate`]; by cookie [`HandshakeIdentity`] |
 //! | limit rates | [`RateLimitLayer`], [`Quota`] |
@@ -167,6 +168,7 @@
 
 pub use self::{
     audit::{AuditEvent, AuditRecord, AuditSink, TracingSink},
+    client_addr::ClientAddr,
     close::{ApplicationClose, Close, CloseCode, CloseReason, InvalidClose, Retry},
     connection::Connection,
     connection_id::ConnectionId,
@@ -189,8 +191,8 @@ pub use self::{
         RoomsLayer, Scope,
     },
     upgrade::{
-        Admission, OriginPolicy, PeerAddr, UpgradeRejection, UpgradeRejectionKind,
-        WebSocketEndpoint, WebSocketLayer,
+        Admission, ClientAddrLayer, OriginPolicy, PeerAddr, TrustedProxies, UpgradeRejection,
+        UpgradeRejectionKind, WebSocketEndpoint, WebSocketLayer,
     },
 };
 
@@ -199,6 +201,7 @@ mod message;
 mod close;
 mod principal;
 mod connection_id;
+mod client_addr;
 mod login;
 mod connection;
 pub mod connections;

@@ -82,7 +82,7 @@ impl Queue {
 
     pub(super) fn push(&self, record: &AuditRecord) {
         let (class, now) = (Class::of(&record.event), clock::now());
-        let has_share = self.shares.take(class, record.peer.map(|it| it.ip()), now);
+        let has_share = self.shares.take(class, record.address(), now);
         let mut queued = self.lock();
         let idle = queued.is_idle();
         if !has_share || !queued.buckets.get_mut(class).take(now) {

@@ -1,6 +1,10 @@
 //! Say when something happened, and to whom.
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::AuditEvent;
 use crate::connection_id::ConnectionId;
@@ -19,8 +23,12 @@ pub struct AuditRecord {
     pub node: Option<Arc<str>>,
     /// The connection it happened on; `None` if there is none, or if it was the application itself.
     pub connection: Option<ConnectionId>,
-    /// The address that the connection, or the refused handshake, came from, where it is known.
+    /// The address of the socket that the connection, or the refused handshake, came in on, where it is
+    /// known: behind a proxy the proxy's.
     pub peer: Option<SocketAddr>,
+    /// The client's address: the same, or what a [trusted proxy](crate::TrustedProxies) vouches for. It is
+    /// what to block, or to let off.
+    pub client: Option<IpAddr>,
     /// The tenant of the user, or of the room that the application published to; `None` if it has
     /// none, or is not known yet.
     pub tenant: Option<Arc<str>>,
@@ -31,9 +39,23 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
+    /// Whose share of the log it is.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.client.or_else(|| self.peer.map(|it| it.ip()))
+    }
+
     /// `event` happened at this moment; who it is about is filled in by the caller.
     pub(crate) fn of(event: AuditEvent) -> Self {
         let at = SystemTime::now();
-        Self { at, node: None, connection: None, peer: None, tenant: None, user: None, event }
+        Self {
+            at,
+            node: None,
+            connection: None,
+            peer: None,
+            client: None,
+            tenant: None,
+            user: None,
+            event,
+        }
     }
 }

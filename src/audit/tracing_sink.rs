@@ -171,6 +171,7 @@ fn write(record: &AuditRecord) {
                 node = record.node.as_deref().map(escaped),
                 connection = record.connection.map(tracing::field::display),
                 peer = record.peer.map(tracing::field::display),
+                client = record.client.map(tracing::field::display),
                 tenant = record.tenant.as_deref().map(escaped),
                 user = record.user.as_deref().map(escaped),
                 $($fields)*

@@ -55,6 +55,6 @@ impl<U: Principal> RateKey<Authenticated<U>> for PerUser {
 
 impl<P> RateKey<P> for PerAddress {
     fn key(&self, _: &P, connection: &Connection) -> Option<RateKeyValue> {
-        Some(RateKeyValue::of(connection.peer_addr().map(|peer| Network::subscriber(peer.ip()))))
+        Some(RateKeyValue::of(connection.client_ip().map(Network::subscriber)))
     }
 }

@@ -86,9 +86,9 @@ impl<C> RoomsConfig<C> {
     }
 
     /// How many memberships the connections of one address may have, where
-    /// [`PeerAddr`](crate::PeerAddr) tells it; an IPv6 /64 counts as one address, a /56 may have twice
-    /// and a /48 four times as many. Unless set it is a tenth of [`max_rooms`](Self::max_rooms),
-    /// 10,000 by default: an office of 1,000 people in ten rooms each. Raised, fewer addresses can take
+    /// [`Connection::client_ip`](crate::Connection::client_ip) tells it; an IPv6 /64 counts as one
+    /// address, a /56 may have twice and a /48 four times as many. Unless set it is a tenth of
+    /// [`max_rooms`](Self::max_rooms), 10,000 by default: an office of 1,000 people in ten rooms each. Raised, fewer addresses can take
     /// all rooms. It is never less than what one user may have.
     pub fn max_memberships_per_address(mut self, memberships: NonZeroUsize) -> Self {
         self.limits.per_address = Some(memberships);

@@ -262,7 +262,7 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
             return Arc::clone(publisher);
         }
         let user = RateKeyValue::of((self.user.tenant(), self.user.id()));
-        let address = self.connection.peer_addr().map(|it| it.ip());
+        let address = self.connection.client_ip();
         let meter = self.rooms.store().published.meter(Some(user));
         let publisher = || Arc::new(Publisher::new(Holder { user, address }, meter));
         Arc::clone(subscriptions.publisher.get_or_init(publisher))

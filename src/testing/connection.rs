@@ -16,6 +16,7 @@ use tower_service::Service;
 use super::Records;
 use crate::{
     audit::Audit,
+    client_addr::ClientAddr,
     close::{Close, CloseReason},
     connection::Connection,
     connections::Connections,
@@ -76,7 +77,8 @@ impl TestConnection {
     pub fn with(config: &ConnectionConfig, peer: Option<SocketAddr>) -> Self {
         let records = Records::default();
         let limits = config.outbound_limits();
-        let connection = Connection::new(peer, limits, None, Audit::new(records.clone()));
+        let client = peer.map(|it| ClientAddr::new(it, it.ip(), false));
+        let connection = Connection::new(client, limits, None, Audit::new(records.clone()));
         let (pushed, rooms) = Default::default();
         Self { connection, records, pushed, closed: None, rooms }
     }

@@ -159,6 +159,7 @@ impl Records {
         let of = |event| AuditRecord {
             connection,
             peer,
+            client: peer.map(|it| it.ip()),
             tenant: Some("acme".into()),
             user: Some("ada".into()),
             ..AuditRecord::of(event)

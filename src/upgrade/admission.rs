@@ -30,8 +30,9 @@ use crate::quota::Quota;
 /// these are counted too: a /56 may have twice, a /48 four times what one address may have, and never
 /// more than half of all. Raise the limit if more users than that are behind one network.
 ///
-/// What goes by addresses needs a [`PeerAddr`](super::PeerAddr); an endpoint that is asked without one
-/// says so once, at `warn`. Who sets `max_connections_per_peer` to `max_connections` or more has said
+/// What goes by addresses needs that of the [client](crate::ClientAddr). Without one the shares that nobody
+/// has set do not hold, and the endpoint says so once, at `warn`; where one of them was set, a handshake
+/// without an address is answered `500`. Who sets `max_connections_per_peer` to `max_connections` or more has said
 /// that addresses tell nothing, as behind a proxy whose address they all are: then no share of an
 /// address holds but the one that is set with `handshakes_per_peer`.
 ///
@@ -127,6 +128,12 @@ impl Admission {
     pub const fn handshakes_per_peer(mut self, quota: Quota) -> Self {
         self.handshakes_per_peer = Some(quota);
         self
+    }
+
+    /// Something that goes by addresses was set.
+    pub(super) fn needs_address(&self) -> bool {
+        let each = self.max_connections_per_peer.is_some() && self.each_of_connections().is_some();
+        each || self.handshakes_per_peer.is_some()
     }
 
     /// How many connections one address may have; `None` if as many as there are.

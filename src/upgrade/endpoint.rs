@@ -1,18 +1,20 @@
 //! Put an endpoint together: what its messages go through, and what its connections may.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
-use http::request::Parts;
+use http::{Extensions, request::Parts};
 use tower_layer::Layer;
 
 use super::{
     admission::Admission,
+    client::Clients,
     gate::Gate,
     identity::IdentityPolicy,
     invalid_origin::InvalidOrigin,
     layer::{Shared, WebSocket, WebSocketLayer, WebSocketOnly},
     origin::OriginPolicy,
     path::InvalidPath,
+    proxies::TrustedProxies,
     stack::StackEndpoint,
     switch::{Settings, SpawnConnection},
 };
@@ -59,6 +61,7 @@ use crate::{
 #[must_use]
 pub struct WebSocketEndpoint {
     spawn: Arc<dyn SpawnConnection>,
+    clients: Clients,
     origin: OriginPolicy,
     admission: Admission,
     settings: Settings,
@@ -135,6 +138,7 @@ impl WebSocketEndpoint {
     pub(super) fn from_spawn(spawn: Arc<dyn SpawnConnection>) -> Self {
         Self {
             spawn,
+            clients: Clients::default(),
             origin: OriginPolicy::new(),
             admission: Admission::new(),
             settings: Settings {
@@ -149,6 +153,35 @@ impl WebSocketEndpoint {
                 warned: Arc::default(),
             },
         }
+    }
+
+    /// Where in a request's extensions the address of its socket is: a type that the server has for it.
+    /// The default is a [`PeerAddr`](super::PeerAddr), which is for whoever accepts sockets.
+    ///
+    /// ```
+    /// # use std::net::SocketAddr;
+    /// # use axum::extract::ConnectInfo;
+    /// # use tower_websocket::WebSocketEndpoint;
+    /// # fn with_axum(endpoint: WebSocketEndpoint) -> WebSocketEndpoint {
+    /// // `into_make_service_with_connect_info::<SocketAddr>()` puts it there.
+    /// endpoint.peer_from(|it| it.get::<ConnectInfo<SocketAddr>>().map(|it| it.0))
+    /// # }
+    /// ```
+    ///
+    /// Whoever says where it is wants it to be there: a handshake without it is answered `500`.
+    pub fn peer_from(
+        mut self,
+        peer_from: impl Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.clients = self.clients.peer_from(peer_from);
+        self
+    }
+
+    /// Whose word counts for who the client is, behind proxies. The default is nobody's: then the other end
+    /// of the socket is the client, whatever a header says.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.clients = self.clients.trusted_proxies(proxies);
+        self
     }
 
     /// Whose pages may connect. The default is those of the same host.
@@ -280,13 +313,14 @@ impl WebSocketEndpoint {
     ///
     /// Around an application it takes the upgrade out of whatever else comes with an `Upgrade` header.
     pub fn layer_on_every_path(self) -> WebSocketLayer {
-        let Self { spawn, origin, admission, mut settings } = self;
+        let Self { spawn, clients, origin, admission, mut settings } = self;
         settings.identity.check(&origin);
         if let Some(connections) = &settings.connections {
             connections.outlast(settings.connection.auth_timeout);
         }
         WebSocketLayer::new(Shared {
             spawn,
+            clients,
             origin,
             gate: Arc::new(Gate::new(&admission)),
             refused: RefusedHandshakes::default(),

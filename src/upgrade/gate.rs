@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     num::{NonZeroU32, NonZeroUsize},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,6 +17,7 @@ use std::{
 use http::HeaderValue;
 
 use super::{admission::Admission, origin::TrustedRequest, rejection::UpgradeRejectionKind};
+use crate::client_addr::ClientAddr;
 use crate::quota::{AddressRate, Counts, Full, Limits, Measured, Meter, TooFast, clock};
 
 /// A handshake for which there is room. The permit is the room.
@@ -41,6 +42,8 @@ pub(super) struct Gate {
     unauthenticated: Limits,
     /// Addresses have no shares: the operator has said that they tell nothing.
     shared: bool,
+    /// The operator has set what goes by addresses, and would not be told that it does not hold.
+    needs_address: bool,
     rate: Meter,
     rate_of_each: Option<AddressRate>,
     /// One lock for all counts, so that they are checked and taken together. Held for a few
@@ -68,6 +71,7 @@ impl Gate {
             connections: pool(limits.max_connections, limits.each_of_connections()),
             unauthenticated: pool(limits.max_unauthenticated, limits.each_of_unauthenticated()),
             shared: limits.each_of_connections().is_none() && rate_of_each.is_none(),
+            needs_address: limits.needs_address(),
             rate: Meter::of(limits.handshakes),
             rate_of_each,
             open: Mutex::default(),
@@ -75,15 +79,18 @@ impl Gate {
         }
     }
 
-    /// Takes room for `request`, which came from `peer`.
+    /// Takes room for `request`, which came from `client`.
     pub(super) fn admit(
         self: &Arc<Self>,
         request: TrustedRequest,
-        peer: Option<SocketAddr>,
+        client: Option<ClientAddr>,
     ) -> Result<AdmittedRequest, UpgradeRejectionKind> {
-        let address = peer.filter(|_| !self.shared).map(|it| it.ip());
-        if peer.is_none() {
+        let address = client.filter(|_| !self.shared).map(|it| it.ip());
+        if client.is_none() {
             self.warn_of_missing_addresses();
+            if self.needs_address {
+                return Err(UpgradeRejectionKind::PeerMissing);
+            }
         }
         // First, so that who is refused for want of room does not slow down the others. A refusal
         // after it drops the permit again.
@@ -120,10 +127,12 @@ impl Gate {
     /// Once: it is the operator who has to know, and every handshake would say it again.
     fn warn_of_missing_addresses(&self) {
         if !self.shared && !self.warned.swap(true, Ordering::Relaxed) {
+            let answered = if self.needs_address { "500" } else { "as if it had none" };
             tracing::warn!(
-                "a handshake came without a PeerAddr in its extensions: this endpoint's limits for \
-                 each address do not apply. Insert it where sockets are accepted, or set \
-                 max_connections_per_peer to max_connections if addresses tell nothing here"
+                answered,
+                "a handshake came without the address of its socket: this endpoint's limits for each \
+                 address do not hold. Say with `peer_from` where it is, or set max_connections_per_peer \
+                 to max_connections if addresses tell nothing here"
             );
         }
     }

@@ -19,11 +19,11 @@ use tower_service::Service;
 
 use super::{
     body::ResponseBody,
+    client::{Clients, Whence},
     gate::{AdmittedRequest, Gate},
     offers,
     origin::OriginPolicy,
     path::{self, InvalidPath},
-    peer_addr::PeerAddr,
     reachability::Reachability,
     refused,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
@@ -81,6 +81,7 @@ pub struct WebSocketOnly {
 /// What all clones of a layer share, and all services that it has made.
 pub(super) struct Shared {
     pub(super) spawn: Arc<dyn SpawnConnection>,
+    pub(super) clients: Clients,
     pub(super) origin: OriginPolicy,
     pub(super) gate: Arc<Gate>,
     pub(super) refused: RefusedHandshakes,
@@ -89,11 +90,18 @@ pub(super) struct Shared {
 }
 
 /// What becomes of a request.
+#[expect(clippy::large_enum_variant, reason = "there is one of them, for as long as a call")]
 enum Decision {
     /// It has nothing to do with WebSockets.
     Inward,
     /// The endpoint takes it.
-    Accept(AdmittedRequest, OnUpgrade, Connected),
+    Accept(AdmittedRequest, OnUpgrade, Whence, Connected),
+}
+
+/// Why a handshake is refused, and who it is from.
+struct Refusal {
+    kind: UpgradeRejectionKind,
+    whence: Whence,
 }
 
 impl WebSocketLayer {
@@ -140,11 +148,7 @@ fn is_ours(paths: &[Box<str>], method: &Method, uri: &Uri) -> bool {
 }
 
 impl Shared {
-    fn decide<B>(
-        &self,
-        paths: &[Box<str>],
-        request: &mut Request<B>,
-    ) -> Result<Decision, UpgradeRejectionKind> {
+    fn decide<B>(&self, paths: &[Box<str>], request: &mut Request<B>) -> Result<Decision, Refusal> {
         let ours = is_ours(paths, request.method(), request.uri());
         self.reachability.asked(ours);
         if !ours {
@@ -153,28 +157,43 @@ impl Shared {
         // Also from what is no attempt: the service inside has not decided that it may switch
         // protocols on this path, and hyper fulfils what it has offered.
         let upgrade = take_upgrade(request);
+        if !is_attempt(request) {
+            return Ok(Decision::Inward);
+        }
+        let whence = self.clients.find(request);
+        self.verify(request, upgrade, &whence).map_err(|kind| Refusal { kind, whence })
+    }
+
+    fn verify<B>(
+        &self,
+        request: &Request<B>,
+        upgrade: Option<OnUpgrade>,
+        whence: &Whence,
+    ) -> Result<Decision, UpgradeRejectionKind> {
         let Some(attempt) = UpgradeRequest::parse(request)? else {
             return Ok(Decision::Inward);
         };
-        let trusted = self.origin.verify(attempt)?;
+        let client = whence.client?;
+        let trusted = self.origin.verify(UpgradeRequest { tls: whence.tls, ..attempt })?;
         let upgrade = upgrade.ok_or(UpgradeRejectionKind::NotUpgradable)?;
         if self.settings.budget.as_ref().is_some_and(MemoryBudget::is_tight) {
             return Err(UpgradeRejectionKind::MemoryTight);
         }
-        let admitted = self.gate.admit(trusted, PeerAddr::read(request.extensions()))?;
-        Ok(Decision::Accept(admitted, upgrade, offers::read(request.headers())))
+        let admitted = self.gate.admit(trusted, client)?;
+        Ok(Decision::Accept(admitted, upgrade, *whence, offers::read(request.headers())))
     }
 
     /// Writes the record of a refusal and makes the answer.
     fn refuse<B, T: From<&'static str>>(
         &self,
         request: &Request<B>,
-        kind: UpgradeRejectionKind,
+        Refusal { kind, whence }: Refusal,
     ) -> Response<T> {
         let (rule, status) = (kind.rule(), kind.status().as_u16());
         tracing::debug!(rule, status, "handshake refused");
-        let peer = PeerAddr::read(request.extensions());
-        if let Some(suppressed) = self.refused.pass(rule, peer.map(|it| it.ip())) {
+        let peer = whence.peer;
+        let client = whence.client.ok().flatten().map(|it| it.ip());
+        if let Some(suppressed) = self.refused.pass(rule, client.or(peer.map(|it| it.ip()))) {
             let (origin, host) = refused::compared(request, kind);
             let event = AuditEvent::UpgradeRefused(UpgradeRefused {
                 rule,
@@ -183,7 +202,7 @@ impl Shared {
                 host,
                 suppressed,
             });
-            let record = AuditRecord { peer, ..AuditRecord::of(event) };
+            let record = AuditRecord { peer, client, ..AuditRecord::of(event) };
             // The answer is the same, whether it could be recorded or not.
             let _ = self.settings.audit.tell(record);
         }
@@ -205,25 +224,26 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shared = &self.shared;
-        let (admitted, upgrade, offers) = match shared.decide(&self.paths, &mut request) {
+        let (admitted, upgrade, whence, offers) = match shared.decide(&self.paths, &mut request) {
             Ok(Decision::Inward) => return ResponseFuture::inner(self.inner.call(request)),
-            Ok(Decision::Accept(admitted, upgrade, offers)) => (admitted, upgrade, offers),
-            Err(kind) => return ResponseFuture::finished(shared.refuse(&request, kind)),
+            Ok(Decision::Accept(admitted, upgrade, whence, offers)) => {
+                (admitted, upgrade, whence, offers)
+            }
+            Err(refusal) => return ResponseFuture::finished(shared.refuse(&request, refusal)),
         };
-        let peer = PeerAddr::read(request.extensions());
         let (mut parts, body) = request.into_parts();
         let switched = switch_protocols(
             admitted,
             upgrade,
-            peer,
+            whence.client.ok().flatten(),
             offers,
             &mut parts,
             &*shared.spawn,
             &shared.settings,
         );
-        ResponseFuture::finished(
-            switched.unwrap_or_else(|kind| shared.refuse(&Request::from_parts(parts, body), kind)),
-        )
+        ResponseFuture::finished(switched.unwrap_or_else(|kind| {
+            shared.refuse(&Request::from_parts(parts, body), Refusal { kind, whence })
+        }))
     }
 }
 
@@ -241,7 +261,9 @@ impl<B> Service<Request<B>> for WebSocketOnly {
             UpgradeRejectionKind::UpgradeRequired
         } else if is_attempt(&request) {
             // The router says one path, the endpoint another.
-            return ready(Ok(self.shared.refuse(&request, UpgradeRejectionKind::NotFound)));
+            let whence = self.shared.clients.find(&request);
+            let refusal = Refusal { kind: UpgradeRejectionKind::NotFound, whence };
+            return ready(Ok(self.shared.refuse(&request, refusal)));
         } else {
             UpgradeRejectionKind::NotFound
         };

@@ -1,11 +1,12 @@
 //! What happens before the 101: who may open a connection, and whether there is room.
 //!
 //! A [`WebSocketEndpoint`] is a service for a route, or a layer around an HTTP service. A request on one of
-//! its paths that tries to upgrade goes through five steps, each of which needs what the one before it proved:
+//! its paths that tries to upgrade goes through six steps, each of which needs what the one before it proved:
 //!
 //! | step | asks | refuses with |
 //! |---|---|---|
 //! | request | is it a handshake, to the letter of RFC 6455 §4.2.1, and without credentials in the URL? | 400, 405, 426 |
+//! | client | who is on the other end of the proxies? [`TrustedProxies`] | 400, 500 |
 //! | origin | whose page started it? [`OriginPolicy`] | 403, 421 |
 //! | admission | is there room, also for this address, and is it not too fast? [`Admission`] | 429, 503 |
 //! | identity | who is it, [if that is known already](crate::HandshakeIdentity)? | 401 |
@@ -52,12 +53,15 @@
 pub use self::{
     admission::Admission,
     body::ResponseBody,
+    client_addr_layer::{ClientAddrLayer, SetClientAddr},
     endpoint::WebSocketEndpoint,
     invalid_origin::InvalidOrigin,
+    invalid_proxies::InvalidProxies,
     layer::{ResponseFuture, WebSocket, WebSocketLayer, WebSocketOnly},
     origin::OriginPolicy,
     path::InvalidPath,
-    peer_addr::PeerAddr,
+    peer_addr::{PeerAddr, PeerTls},
+    proxies::TrustedProxies,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
 };
 pub use crate::quota::{PeerSlot, PeerSlots};
@@ -67,6 +71,12 @@ mod layer;
 mod path;
 mod request;
 mod credential;
+mod peer_addr;
+mod invalid_proxies;
+mod forwarded;
+mod proxies;
+mod client;
+mod client_addr_layer;
 mod authority;
 mod invalid_origin;
 mod origin;
@@ -74,7 +84,6 @@ mod parsed_origin;
 mod cookie;
 mod admission;
 mod gate;
-mod peer_addr;
 mod identity;
 mod switch;
 mod offers;

@@ -83,6 +83,7 @@ pub struct OriginPolicy {
     /// Empty: any.
     hosts: Arc<Vec<Authority>>,
     require_https: bool,
+    require_tls: bool,
     missing: Missing,
     /// Names of cookies that are no credentials, besides those of balancers.
     ignored_cookies: Arc<Vec<Box<str>>>,
@@ -162,6 +163,18 @@ impl OriginPolicy {
         self
     }
 
+    /// Refuses handshakes that did not come over TLS: `403`, never a redirect, which would have sent
+    /// everything in the clear already.
+    ///
+    /// What counts is the client's own way: the socket's TLS where that ends here
+    /// ([`PeerTls`](super::PeerTls)), or what the [trusted proxy](super::TrustedProxies) that the client came
+    /// to says of it, in `X-Forwarded-Proto` or in `proto=` of `Forwarded`. Where nobody says it, it was
+    /// not. This is about the connection, [`require_https`](Self::require_https) about the page.
+    pub const fn require_tls(mut self) -> Self {
+        self.require_tls = true;
+        self
+    }
+
     /// Refuses handshakes without an `Origin`, those without cookies too.
     ///
     /// That shuts out everything that is not a browser or does not pretend to be one. It is the
@@ -228,6 +241,9 @@ impl OriginPolicy {
         &self,
         request: UpgradeRequest,
     ) -> Result<TrustedRequest, UpgradeRejectionKind> {
+        if self.require_tls && !request.tls {
+            return Err(UpgradeRejectionKind::Plaintext);
+        }
         let scheme = request.scheme.as_deref().or(self.require_https.then_some("https"));
         let port = scheme.and_then(default_port);
         let allowed = |it: &Authority| it.covers(&request.authority, port);

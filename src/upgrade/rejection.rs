@@ -51,8 +51,12 @@ macro_rules! rejections {
 rejections! {
     /// A body was declared, or the permission to send one asked for.
     Body: BAD_REQUEST "no body allowed", "handshake.body";
+    /// A trusted proxy sends requests and does not say whom it speaks for.
+    ClientUnknown: INTERNAL_SERVER_ERROR "client address unknown", "peer.unknown";
     /// No `Connection` line has the token `upgrade`.
     Connection: BAD_REQUEST "connection: upgrade expected", "handshake.connection";
+    /// What a trusted proxy has passed on of who the client is, is no address.
+    Forwarded: BAD_REQUEST "invalid forwarded address", "peer.forwarded";
     /// `Host` is missing, repeated, not a host, or not the one of the request target.
     Host: BAD_REQUEST "invalid host", "handshake.host";
     /// The host is not one that this server goes by.
@@ -84,6 +88,10 @@ rejections! {
     OriginNotTrusted: FORBIDDEN "origin not allowed", "origin.not_trusted";
     /// There are several `Origin` lines.
     OriginRepeated: FORBIDDEN "origin not allowed", "origin.repeated";
+    /// The server does not tell the address of the socket, and a limit or a setting needs it.
+    PeerMissing: INTERNAL_SERVER_ERROR "client address unknown", "peer.missing";
+    /// It did not come over TLS, or nobody who is believed says so.
+    Plaintext: FORBIDDEN "tls required", "handshake.plaintext";
     /// `Sec-WebSocket-Version` is not 13.
     ProtocolVersion: UPGRADE_REQUIRED "websocket version 13 expected", "handshake.version";
     /// `Sec-WebSocket-Version` is missing or repeated.

@@ -39,6 +39,8 @@ pub(super) struct UpgradeRequest {
     pub(super) authority: Authority,
     /// `http` or `https`, in lower case, where the request says it.
     pub(super) scheme: Option<Box<str>>,
+    /// It came over TLS, as far as the request itself says.
+    pub(super) tls: bool,
     /// What its `Origin` lines say.
     pub(super) origin: OriginHeader,
     /// Its `Cookie` lines, in which a browser's ambient credentials may be.
@@ -88,10 +90,12 @@ impl UpgradeRequest {
         if request.uri().query().is_some_and(credential::is_named_in) {
             return Err(UpgradeRejectionKind::QueryCredential);
         }
+        let scheme = request.uri().scheme_str().map(str::to_ascii_lowercase);
         Ok(Some(Self {
             accept,
             authority,
-            scheme: request.uri().scheme_str().map(|it| it.to_ascii_lowercase().into()),
+            tls: scheme.as_deref() == Some("https"),
+            scheme: scheme.map(Into::into),
             origin: OriginHeader::read(headers),
             cookies: headers.get_all(header::COOKIE).iter().cloned().collect(),
         }))

@@ -63,12 +63,12 @@ fn spawn(
     settings: &Settings,
     make: &mut dyn FnMut(&Connection) -> Calls,
 ) -> Result<(), UpgradeRejectionKind> {
-    let Accepted { upgrade, peer, identity, offers, mut permit } = accepted;
+    let Accepted { upgrade, client, identity, offers, mut permit } = accepted;
     settings.identity.expect(identity.is_some())?;
     let config = Arc::clone(&settings.connection);
     let limits = config.outbound_limits();
     let connection =
-        Connection::new(peer, limits, settings.budget.as_ref(), settings.audit.clone());
+        Connection::new(client, limits, settings.budget.as_ref(), settings.audit.clone());
     // Code of the application, on the server's task: if it panics, there is no answer and no
     // connection, but a record of one.
     let made =

@@ -6,7 +6,6 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -20,6 +19,7 @@ use super::{
 };
 use crate::{
     audit::{Audit, Closed, Connected},
+    client_addr::ClientAddr,
     connection::Connection,
     connections::Connections,
     driver::{Authentication, ConnectionConfig},
@@ -34,7 +34,7 @@ pub(crate) struct Accepted {
     /// The socket, once the 101 is written; an error if that never happens.
     pub(crate) upgrade: OnUpgrade,
     /// Where it comes from, where the server told it.
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) client: Option<ClientAddr>,
     /// Who it is, if the layers in front have said so.
     pub(crate) identity: Option<HandshakeIdentity>,
     /// What the handshake offered besides, for the record.
@@ -90,7 +90,7 @@ pub(super) fn take_upgrade<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
 pub(super) fn switch_protocols<T: Default>(
     admitted: AdmittedRequest,
     upgrade: OnUpgrade,
-    peer: Option<SocketAddr>,
+    client: Option<ClientAddr>,
     offers: Connected,
     request: &mut Parts,
     connections: &dyn SpawnConnection,
@@ -99,7 +99,7 @@ pub(super) fn switch_protocols<T: Default>(
     let AdmittedRequest { accept, permit } = admitted;
     // Whether it counts or not: nobody else is to find it.
     let identity = settings.identity.read(request.extensions.remove())?;
-    connections.spawn(Accepted { upgrade, peer, identity, offers, permit }, request, settings)?;
+    connections.spawn(Accepted { upgrade, client, identity, offers, permit }, request, settings)?;
     let mut response = Response::new(T::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

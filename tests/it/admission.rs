@@ -2,13 +2,10 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc};
 
-use axum::{
-    extract::{ConnectInfo, Request},
-    middleware,
-};
+use axum::extract::ConnectInfo;
 use tower::service_fn;
 use tower_websocket::{
-    Admission, Authenticated, Close, Inbound, Message, PeerAddr, Quota, Reply, RequireAuthLayer,
+    Admission, Authenticated, Close, Inbound, Message, Quota, Reply, RequireAuthLayer,
     WebSocketEndpoint,
 };
 
@@ -105,18 +102,11 @@ async fn one_address_cannot_take_more_than_its_share() {
 // covers: HS-21
 #[tokio::test]
 async fn an_axum_application_tells_whose_connection_it_is() {
-    async fn tell_peer(
-        ConnectInfo(addr): ConnectInfo<SocketAddr>,
-        mut request: Request,
-    ) -> Request {
-        request.extensions_mut().insert(PeerAddr(addr));
-        request
-    }
     let server = HttpServer::start_axum(|endpoint| {
-        let admission = Admission::new().max_connections_per_peer(NonZeroUsize::MIN);
-        axum::Router::new()
-            .layer(endpoint.admission(admission).layer("/ws").unwrap())
-            .layer(middleware::map_request(tell_peer))
+        let endpoint = endpoint
+            .admission(Admission::new().max_connections_per_peer(NonZeroUsize::MIN))
+            .peer_from(|it| it.get::<ConnectInfo<SocketAddr>>().map(|it| it.0));
+        axum::Router::new().route_service("/ws", endpoint.into_service())
     })
     .await;
     let _clients = open(&server, 1).await;

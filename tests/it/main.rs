@@ -6,6 +6,7 @@ mod support;
 mod handshake;
 mod origin;
 mod admission;
+mod client_addr;
 mod reachable;
 mod auth_first;
 mod auth_deadline;

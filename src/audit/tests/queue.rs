@@ -14,7 +14,7 @@ fn kinds() -> Vec<AuditRecord> {
 
 fn from(record: &AuditRecord, address: &str) -> AuditRecord {
     let peer = SocketAddr::new(address.parse().unwrap(), 50_000);
-    AuditRecord { peer: Some(peer), ..record.clone() }
+    AuditRecord { peer: Some(peer), client: Some(peer.ip()), ..record.clone() }
 }
 
 /// The `n`th of many addresses.
@@ -46,7 +46,7 @@ async fn whoever_is_loud_costs_nobody_elses_beginning_login_or_end() {
             // A subscriber's whole /48, and those that nobody knows the address of.
             kinds.iter().for_each(|it| push(&from(it, &format!("2001:db8:1:{at:x}::1"))));
             let others = kinds.iter().filter(|it| Class::of(&it.event) != Class::Lives);
-            others.for_each(|it| push(&AuditRecord { peer: None, ..it.clone() }));
+            others.for_each(|it| push(&AuditRecord { peer: None, client: None, ..it.clone() }));
             at += 1;
         }
         for life in &lives {

@@ -182,6 +182,7 @@ async fn every_event_is_one_line_with_its_name() {
         let connection = record.connection.unwrap();
         assert!(line.contains(&format!(r#""connection":"{connection}""#)), "{line}");
         assert!(line.contains(r#""peer":"192.0.2.1:50000""#), "{line}");
+        assert!(line.contains(r#""client":"192.0.2.1""#), "{line}");
         // One spelling in all events, and one that no subscriber has to escape.
         assert!(!line.contains('\u{1b}'), "{line}");
         assert!(line.contains(r#""user":"al\\nice\\u{1b}[31m""#), "{line}");
@@ -189,9 +190,10 @@ async fn every_event_is_one_line_with_its_name() {
         assert!(line.contains(r#""node":"eu-1""#), "{line}");
         // What is not known is not there.
         record.node = None;
-        (record.tenant, record.user, record.peer, record.connection) = (None, None, None, None);
+        (record.tenant, record.user, record.connection) = (None, None, None);
+        (record.peer, record.client) = (None, None);
         let (lines, ()) = collected(|| write(&record));
-        for field in ["node", "tenant", "user", "peer", "connection"] {
+        for field in ["node", "tenant", "user", "peer", "client", "connection"] {
             assert!(!lines[0].contains(&format!(r#""{field}":"#)), "{}", lines[0]);
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     Connection,
     audit::Audit,
+    client_addr::ClientAddr,
     room::{OpenRooms, Rooms, RoomsConfig, RoomsLayer},
 };
 
@@ -17,7 +18,7 @@ fn layer(rooms: &Rooms<Line>, each: usize) -> RoomsLayer<User, OpenRooms, Line> 
 /// A peer at `address`, if the server is told any.
 fn peer_at(layer: &RoomsLayer<User, OpenRooms, Line>, user: &str, address: Option<&str>) -> Peer {
     let mut peer = Peer::with_layer(layer, user);
-    let address = address.map(|it| SocketAddr::new(it.parse().unwrap(), 1));
+    let address = address.map(|it| SocketAddr::new(it.parse().unwrap(), 1)).map(ClientAddr::direct);
     peer.connection = Connection::new(address, limits(), None, Audit::new(peer.events.clone()));
     peer
 }

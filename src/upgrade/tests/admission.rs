@@ -2,6 +2,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use super::handshake;
 use crate::{
+    client_addr::ClientAddr,
     driver::ConnectionConfig,
     quota::Quota,
     upgrade::{
@@ -41,7 +42,7 @@ fn admit(gate: &Arc<Gate>, peer: Option<&str>) -> Result<ConnectionPermit, Upgra
     let request = UpgradeRequest::parse(&handshake()).unwrap().unwrap();
     let trusted = OriginPolicy::new().verify(request).unwrap();
     let peer = peer.map(|it| it.parse::<SocketAddr>().unwrap());
-    gate.admit(trusted, peer).map(|it| it.permit)
+    gate.admit(trusted, peer.map(ClientAddr::direct)).map(|it| it.permit)
 }
 
 // covers: HS-21
@@ -99,10 +100,28 @@ async fn one_address_has_its_share_and_leaves_the_rest_to_others() {
     for other in ["192.0.2.2:1", "[2001:db8:1:3::1]:1", "[::ffff:198.51.100.2]:1"] {
         drop(admit(&gate, Some(other)).unwrap());
     }
-    drop(admit(&gate, None).unwrap());
     assert_eq!(gate.networks(), 5, "peers without connections are forgotten");
     drop(held);
     assert!(gate.is_empty());
+}
+
+/// What the operator has set does not lapse in silence.
+// covers: HS-21, HS-23
+#[tokio::test]
+async fn who_sets_a_limit_for_each_address_gets_no_connection_without_one() {
+    let set = [
+        Admission::new().max_connections_per_peer(count(2)),
+        Admission::new().handshakes_per_peer(Quota::per_second(7)),
+    ];
+    for limits in set {
+        let gate = gate(limits);
+        assert_eq!(admit(&gate, None).unwrap_err(), PeerMissing);
+        assert!(admit(&gate, Some("192.0.2.1:1")).is_ok());
+    }
+    assert_eq!(PeerMissing.status(), 500);
+    // Addresses tell nothing: that was set, too.
+    let all = Admission::new().max_connections_per_peer(count(10_000));
+    assert!(admit(&gate(all), None).is_ok());
 }
 
 // covers: HS-21

@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Request};
 
+mod client;
 mod request;
 mod origin;
 mod origin_settings;
