@@ -5,15 +5,14 @@
 
 use std::{
     io::{self, Write as _},
-    net::SocketAddr,
     pin::pin,
     process::ExitCode,
     time::Duration,
 };
 
-use axum::{Router, extract::ConnectInfo, middleware, routing::get};
+use axum::{Router, middleware, routing::get};
 use tokio::{runtime::Builder, time::timeout};
-use tower_websocket::{Close, PeerAddr, TracingSink, upgrade::InvalidPath};
+use tower_websocket::{Close, TracingSink, upgrade::InvalidPath};
 
 use crate::{accept::Times, options::Options, sockets::Sockets, stop::Signals};
 
@@ -82,6 +81,8 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     let budget = options.memory_budget();
     let endpoint = endpoint::endpoint(options, token, rooms.clone(), budget.clone())?
         .connections(connections.clone());
+    // What the page's own requests are counted by is what the endpoint goes by.
+    let clients = options.clients()?;
     let paths = |error: InvalidPath| error.to_string();
     let endpoint = endpoint.layer("/ws").and_then(|it| it.also("/")).map_err(paths)?;
     let app = Router::new()
@@ -91,7 +92,7 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
         .route_service("/ws", endpoint.clone().into_service())
         // In front of the page, since both are at `/`. What is added below a layer is not behind it.
         .layer(endpoint)
-        .layer(middleware::map_request(tell_peer))
+        .layer(clients)
         .layer(middleware::from_fn_with_state(stopping.clone(), stop::refuse_when_stopping));
 
     let listener = listen::listen(address)?;
@@ -127,15 +128,6 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
         }
     };
     Ok(code)
-}
-
-/// Tells the endpoint whose connection it is, which its limits go by.
-async fn tell_peer(
-    ConnectInfo(addr): ConnectInfo<SocketAddr>,
-    mut request: axum::extract::Request,
-) -> axum::extract::Request {
-    request.extensions_mut().insert(PeerAddr(addr));
-    request
 }
 
 /// Above the close timeout of a connection, so that it is a connection that gives up first.

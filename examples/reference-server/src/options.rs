@@ -50,6 +50,26 @@ pub(crate) struct Options {
     /// unless set. Separated by commas, or given several times.
     #[arg(long, env = "ALLOW_HOST", value_delimiter = ',')]
     pub(crate) allow_host: Vec<String>,
+    /// The networks that proxies are in, `10.0.0.0/8`: theirs is the word for who the client is. Nobody's
+    /// unless set. Separated by commas, or given several times.
+    #[arg(long, env = "TRUSTED_PROXY", value_delimiter = ',')]
+    pub(crate) trusted_proxy: Vec<String>,
+    /// The header in which they give it, `forwarded` for the one of RFC 7239. `x-forwarded-for` unless
+    /// set.
+    #[arg(long, env = "FORWARDED_HEADER")]
+    pub(crate) forwarded_header: Option<String>,
+    /// Refuse handshakes that did not come over TLS, by the word of those proxies or by the server's own
+    /// TLS: `true` or `false`.
+    #[arg(
+        long,
+        env = "REQUIRE_TLS",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = yes_or_no
+    )]
+    pub(crate) require_tls: bool,
     /// What becomes of a message that is not of the protocol: the connection is closed, or the message
     /// is answered with an error that names field and limit, and the connection closed at the fifth in
     /// a row.
@@ -194,6 +214,14 @@ fn port(text: &str) -> Result<u16, String> {
 
 fn mebibytes(text: &str) -> Result<usize, String> {
     text.trim().parse().map_err(|_| "is not a whole number of MiB; 0 is no limit".to_owned())
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
 }
 
 fn invalid_message(text: &str) -> Result<InvalidMessage, String> {

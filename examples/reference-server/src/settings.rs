@@ -1,14 +1,18 @@
 //! Turn options into the settings of the crate, and refuse those that cannot hold together.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
 };
 
+use axum::extract::ConnectInfo;
 use serde_json::json;
 use tower_websocket::{
-    Admission, ConnectionConfig, ConnectionConfigError, Connections, MemoryBudget, OriginPolicy,
-    Overflow, Quota, Rooms, room::RoomsConfig, service::ServerMessage, upgrade::InvalidOrigin,
+    Admission, ClientAddrLayer, ConnectionConfig, ConnectionConfigError, Connections, MemoryBudget,
+    OriginPolicy, Overflow, Quota, Rooms, TrustedProxies,
+    room::RoomsConfig,
+    service::ServerMessage,
+    upgrade::{InvalidOrigin, InvalidProxies},
 };
 
 use crate::{
@@ -55,13 +59,40 @@ impl Options {
         }
     }
 
+    /// Who the clients are, behind whatever proxies there are.
+    ///
+    /// # Errors
+    ///
+    /// What is no network or no header, with the option's name.
+    pub(crate) fn clients(&self) -> Result<ClientAddrLayer, String> {
+        let layer = ClientAddrLayer::new()
+            .peer_from(|it| it.get::<ConnectInfo<SocketAddr>>().map(|it| it.0));
+        if self.trusted_proxy.is_empty() {
+            return match &self.forwarded_header {
+                Some(_) => Err("--forwarded-header (FORWARDED_HEADER) is read from nobody: \
+                                --trusted-proxy says which networks the proxies are in"
+                    .to_owned()),
+                None => Ok(layer),
+            };
+        }
+        let header = self.forwarded_header.as_deref().unwrap_or("x-forwarded-for");
+        let proxies = TrustedProxies::header(header, entries(&self.trusted_proxy));
+        let proxies = proxies.map_err(|error| match error {
+            InvalidProxies::Header(_) => format!("--forwarded-header (FORWARDED_HEADER): {error}"),
+            _ => format!("--trusted-proxy (TRUSTED_PROXY): {error}"),
+        })?;
+        Ok(layer.trusted_proxies(proxies))
+    }
+
     /// # Errors
     ///
     /// What could never match, with the option's name.
     pub(crate) fn origin(&self) -> Result<OriginPolicy, String> {
         let named = |option: &'static str| move |error: InvalidOrigin| format!("{option}: {error}");
+        let policy = OriginPolicy::new();
+        let policy = if self.require_tls { policy.require_tls() } else { policy };
         let policy = entries(&self.allow_origin)
-            .try_fold(OriginPolicy::new(), OriginPolicy::trust)
+            .try_fold(policy, OriginPolicy::trust)
             .map_err(named("--allow-origin (ALLOW_ORIGIN)"))?;
         if !self.allow_host.is_empty() && entries(&self.allow_host).next().is_none() {
             // A script whose variable is not set, and any host would be let in.

@@ -42,6 +42,16 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
         (&["--allow-origin", "https://a.example,*"], &[], ["--allow-origin", origin]),
         (&["--allow-host", "http://a.example"], &[], ["--allow-host", "a.example"]),
         (&["--allow-host", "a.example,*.b.example"], &[], ["--allow-host", "*.b.example"]),
+        (&["--trusted-proxy", "10.1.2.3/8"], &[], ["--trusted-proxy", "10.1.2.3/8"]),
+        (&[], &[("TRUSTED_PROXY", "10.0.0.0/8,0.0.0.0/0")], ["--trusted-proxy", "any address"]),
+        (&["--trusted-proxy", ""], &[], ["--trusted-proxy", "no network"]),
+        (
+            &["--trusted-proxy", "::1", "--forwarded-header", "a b"],
+            &[],
+            ["--forwarded-header", "a b"],
+        ),
+        (&["--forwarded-header", "forwarded"], &[], ["--forwarded-header", "--trusted-proxy"]),
+        (&["--require-tls=perhaps"], &[], ["--require-tls", "true or false"]),
         // A script whose variable is not set.
         (&["--allow-host", ""], &[], ["--allow-host", "names no host"]),
         (&[], &[("ALLOW_HOST", " , ")], ["--allow-host", "names no host"]),
@@ -106,6 +116,8 @@ async fn what_shells_and_compose_files_set_does_not_keep_it_from_starting() {
         &[("PORT", ""), ("MESSAGE_RATE", ""), ("MEMORY_BUDGET_MB", ""), ("INVALID_MESSAGE", "")],
         &[("HEARTBEAT_INTERVAL_MS", " 500 "), ("USER_BURST", "7\r"), ("INVALID_MESSAGE", "Reply")],
         &[("DEV_TOKEN", "dev-token")],
+        &[("TRUSTED_PROXY", ""), ("FORWARDED_HEADER", ""), ("REQUIRE_TLS", "")],
+        &[("TRUSTED_PROXY", "10.0.0.0/8, fd00::/8,"), ("FORWARDED_HEADER", "Forwarded")],
     ] {
         let (_server, addr) = started(&[], env).await;
         let welcome = login(addr, "dev-token:ada").await;
