@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::{
     audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, throttle},
     client_addr::ClientAddr,
-    close::{Close, Outgoing},
+    close::{Close, CloseReason, Outgoing},
     connection_id::ConnectionId,
     login::{Login, SessionKey},
     message::Message,
@@ -26,6 +26,7 @@ use crate::{
         budget::{Charge, MemoryBudget},
     },
     principal::Principal,
+    quota::{FailedLogins, Failure, RateKeyValue, clock},
 };
 
 /// A handle on one connection. Cheap to clone; a kept clone does not keep the connection open.
@@ -37,6 +38,8 @@ pub struct Connection {
 struct Shared {
     id: ConnectionId,
     client: Option<ClientAddr>,
+    /// Where those of its endpoint are counted.
+    failed_logins: Option<Arc<FailedLogins>>,
     opened: Instant,
     audit: Audit,
     outbound: Arc<OutboundQueue>,
@@ -103,6 +106,7 @@ impl Connection {
             shared: Arc::new(Shared {
                 id: ConnectionId::new(),
                 client,
+                failed_logins: None,
                 opened: Instant::now(),
                 audit,
                 outbound,
@@ -117,6 +121,14 @@ impl Connection {
                 closed: OnceLock::new(),
             }),
         }
+    }
+
+    /// Counts its failed logins there. To be called before there is a second handle.
+    pub(crate) fn with_failed_logins(mut self, failed: Option<Arc<FailedLogins>>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.failed_logins = failed;
+        }
+        self
     }
 
     /// The connection's id.
@@ -256,6 +268,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether so many logins from its address failed, since it was let in, that another is not looked at.
+    pub(crate) fn must_wait_to_log_in(&self) -> bool {
+        let failed = self.shared.failed_logins.as_ref().zip(self.client_ip());
+        failed.is_some_and(|(failed, ip)| failed.wait(ip, clock::now()).is_some())
+    }
+
+    /// `credentials` were wrong, or none.
+    pub(crate) fn login_failed(&self, credentials: &Message) {
+        self.count_login(Failure::Tried(RateKeyValue::of(credentials.as_bytes())));
+    }
+
+    fn count_login(&self, failure: Failure) {
+        if let Some((failed, ip)) = self.shared.failed_logins.as_ref().zip(self.client_ip()) {
+            failed.count(ip, failure, clock::now());
+        }
+    }
+
     pub(crate) fn set_rtt(&self, rtt: Duration) {
         let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX - 1);
         self.shared.rtt.store(micros.saturating_add(1), Ordering::Relaxed);
@@ -300,6 +329,9 @@ impl Connection {
 
     /// Records how it ended, and keeps that for [`closed`](Self::closed).
     pub(crate) fn record_closed(&self, closed: Closed) {
+        if closed.rule == CloseReason::AuthTimeout.rule() {
+            self.count_login(Failure::Waited);
+        }
         let closed = self.shared.closed.get_or_init(|| Box::new(closed));
         self.record(AuditEvent::Closed((**closed).clone()));
     }

@@ -137,6 +137,7 @@
 //! | know who is on the other end of a proxy | [`WebSocketEndpoint::peer_from`], [`TrustedProxies`], [`ClientAddrLayer`] |
 //! | set the bounds of a connection | [`ConnectionConfig`] |
 //! | log peers in | [`RequireAuthLayer`], [`Authenticate`]; by cookie [`HandshakeIdentity`] |
+//! | stop who guesses | [`Admission::failed_logins_per_peer`], [`LoginThrottle`] |
 //! | limit rates | [`RateLimitLayer`], [`Quota`] |
 //! | decode messages, or bring another codec | [`DecodeLayer`], [`JsonLimits`], [`layers::Decode`] |
 //! | keep state for each connection | [`Handler`], [`WebSocketEndpoint::with_handler`] |
@@ -177,7 +178,7 @@ pub use self::{
     layers::{
         Anonymous, AuthFailure, Authenticate, Authenticated, DecodeLayer, Failure,
         HandleErrorLayer, Handler, HandlerResult, HandshakeIdentity, Inbound, Json, JsonLimits,
-        RateLimitLayer, Reply, RequireAuthLayer, Session,
+        LoginThrottle, RateLimitLayer, Reply, RequireAuthLayer, Session,
     },
     message::{EncodeError, Message, Utf8Bytes},
     outbound::{

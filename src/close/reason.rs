@@ -189,6 +189,8 @@ close_reasons! {
     Overloaded: 1013 "overloaded", Backoff, "overloaded", Nothing, Close::OVERLOADED;
     /// The user has as many connections as one may have.
     TooManyOfUser: 1013 "too many connections", Backoff, "auth.max_per_user", Queued;
+    /// So many logins from this address, or to this account, failed that these were not looked at.
+    TooManyFailedLogins: 1013 "too many failed logins", Backoff, "auth.throttled", Queued;
     /// No valid credentials within the authentication deadline.
     AuthTimeout: 4401 "authentication timeout", FreshTicket, "auth.timeout", Queued;
     /// The session is over.

@@ -38,7 +38,7 @@ pub struct Session<U> {
     id: Option<SessionKey>,
 }
 
-/// Why credentials were not accepted. The peer is not told which it was.
+/// Why credentials were not accepted. The peer is not told whether they were any, or whether they were wrong.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuthFailure {
@@ -50,6 +50,8 @@ pub enum AuthFailure {
     Unidentified,
     /// It could not be decided: the verifier's backend failed.
     Unavailable,
+    /// Too many failed before, and these were not looked at. The peer is told to come back later.
+    Throttled,
 }
 
 /// A function that verifies credentials; made by

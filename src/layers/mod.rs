@@ -139,6 +139,7 @@ pub use self::{
     handshake_identity::{Handshake, HandshakeIdentity},
     inbound::Inbound,
     json::{JsonError, JsonErrorKind, JsonLimits},
+    login_throttle::LoginThrottle,
     observe::{MessageOutcome, Observe, ObserveLayer, Observed, Observing},
     proof::{Anonymous, Authenticated},
     rate_key::{PerAddress, PerConnection, PerUser, RateKey},
@@ -162,6 +163,7 @@ mod cost;
 mod excess;
 mod rate_limit;
 mod authenticate;
+mod login_throttle;
 mod handshake_identity;
 pub(crate) mod opening;
 mod require_auth;

@@ -45,7 +45,10 @@ type OnOpen<U> = dyn Fn(&Authenticated<U>, &Connection) + Send + Sync;
 ///
 /// Refusals all look the same to the peer: 4403 `authentication failed`, whether the message was not
 /// credentials, the user is unknown or the password wrong. What it was stands in the audit record. A
-/// verifier that fails or panics is 1011.
+/// verifier that fails or panics is 1011. Failed logins are counted by address
+/// ([`Admission::failed_logins_per_peer`](crate::Admission::failed_logins_per_peer)): over that the verifier
+/// is not asked, and it is 1013 `too many failed logins`. [`LoginThrottle`](crate::LoginThrottle) counts
+/// them by account, too.
 ///
 /// # Example
 ///
@@ -360,12 +363,21 @@ async fn verify<A: Authenticate>(
     slot: Arc<OnceLock<Authenticated<A::User>>>,
 ) -> HandlerResult<Message> {
     let (asked, connection) = (Moment::now(), inbound.connection());
+    if connection.must_wait_to_log_in() {
+        return Err(refused(AuthFailure::Throttled, connection).into());
+    }
     match layer.authenticator.authenticate(&inbound.message, connection).await {
         Ok(session) => {
             let welcome = layer.admit(session, asked, connection, &slot)?;
             Ok(welcome.map_or(Reply::none(), Reply::one))
         }
-        Err(failure) => Err(refused(failure, connection).into()),
+        Err(failure) => {
+            // An outage of ours locks nobody out.
+            if matches!(failure, AuthFailure::Required | AuthFailure::Rejected) {
+                connection.login_failed(&inbound.message);
+            }
+            Err(refused(failure, connection).into())
+        }
     }
 }
 
@@ -376,6 +388,7 @@ fn refused(failure: AuthFailure, connection: &Connection) -> Close {
         AuthFailure::Rejected => CloseReason::AuthFailed,
         AuthFailure::Unidentified => CloseReason::Unidentified,
         AuthFailure::Unavailable => CloseReason::AuthUnavailable,
+        AuthFailure::Throttled => CloseReason::TooManyFailedLogins,
     };
     connection.record(AuditEvent::AuthFailed(AuthFailed { rule: reason.rule() }));
     Close::because(reason)

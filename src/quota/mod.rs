@@ -6,7 +6,8 @@
 //! A cap that all share is a tool for the first who reaches it. So each pool has two limits: how
 //! much there is, and how much of it one address may have. What an address is stands in `network`: an
 //! IPv6 subscriber has millions of them. `slots` counts what is open, `rate` what comes in a time; who
-//! opens and hangs up at once is seen by the second only.
+//! opens and hangs up at once is seen by the second only. `failures` counts what came to nothing, which is
+//! spent by those who guess and by nobody else.
 
 pub use self::{
     amount::Quota,
@@ -14,6 +15,7 @@ pub use self::{
     table::RateKeyValue,
 };
 pub(crate) use self::{
+    failures::{ENTRIES as FAILURES, FailedLogins, Failure, Failures},
     meter::{Measured, Meter},
     network::Network,
     rate::{AddressRate, TooFast},
@@ -28,3 +30,4 @@ mod table;
 mod network;
 mod slots;
 mod rate;
+mod failures;

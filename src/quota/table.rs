@@ -94,6 +94,11 @@ impl RateKeyValue {
         static HASHER: OnceLock<RandomState> = OnceLock::new();
         Self(HASHER.get_or_init(RandomState::new).hash_one(what))
     }
+
+    /// The hash itself.
+    pub(super) fn hashed(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Debug for MeterTable {

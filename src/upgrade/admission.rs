@@ -18,6 +18,7 @@ use crate::quota::Quota;
 /// | [`max_connections_per_peer`](Admission::max_connections_per_peer) | 256 | two each for the 128 subscribers behind one address of a carrier | `429` |
 /// | [`handshakes`](Admission::handshakes) | 500 a second, 1,000 at once | 10,000 clients are back 20 s after a restart; at once as many as may wait for their credentials | `429` |
 /// | [`handshakes_per_peer`](Admission::handshakes_per_peer) | 10 a second, 256 at once | a fiftieth of what all have, so that a peer that opens and hangs up keeps no other out; as many at once as there may be, so that all behind one address are back after a restart | `429` |
+/// | [`failed_logins_per_peer`](Admission::failed_logins_per_peer) | 10 a minute, 20 at once | an office of 20 whose passwords expired together gets in; one address has 14,400 guesses a day | `429` |
 ///
 /// A refusal carries `Retry-After`, at random within 5 to 30 s, so that those refused together do
 /// not come back together. The place is held by the connection's task, not by the response, and is
@@ -33,8 +34,8 @@ use crate::quota::Quota;
 /// What goes by addresses needs that of the [client](crate::ClientAddr). Without one the shares that nobody
 /// has set do not hold, and the endpoint says so once, at `warn`; where one of them was set, a handshake
 /// without an address is answered `500`. Who sets `max_connections_per_peer` to `max_connections` or more has said
-/// that addresses tell nothing, as behind a proxy whose address they all are: then no share of an
-/// address holds but the one that is set with `handshakes_per_peer`.
+/// that addresses tell nothing: then no share of an address holds but those that are set with
+/// `handshakes_per_peer` and `failed_logins_per_peer`.
 ///
 /// # Unauthenticated
 ///
@@ -70,6 +71,8 @@ pub struct Admission {
     pub(super) handshakes: Quota,
     /// `None`: its share of what all have.
     handshakes_per_peer: Option<Quota>,
+    /// `None`: the default, if addresses tell anything.
+    failed_logins_per_peer: Option<Quota>,
 }
 
 impl Admission {
@@ -81,6 +84,7 @@ impl Admission {
             max_connections_per_peer: None,
             handshakes: HANDSHAKES,
             handshakes_per_peer: None,
+            failed_logins_per_peer: None,
         }
     }
 
@@ -130,10 +134,30 @@ impl Admission {
         self
     }
 
+    /// Failed logins of one client address. Over it, `429` before any connection is made, with a
+    /// `Retry-After` that says when.
+    ///
+    /// The default is 10 a minute, 20 at once. A login fails when the
+    /// [verifier](crate::Authenticate) says [`Rejected`](crate::AuthFailure::Rejected) or
+    /// [`Required`](crate::AuthFailure::Required); one that never comes is a quarter of one. The last four
+    /// distinct credentials of an address are counted once each, so that a page with a stale token shuts
+    /// nobody out; and a login that succeeds clears nothing. What is tried at the same moment, before the
+    /// first has failed, is a debt. The more of it one address may have, the more it can guess.
+    pub const fn failed_logins_per_peer(mut self, quota: Quota) -> Self {
+        self.failed_logins_per_peer = Some(quota);
+        self
+    }
+
     /// Something that goes by addresses was set.
     pub(super) fn needs_address(&self) -> bool {
         let each = self.max_connections_per_peer.is_some() && self.each_of_connections().is_some();
-        each || self.handshakes_per_peer.is_some()
+        each || self.handshakes_per_peer.is_some() || self.failed_logins_per_peer.is_some()
+    }
+
+    /// How often logins of one address may fail; `None` if addresses tell nothing.
+    pub(super) fn each_of_failed_logins(&self) -> Option<Quota> {
+        let default = || self.each_of_connections().map(|_| FAILED_LOGINS);
+        self.failed_logins_per_peer.or_else(default)
     }
 
     /// How many connections one address may have; `None` if as many as there are.
@@ -174,6 +198,7 @@ const MAX_CONNECTIONS: NonZeroUsize = at_least_one(10_000);
 const MAX_UNAUTHENTICATED: NonZeroUsize = at_least_one(1_000);
 const MAX_CONNECTIONS_PER_PEER: NonZeroUsize = at_least_one(256);
 const HANDSHAKES: Quota = Quota::per_second(500).burst(1_000);
+const FAILED_LOGINS: Quota = Quota::per_minute(10).burst(20);
 const ADDRESSES_TO_USE_THE_RATE_UP: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
 /// A few people with a few pages each.

@@ -1,6 +1,6 @@
 //! Admit a connection only while there is room, and not too many at once.
 //!
-//! What is counted stands with [`Admission`]. The order: room, which costs nothing to look for; then the
+//! What is counted stands with [`Admission`]. The order: whether too many logins from there failed; room, which costs nothing to look for; then the
 //! rate of the address, so that who is over its own share does not spend what all share; then the rate
 //! of all.
 
@@ -16,9 +16,15 @@ use std::{
 
 use http::HeaderValue;
 
-use super::{admission::Admission, origin::TrustedRequest, rejection::UpgradeRejectionKind};
+use super::{
+    admission::Admission,
+    origin::TrustedRequest,
+    rejection::{UpgradeRejection, UpgradeRejectionKind},
+};
 use crate::client_addr::ClientAddr;
-use crate::quota::{AddressRate, Counts, Full, Limits, Measured, Meter, TooFast, clock};
+use crate::quota::{
+    AddressRate, Counts, FailedLogins, Full, Limits, Measured, Meter, TooFast, clock,
+};
 
 /// A handshake for which there is room. The permit is the room.
 #[derive(Debug)]
@@ -46,6 +52,7 @@ pub(super) struct Gate {
     needs_address: bool,
     rate: Meter,
     rate_of_each: Option<AddressRate>,
+    failed_logins: Option<Arc<FailedLogins>>,
     /// One lock for all counts, so that they are checked and taken together. Held for a few
     /// instructions, twice or three times in a connection's life.
     open: Mutex<Open>,
@@ -67,13 +74,17 @@ impl Gate {
         let rate_of_each = limits
             .each_of_handshakes()
             .map(|it| AddressRate::new(it.interval(), it.at_once(), ADDRESSES));
+        let failed_logins = limits.each_of_failed_logins();
         Self {
             connections: pool(limits.max_connections, limits.each_of_connections()),
             unauthenticated: pool(limits.max_unauthenticated, limits.each_of_unauthenticated()),
-            shared: limits.each_of_connections().is_none() && rate_of_each.is_none(),
+            shared: limits.each_of_connections().is_none()
+                && rate_of_each.is_none()
+                && failed_logins.is_none(),
             needs_address: limits.needs_address(),
             rate: Meter::of(limits.handshakes),
             rate_of_each,
+            failed_logins: failed_logins.map(|it| Arc::new(FailedLogins::new(it))),
             open: Mutex::default(),
             warned: AtomicBool::new(false),
         }
@@ -84,13 +95,19 @@ impl Gate {
         self: &Arc<Self>,
         request: TrustedRequest,
         client: Option<ClientAddr>,
-    ) -> Result<AdmittedRequest, UpgradeRejectionKind> {
+    ) -> Result<AdmittedRequest, UpgradeRejection> {
         let address = client.filter(|_| !self.shared).map(|it| it.ip());
         if client.is_none() {
             self.warn_of_missing_addresses();
             if self.needs_address {
-                return Err(UpgradeRejectionKind::PeerMissing);
+                return Err(UpgradeRejectionKind::PeerMissing.into());
             }
+        }
+        if let Some((failed, address)) = self.failed_logins.as_ref().zip(address)
+            && let Some(wait) = failed.enter(address, clock::now())
+        {
+            let kind = UpgradeRejectionKind::TooManyFailedLogins;
+            return Err(UpgradeRejection::for_a_while(kind, wait));
         }
         // First, so that who is refused for want of room does not slow down the others. A refusal
         // after it drops the permit again.
@@ -100,7 +117,7 @@ impl Gate {
                 .map_err(|TooFast| UpgradeRejectionKind::TooFastFromPeer)?;
         }
         if self.rate.take(NonZeroU32::MIN) != Measured::Within {
-            return Err(UpgradeRejectionKind::TooFast);
+            return Err(UpgradeRejectionKind::TooFast.into());
         }
         Ok(AdmittedRequest { accept: request.accept, permit })
     }
@@ -162,6 +179,11 @@ impl Gate {
 }
 
 impl ConnectionPermit {
+    /// Where failed logins are counted, if they are.
+    pub(super) fn failed_logins(&self) -> Option<Arc<FailedLogins>> {
+        self.gate.failed_logins.clone()
+    }
+
     /// Frees the place among the unauthenticated; the connection keeps its place among all.
     ///
     /// To be called when there is a verdict: the peer was authenticated, or the connection begins to

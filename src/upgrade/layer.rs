@@ -100,7 +100,7 @@ enum Decision {
 
 /// Why a handshake is refused, and who it is from.
 struct Refusal {
-    kind: UpgradeRejectionKind,
+    rejection: UpgradeRejection,
     whence: Whence,
 }
 
@@ -161,7 +161,7 @@ impl Shared {
             return Ok(Decision::Inward);
         }
         let whence = self.clients.find(request);
-        self.verify(request, upgrade, &whence).map_err(|kind| Refusal { kind, whence })
+        self.verify(request, upgrade, &whence).map_err(|rejection| Refusal { rejection, whence })
     }
 
     fn verify<B>(
@@ -169,7 +169,7 @@ impl Shared {
         request: &Request<B>,
         upgrade: Option<OnUpgrade>,
         whence: &Whence,
-    ) -> Result<Decision, UpgradeRejectionKind> {
+    ) -> Result<Decision, UpgradeRejection> {
         let Some(attempt) = UpgradeRequest::parse(request)? else {
             return Ok(Decision::Inward);
         };
@@ -177,7 +177,7 @@ impl Shared {
         let trusted = self.origin.verify(UpgradeRequest { tls: whence.tls, ..attempt })?;
         let upgrade = upgrade.ok_or(UpgradeRejectionKind::NotUpgradable)?;
         if self.settings.budget.as_ref().is_some_and(MemoryBudget::is_tight) {
-            return Err(UpgradeRejectionKind::MemoryTight);
+            return Err(UpgradeRejectionKind::MemoryTight.into());
         }
         let admitted = self.gate.admit(trusted, client)?;
         Ok(Decision::Accept(admitted, upgrade, *whence, offers::read(request.headers())))
@@ -187,8 +187,9 @@ impl Shared {
     fn refuse<B, T: From<&'static str>>(
         &self,
         request: &Request<B>,
-        Refusal { kind, whence }: Refusal,
+        Refusal { rejection, whence }: Refusal,
     ) -> Response<T> {
+        let kind = rejection.kind();
         let (rule, status) = (kind.rule(), kind.status().as_u16());
         tracing::debug!(rule, status, "handshake refused");
         let peer = whence.peer;
@@ -206,7 +207,7 @@ impl Shared {
             // The answer is the same, whether it could be recorded or not.
             let _ = self.settings.audit.tell(record);
         }
-        UpgradeRejection::new(kind).into_response(request.version())
+        rejection.into_response(request.version())
     }
 }
 
@@ -242,7 +243,10 @@ where
             &shared.settings,
         );
         ResponseFuture::finished(switched.unwrap_or_else(|kind| {
-            shared.refuse(&Request::from_parts(parts, body), Refusal { kind, whence })
+            shared.refuse(
+                &Request::from_parts(parts, body),
+                Refusal { rejection: kind.into(), whence },
+            )
         }))
     }
 }
@@ -262,7 +266,8 @@ impl<B> Service<Request<B>> for WebSocketOnly {
         } else if is_attempt(&request) {
             // The router says one path, the endpoint another.
             let whence = self.shared.clients.find(&request);
-            let refusal = Refusal { kind: UpgradeRejectionKind::NotFound, whence };
+            let rejection = UpgradeRejectionKind::NotFound.into();
+            let refusal = Refusal { rejection, whence };
             return ready(Ok(self.shared.refuse(&request, refusal)));
         } else {
             UpgradeRejectionKind::NotFound

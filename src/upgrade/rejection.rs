@@ -1,6 +1,6 @@
 //! Refuse a handshake: the one place where a rule becomes a status.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, Version, header};
 
@@ -16,12 +16,14 @@ use http::{HeaderValue, Response, StatusCode, Version, header};
 /// | 401 | `WWW-Authenticate: Cookie` | nobody is logged in |
 /// | 405 | `Allow: GET` | any other method, `CONNECT` too |
 /// | 426 | `Upgrade: websocket`, `Sec-WebSocket-Version: 13` | another protocol version, or no attempt |
-/// | 429, 503 | `Retry-After`, 5 to 30 s at random | too many or too fast; full |
+/// | 429, 503 | `Retry-After`, 5 to 30 s at random, or what is left of the time | too many or too fast; full |
 ///
 /// This is an opaque struct so that it can carry more later; match on [`kind`](Self::kind).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpgradeRejection {
     kind: UpgradeRejectionKind,
+    /// When it is known.
+    retry_after: Option<Duration>,
 }
 
 /// Makes the enum, its list and its rows of one table: name, status, text and rule.
@@ -100,6 +102,8 @@ rejections! {
     QueryCredential: BAD_REQUEST "no credentials in the url", "handshake.query_credential";
     /// More handshakes per second than are allowed.
     TooFast: TOO_MANY_REQUESTS "too many handshakes", "admission.rate";
+    /// More failed logins from the peer's address than one address may have.
+    TooManyFailedLogins: TOO_MANY_REQUESTS "too many failed logins", "admission.failed_logins";
     /// More handshakes from the peer's address than one address may make.
     TooFastFromPeer: TOO_MANY_REQUESTS "too many handshakes", "admission.peer_rate";
     /// The endpoint is full.
@@ -121,12 +125,22 @@ rejections! {
 
 impl UpgradeRejection {
     pub(super) const fn new(kind: UpgradeRejectionKind) -> Self {
-        Self { kind }
+        Self { kind, retry_after: None }
+    }
+
+    /// A refusal that ends after `wait`.
+    pub(super) const fn for_a_while(kind: UpgradeRejectionKind, wait: Duration) -> Self {
+        Self { kind, retry_after: Some(wait) }
     }
 
     /// The rule that refused.
     pub const fn kind(&self) -> UpgradeRejectionKind {
         self.kind
+    }
+
+    /// How long the peer has to wait, where that is known: the answer says it, with up to a fifth on top.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The answer to a request of HTTP version `version`.
@@ -158,12 +172,21 @@ impl UpgradeRejection {
                 }
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, fastrand::u64(RETRY_AFTER).into());
+                headers.insert(header::RETRY_AFTER, self.spread().into());
             }
             _ => {}
         }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl UpgradeRejection {
+    /// Seconds, at random, so that those refused together do not come back together.
+    fn spread(&self) -> u64 {
+        let Some(wait) = self.retry_after else { return fastrand::u64(RETRY_AFTER) };
+        let seconds = wait.as_secs().saturating_add(1);
+        fastrand::u64(seconds..=seconds.saturating_add(seconds.div_ceil(5)))
     }
 }
 
@@ -176,6 +199,12 @@ impl UpgradeRejectionKind {
     /// The rule's name in audit records.
     pub fn rule(self) -> &'static str {
         self.row().2
+    }
+}
+
+impl From<UpgradeRejectionKind> for UpgradeRejection {
+    fn from(kind: UpgradeRejectionKind) -> Self {
+        Self::new(kind)
     }
 }
 
@@ -213,6 +242,7 @@ mod tests {
         assert_eq!(rules.len(), UpgradeRejectionKind::ALL.len());
         for kind in UpgradeRejectionKind::ALL {
             let status = kind.status();
+            assert_eq!(UpgradeRejection::new(*kind).retry_after(), None);
             assert!(status.is_client_error() || status.is_server_error(), "{kind:?}");
         }
     }

@@ -68,7 +68,8 @@ fn spawn(
     let config = Arc::clone(&settings.connection);
     let limits = config.outbound_limits();
     let connection =
-        Connection::new(client, limits, settings.budget.as_ref(), settings.audit.clone());
+        Connection::new(client, limits, settings.budget.as_ref(), settings.audit.clone())
+            .with_failed_logins(permit.failed_logins());
     // Code of the application, on the server's task: if it panics, there is no answer and no
     // connection, but a record of one.
     let made =

@@ -11,6 +11,7 @@ mod reachable;
 mod auth_first;
 mod auth_deadline;
 mod auth_load;
+mod auth_guessing;
 mod frames;
 mod frame_times;
 mod frame_floods;

@@ -42,7 +42,7 @@ fn admit(gate: &Arc<Gate>, peer: Option<&str>) -> Result<ConnectionPermit, Upgra
     let request = UpgradeRequest::parse(&handshake()).unwrap().unwrap();
     let trusted = OriginPolicy::new().verify(request).unwrap();
     let peer = peer.map(|it| it.parse::<SocketAddr>().unwrap());
-    gate.admit(trusted, peer.map(ClientAddr::direct)).map(|it| it.permit)
+    gate.admit(trusted, peer.map(ClientAddr::direct)).map(|it| it.permit).map_err(|it| it.kind())
 }
 
 // covers: HS-21
@@ -112,6 +112,7 @@ async fn who_sets_a_limit_for_each_address_gets_no_connection_without_one() {
     let set = [
         Admission::new().max_connections_per_peer(count(2)),
         Admission::new().handshakes_per_peer(Quota::per_second(7)),
+        Admission::new().failed_logins_per_peer(Quota::per_second(7)),
     ];
     for limits in set {
         let gate = gate(limits);
