@@ -4,8 +4,8 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::{
     attacks::{
-        auth, auth_clock, close_frames, delivery, floods, frames, handshake, hygiene, json, limits,
-        messages, origin, requests, rooms, shares, texts,
+        auth, auth_clock, close_frames, delivery, floods, frames, guessing, handshake, hygiene,
+        json, limits, messages, origin, requests, rooms, shares, texts,
     },
     target::Target,
     verdict::{Severity, Verdict},
@@ -46,6 +46,8 @@ pub(crate) fn attacks() -> impl Iterator<Item = &'static Attack> {
         json::ATTACKS,
         hygiene::ATTACKS,
         floods::ATTACKS,
+        // After it the target lets this address in no more.
+        guessing::ATTACKS,
     ];
     groups.into_iter().flatten()
 }
@@ -78,7 +80,7 @@ pub(crate) const NOT_FROM_OUTSIDE: &[(&str, &[&str])] = &[
     ("the HTTP server around the endpoint decides it", &["XX-03"]),
     (
         "it takes more peers or addresses than one machine is good for",
-        &["AU-11", "DL-22", "MS-21", "RM-12", "RM-16", "RM-18"],
+        &["DL-22", "MS-21", "RM-12", "RM-16", "RM-18"],
     ),
     ("HS-21 shows it, as far as it can be seen", &["HS-22", "HS-32"]),
     ("what is drawn at random looks like what is not", &["DL-17"]),

@@ -10,7 +10,8 @@ use clap::{Args, Parser};
     name = "hostile",
     after_help = "Exit code: 0 if the target withstood every row, 1 with findings, 2 if rows could not be \
                   tried, or none. All rows come from one address: the target has to let it make some \
-                  hundred handshakes in a minute (the reference server: --handshake-rate-per-peer 500)."
+                  hundred handshakes in a minute and fail some logins (the reference server: \
+                  --handshake-rate-per-peer 500 --failed-login-burst 200)."
 )]
 pub(crate) struct Options {
     /// Where the endpoint is: `ws://127.0.0.1:8080/ws`. Plain TCP and HTTP/1.1 only.
@@ -97,6 +98,9 @@ pub(crate) struct Limits {
     /// Connections from one address.
     #[arg(long, default_value_t = 256)]
     pub(crate) max_connections_per_peer: usize,
+    /// Logins from one address that may fail before it gets no connection; all rows make some dozens.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) failed_logins: usize,
     #[arg(long, default_value = "5000", value_parser = millis, help = "Milliseconds to log in.")]
     pub(crate) auth_timeout: Duration,
     /// Milliseconds to send the HTTP request.

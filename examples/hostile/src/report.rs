@@ -75,7 +75,7 @@ pub(crate) fn print(target: &Target, results: &[(&Attack, Verdict)], everything:
 /// What to do about it.
 pub(crate) const TOO_MANY: &str = "All rows come from this one address, and the target lets one address make fewer handshakes than \
      that takes: start it with a higher limit for a moment, the reference server with \
-     --handshake-rate-per-peer 500, or try a few rows at a time with --only.";
+     --handshake-rate-per-peer 500 --failed-login-burst 200, or try a few rows at a time with --only.";
 
 fn finding(severity: Severity, attack: &Attack, evidence: &[Evidence]) -> String {
     let Attack { row, name, test, .. } = attack;

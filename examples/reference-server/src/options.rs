@@ -141,6 +141,12 @@ pub(crate) struct Options {
     /// Handshakes of one address each second, after 256 at once. A fiftieth of all unless set.
     #[arg(long, env = "HANDSHAKE_RATE_PER_PEER", value_parser = number::<NonZeroU32>)]
     pub(crate) handshake_rate_per_peer: Option<NonZeroU32>,
+    /// Failed logins of one address each minute: over it, its handshakes are refused.
+    #[arg(long, env = "FAILED_LOGIN_RATE", default_value = "10", value_parser = number::<NonZeroU32>)]
+    pub(crate) failed_login_rate: NonZeroU32,
+    /// Failed logins of one address at once.
+    #[arg(long, env = "FAILED_LOGIN_BURST", default_value = "20", value_parser = number::<NonZeroU32>)]
+    pub(crate) failed_login_burst: NonZeroU32,
 }
 
 /// What becomes of a message that is not of the protocol.

@@ -108,6 +108,12 @@ impl Options {
             .max_connections(self.max_connections)
             .max_unauthenticated(self.max_unauthenticated)
             .handshakes(quota(self.handshake_rate, self.handshake_rate));
+        let failed = Quota::per_minute(self.failed_login_rate.get());
+        let failed = failed.burst(self.failed_login_burst.get());
+        // What is the default anyway holds only where addresses are known.
+        if failed != FAILED_LOGINS {
+            admission = admission.failed_logins_per_peer(failed);
+        }
         // What is not set is a share of what is.
         if let Some(each) = self.max_connections_per_peer {
             admission = admission.max_connections_per_peer(each);
@@ -191,6 +197,8 @@ fn quota(rate: NonZeroU32, burst: NonZeroU32) -> Quota {
 
 /// Five thousand for 256 connections, as the library has it.
 const ROOMS_EACH: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+
+const FAILED_LOGINS: Quota = Quota::per_minute(10).burst(20);
 
 const DEFAULT_TOKEN: &str = "dev-token";
 

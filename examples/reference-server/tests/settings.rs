@@ -80,6 +80,8 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
         (&["--max-connections-per-user", "0"], &[], ["--max-connections-per-user", nobody]),
         (&["--handshake-rate", "0"], &[], ["--handshake-rate", nobody]),
         (&["--handshake-rate-per-peer", "0"], &[], ["--handshake-rate-per-peer", nobody]),
+        (&["--failed-login-rate", "0"], &[], ["--failed-login-rate", nobody]),
+        (&["--failed-login-burst", "0"], &[], ["--failed-login-burst", nobody]),
         // No value of its kind.
         (&[], &[("PORT", "tcp://10.0.0.1:80")], ["--port", "65535"]),
         (&[], &[("PORT", "65536")], ["--port", "65535"]),
@@ -234,7 +236,9 @@ async fn the_readme_and_the_help_name_every_option_with_variable_and_default() {
     let readme =
         std::fs::read_to_string(in_repository("examples/reference-server/README.md")).unwrap();
     let help = run(Path::new(SERVER), &["--help"], &[]).await;
-    let words = help.split_whitespace().map(|it| it.trim_end_matches(|c| !char::is_alphabetic(c)));
+    // A switch may have a value: `--require-tls[=<..>]`.
+    let words = help.split_whitespace().filter_map(|it| it.split('[').next());
+    let words = words.map(|it| it.trim_end_matches(|c| !char::is_alphabetic(c)));
     let options: Vec<_> = words.filter(|it| it.starts_with("--") && *it != "--help").collect();
     assert!(options.len() > 10, "{help}");
     for option in options {

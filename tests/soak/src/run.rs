@@ -228,6 +228,7 @@ const SERVER: &[&str] = &[
     "--max-unauthenticated=5000",
     "--max-connections-per-peer=40000",
     "--handshake-rate=5000",
+    "--failed-login-burst=100000",
 ];
 
 /// Members of one room.

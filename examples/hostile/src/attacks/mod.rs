@@ -20,6 +20,7 @@ pub(crate) mod limits;
 pub(crate) mod shares;
 pub(crate) mod auth;
 pub(crate) mod auth_clock;
+pub(crate) mod guessing;
 pub(crate) mod rooms;
 pub(crate) mod frames;
 pub(crate) mod close_frames;

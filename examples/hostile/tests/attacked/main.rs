@@ -43,6 +43,7 @@ async fn nothing_is_found_in_the_reference_server() {
             ("HTTP_TIMEOUT_MS", "2000"),
             // All rows are tried from one address, with more handshakes than one has.
             ("HANDSHAKE_RATE_PER_PEER", "500"),
+            ("FAILED_LOGIN_BURST", "200"),
         ],
     )
     .await;
@@ -53,6 +54,7 @@ async fn nothing_is_found_in_the_reference_server() {
         ["--pong-timeout", "11000"],
         ["--http-timeout", "2000"],
         ["--page", "/client.mjs"],
+        ["--failed-logins", "200"],
         // A busy machine is no finding.
         ["--patience", "5000"],
     ];
@@ -177,6 +179,7 @@ async fn a_server_on_the_defaults_of_a_library_withstands_little() {
         ["--ping-interval", "1000"],
         ["--pong-timeout", "1000"],
         ["--rate", "200"],
+        ["--failed-logins", "20"],
         ["--patience", "1500"],
     ];
     let (code, report) = hostile(&url(addr), args.as_flattened()).await;
@@ -339,7 +342,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "P1",
-        "AU-05 AU-13 AU-17 DL-15 DL-16 DL-19 FR-05 FR-10 FR-12 FR-14 FR-16 FR-18 FR-21 FR-25 FR-30 \
+        "AU-05 AU-11 AU-13 AU-17 DL-15 DL-16 DL-19 FR-05 FR-10 FR-12 FR-14 FR-16 FR-18 FR-21 FR-25 FR-30 \
          FR-31 FR-33 HS-02 HS-03 HS-10 HS-12 HS-13 HS-14 HS-16 HS-17 HS-20 HS-21 MS-10 MS-11 MS-12 MS-13 \
          MS-14 MS-16 MS-18 MS-19 MS-20 MS-23 RM-10",
     ),
