@@ -84,6 +84,13 @@ where
     }
 }
 
+impl AuthFailure {
+    /// Whether something was tried and was wrong: an outage of ours must lock nobody out.
+    pub(super) fn is_a_guess(self) -> bool {
+        matches!(self, Self::Required | Self::Rejected)
+    }
+}
+
 impl<U> Session<U> {
     /// A session of `user` that does not end by itself.
     pub fn new(user: U) -> Self {

@@ -138,7 +138,7 @@ impl<A: Authenticate> Authenticate for LoginThrottle<A> {
                 return Err(AuthFailure::Throttled);
             }
             let session = self.inner.authenticate(credentials, connection).await;
-            if matches!(session, Err(AuthFailure::Rejected | AuthFailure::Required)) {
+            if session.as_ref().is_err_and(|it| it.is_a_guess()) {
                 self.each.count(each, tried, clock::now());
                 if let Some(table) = &self.whole {
                     table.count(whole(), tried, clock::now());

@@ -45,10 +45,8 @@ type OnOpen<U> = dyn Fn(&Authenticated<U>, &Connection) + Send + Sync;
 ///
 /// Refusals all look the same to the peer: 4403 `authentication failed`, whether the message was not
 /// credentials, the user is unknown or the password wrong. What it was stands in the audit record. A
-/// verifier that fails or panics is 1011. Failed logins are counted by address
-/// ([`Admission::failed_logins_per_peer`](crate::Admission::failed_logins_per_peer)): over that the verifier
-/// is not asked, and it is 1013 `too many failed logins`. [`LoginThrottle`](crate::LoginThrottle) counts
-/// them by account, too.
+/// verifier that fails or panics is 1011; after [too many](crate::Admission::failed_logins_per_peer) failures from
+/// an address it is not asked: 1013.
 ///
 /// # Example
 ///
@@ -372,10 +370,7 @@ async fn verify<A: Authenticate>(
             Ok(welcome.map_or(Reply::none(), Reply::one))
         }
         Err(failure) => {
-            // An outage of ours locks nobody out.
-            if matches!(failure, AuthFailure::Required | AuthFailure::Rejected) {
-                connection.login_failed(&inbound.message);
-            }
+            failure.is_a_guess().then(|| connection.login_failed(&inbound.message));
             Err(refused(failure, connection).into())
         }
     }
