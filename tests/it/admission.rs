@@ -9,7 +9,10 @@ use tower_websocket::{
     WebSocketEndpoint,
 };
 
-use test_support::http::{HttpServer, RawClient, handshake, handshake_with};
+use test_support::{
+    http::{HttpServer, handshake, handshake_with},
+    slow_peer::Peer,
+};
 
 use super::support::{Probe, User, Verifier, auth};
 
@@ -21,7 +24,7 @@ async fn server(admission: Admission) -> HttpServer {
     HttpServer::start_with(|it| it.admission(admission)).await
 }
 
-async fn open(server: &HttpServer, count: usize) -> Vec<RawClient> {
+async fn open(server: &HttpServer, count: usize) -> Vec<Peer> {
     let mut clients = Vec::new();
     for _ in 0..count {
         let (head, mut client) = server.send(handshake()).await;
@@ -34,7 +37,7 @@ async fn open(server: &HttpServer, count: usize) -> Vec<RawClient> {
 
 /// Tries until a handshake is accepted: the room of a connection is free when its task ends, which
 /// its peer cannot see.
-async fn open_eventually(server: &HttpServer) -> RawClient {
+async fn open_eventually(server: &HttpServer) -> Peer {
     for _ in 0..200 {
         let (head, client) = server.send(handshake()).await;
         if head.status == 101 {

@@ -8,7 +8,10 @@ use tower_websocket::{
     RequireAuthLayer, WebSocketEndpoint,
 };
 
-use test_support::http::{HttpServer, RawClient, handshake};
+use test_support::{
+    http::{HttpServer, handshake},
+    slow_peer::Peer,
+};
 
 use super::support::{Probe, User, Verifier, auth};
 
@@ -31,7 +34,7 @@ fn from(address: &str) -> String {
     handshake().replacen("\r\n", &format!("\r\nX-Test-From: {address}\r\n"), 1)
 }
 
-async fn open(server: &HttpServer, address: &str) -> Result<RawClient, u64> {
+async fn open(server: &HttpServer, address: &str) -> Result<Peer, u64> {
     let (head, client) = server.send(from(address)).await;
     match head.status {
         101 => Ok(client),
@@ -41,7 +44,7 @@ async fn open(server: &HttpServer, address: &str) -> Result<RawClient, u64> {
 }
 
 /// The code that a login with `token` ends with.
-async fn login(mut client: RawClient, token: &str) -> u16 {
+async fn login(mut client: Peer, token: &str) -> u16 {
     client.send(auth(token)).await;
     let close = client.take(4).await;
     assert_eq!(close[0], 0x88, "{token}: {close:?}");

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, num::NonZeroUsize};
 use axum::extract::ConnectInfo;
 use tower_websocket::{Admission, AuditEvent, OriginPolicy, TrustedProxies, WebSocketEndpoint};
 
-use test_support::http::{HttpServer, RawClient, handshake, handshake_with};
+use test_support::{
+    http::{HttpServer, handshake, handshake_with},
+    slow_peer::Peer,
+};
 
 const THREE: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
@@ -25,7 +28,7 @@ fn passed_on(forged: &str, client: &str) -> String {
 async fn a_hundred_forged_addresses_are_one_bucket() {
     let limits = Admission::new().max_connections_per_peer(THREE);
     let server = server(|it| it.admission(limits)).await;
-    let mut open: Vec<RawClient> = Vec::new();
+    let mut open: Vec<Peer> = Vec::new();
     for n in 0..100 {
         let forged = format!("192.0.2.{n}");
         let (head, client) = server.send(passed_on(&forged, "198.51.100.1")).await;

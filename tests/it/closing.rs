@@ -14,8 +14,9 @@ use tower_websocket::{AuditEvent, Close, InvalidClose, Retry};
 
 use test_support::{
     echo::endpoint,
-    http::{TEXT_ECHO, TEXT_FRAME, handshake},
+    http::handshake,
     recorder::Recorder,
+    slow_peer::{TEXT_ECHO, TEXT_FRAME},
 };
 
 use super::{

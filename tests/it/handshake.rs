@@ -2,7 +2,10 @@
 
 use axum::routing::get;
 
-use test_support::http::{HttpServer, TEXT_ECHO, TEXT_FRAME, handshake, handshake_with};
+use test_support::{
+    http::{HttpServer, handshake, handshake_with},
+    slow_peer::{TEXT_ECHO, TEXT_FRAME},
+};
 
 /// Refused with `status`: the server hangs up after one fixed text, and no connection came of it.
 async fn assert_refused(server: &HttpServer, name: &str, request: &str, status: u16) {

@@ -2,6 +2,7 @@
 //! its records, sockets that are slow or count, and turns for tests that measure.
 
 pub mod echo;
+pub mod head;
 pub mod http;
 pub mod metered;
 pub mod program;

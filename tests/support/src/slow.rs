@@ -99,7 +99,7 @@ impl Server {
     pub async fn connect_with(&self, request: &str) -> Peer {
         let mut peer = self.connect_raw().await;
         peer.send(request).await;
-        assert!(peer.head().await.starts_with("HTTP/1.1 101"));
+        assert_eq!(peer.head().await.status, 101);
         peer
     }
 

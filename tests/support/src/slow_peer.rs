@@ -1,4 +1,5 @@
-//! A peer that reads only when it is told to, and sends what it is told to, legal or not.
+//! A peer that reads only when it is told to, and sends what it is told to, legal or not: before the 101 as
+//! well as after it.
 
 use std::{
     io,
@@ -13,6 +14,8 @@ use tokio::{
 };
 
 pub use tower_websocket::testing::wire::frame;
+
+use crate::head::Head;
 
 /// The client's end of a connection.
 pub struct Peer {
@@ -66,6 +69,11 @@ impl Peer {
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes.as_ref())).await;
         sent.expect("the server does not read").unwrap();
+    }
+
+    /// Like [`send`](Self::send), to a server that may have hung up.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
     /// Sends until the server stops reading or hangs up; returns how much it took.
@@ -152,15 +160,36 @@ impl Peer {
         self.read = Vec::new();
     }
 
-    /// The head of an HTTP response.
-    pub async fn head(&mut self) -> String {
+    /// The head of the next HTTP response.
+    pub async fn head(&mut self) -> Head {
         loop {
             if let Some(end) = self.read.windows(4).position(|it| it == b"\r\n\r\n") {
-                let head = self.read.drain(..end + 4).collect();
-                return String::from_utf8(head).unwrap();
+                let rest = self.read.split_off(end + 4);
+                return Head::parse(&std::mem::replace(&mut self.read, rest));
             }
-            assert!(self.fill().await, "EOF within a head");
+            assert!(self.fill().await, "EOF within a head: {:?}", self.read);
         }
+    }
+
+    /// The next `count` bytes.
+    pub async fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count {
+            assert!(self.fill().await, "EOF after {:?}", self.read);
+        }
+        let rest = self.read.split_off(count);
+        std::mem::replace(&mut self.read, rest)
+    }
+
+    /// Everything until the server hangs up, however it does.
+    pub async fn until_eof(&mut self) -> Vec<u8> {
+        while self.fill().await {}
+        std::mem::take(&mut self.read)
+    }
+
+    /// Sends a text message and takes the echo.
+    pub async fn assert_echo(&mut self) {
+        self.send(TEXT_FRAME).await;
+        assert_eq!(self.take(TEXT_ECHO.len()).await, TEXT_ECHO);
     }
 
     async fn fill(&mut self) -> bool {
@@ -233,3 +262,9 @@ pub const PATIENCE: Duration = Duration::from_secs(2_000_000);
 
 /// What a line brings at once.
 const SEGMENT: usize = 1448;
+
+/// The text `{}`, masked with zeros.
+pub const TEXT_FRAME: &[u8] = b"\x81\x82\0\0\0\0{}";
+
+/// What the echo endpoint answers to it.
+pub const TEXT_ECHO: &[u8] = b"\x81\x02{}";
