@@ -22,7 +22,7 @@ use crate::{
     login::{Login, SessionKey},
     message::Message,
     outbound::{
-        OutboundLimits, OutboundQueue, OutboundSender, SendError,
+        OutboundLimits, Outlet, SendError,
         budget::{Charge, MemoryBudget},
     },
     principal::Principal,
@@ -42,7 +42,7 @@ struct Shared {
     failed_logins: Option<Arc<FailedLogins>>,
     opened: Instant,
     audit: Audit,
-    outbound: Arc<OutboundQueue>,
+    outbound: Arc<Outlet>,
     /// Where it is to be found, and under which number.
     registered: OnceLock<(Arc<dyn Registry>, u64)>,
     /// Set once, by the authentication layer; read by audit records and per-user limits.
@@ -99,8 +99,8 @@ impl Connection {
         budget: Option<&MemoryBudget>,
         audit: Audit,
     ) -> Self {
-        let outbound = Arc::new_cyclic(|queue: &Weak<OutboundQueue>| {
-            OutboundQueue::new(limits, budget.map(|it| it.open(queue.clone())))
+        let outbound = Arc::new_cyclic(|queue: &Weak<Outlet>| {
+            Outlet::new(limits, budget.map(|it| it.open(queue.clone())))
         });
         Self {
             shared: Arc::new(Shared {
@@ -205,12 +205,7 @@ impl Connection {
         self.shared.outbound.notify();
     }
 
-    /// The connection's queue for a room, which pushes to it without going through the handle.
-    pub(crate) fn sender(&self) -> OutboundSender {
-        OutboundSender::new(Arc::clone(&self.shared.outbound))
-    }
-
-    pub(crate) fn outbound(&self) -> &OutboundQueue {
+    pub(crate) fn outbound(&self) -> &Arc<Outlet> {
         &self.shared.outbound
     }
 

@@ -21,7 +21,7 @@ use crate::{
         transport::Transport,
         writer::Writer,
     },
-    outbound::frame,
+    outbound::{Outlet, frame},
 };
 
 /// How far the end of a connection is.
@@ -51,13 +51,15 @@ impl Ending {
     ) where
         Io: Transport,
     {
+        let connection = stats.connection().clone();
+        let outlet = connection.outbound();
         if !std::mem::replace(&mut self.close_sent, true) {
             engine.stop_reading();
             writer.close(close_payload(state.reason()).as_deref());
         }
         if state.phase() == Phase::Closing {
             let before = engine.bytes_out();
-            let flushed = writer.poll_last(engine.wire(), cx);
+            let flushed = writer.poll_last(engine.wire(), outlet, cx);
             if engine.bytes_out() > before {
                 state.handle_close_progress(now);
             }
@@ -71,7 +73,7 @@ impl Ending {
             }
         }
         if state.phase() == Phase::Lingering && !self.shut_down {
-            match engine.poll_shutdown(cx) {
+            match writer.poll_shutdown(engine.wire(), outlet, cx) {
                 Poll::Ready(Ok(())) => self.shut_down = true,
                 Poll::Ready(Err(_)) => return state.handle_transport_end(now),
                 Poll::Pending => {}
@@ -86,14 +88,13 @@ impl Ending {
     pub(crate) fn say_at_once<Io: Transport>(
         engine: &mut Engine<Io>,
         writer: &Writer,
+        outlet: &Outlet,
         reason: &CloseReason,
     ) -> bool {
-        let Some(payload) = close_payload(Some(reason)).filter(|_| writer.is_idle()) else {
-            return false;
-        };
         let mut close = Vec::new();
+        let Some(payload) = close_payload(Some(reason)) else { return false };
         frame::put_control(&mut close, frame::CLOSE, &payload);
-        engine.wire().write_last(&close)
+        writer.write_last(engine.wire(), outlet, &close)
     }
 
     /// Reads and throws away. Also before the close frame is out: a peer that is itself blocked on

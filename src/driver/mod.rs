@@ -41,6 +41,7 @@ mod ping;
 mod unread;
 mod lent;
 mod engine;
+mod batch;
 mod writer;
 pub(crate) mod calls;
 mod permit;

@@ -9,14 +9,13 @@
 
 use std::{
     io,
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
 };
 
 use uuid::Uuid;
 
-use crate::driver::transport::Transport;
+use crate::driver::transport::{Sink, Transport};
 
 /// The heartbeat. A ping is measured from when it was flushed: behind a backlog on a slow link it
 /// would be late through no fault of the peer's.
@@ -57,34 +56,34 @@ impl PingAhead {
     /// may hold at other times.
     pub(crate) fn poll_write<Io: Transport>(
         &mut self,
-        io: &mut Io,
+        sink: &mut Sink<'_, Io>,
         unsent: u32,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         if self.before > 0 {
             let before = bytes.get(..self.before).unwrap_or(bytes);
-            let written = ready!(Pin::new(io).poll_write(cx, before))?;
+            let written = ready!(sink.poll_write(cx, before))?;
             self.before = self.before.saturating_sub(written);
             return Poll::Ready(Ok(written));
         }
         let at_once = self.limit == 0;
         if at_once {
-            self.limit_to(NOTHING, io);
+            self.limit_to(NOTHING, &*sink.io);
         }
         let most = if at_once { self.left.saturating_sub(1).max(1) } else { 1 };
-        let polled = Pin::new(&mut *io).poll_write(cx, bytes.get(..most).unwrap_or(bytes));
+        let polled = sink.poll_write(cx, bytes.get(..most).unwrap_or(bytes));
         let written = match &polled {
             Poll::Ready(Ok(written)) => *written,
             Poll::Ready(Err(_)) | Poll::Pending => 0,
         };
         self.left = self.left.saturating_sub(written);
         if self.is_out() {
-            io.limit_unsent(unsent);
+            sink.io.limit_unsent(unsent);
         } else if at_once && self.left > 1 {
-            self.limit_to(unsent, io);
+            self.limit_to(unsent, &*sink.io);
         } else if !at_once && written > 0 {
-            self.limit_to(self.limit / 2, io);
+            self.limit_to(self.limit / 2, &*sink.io);
         }
         polled
     }

@@ -231,14 +231,16 @@ impl<Io: Transport> Driver<Io> {
 
     /// Step 4.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Some(payload) = self.state.poll_ping(challenge) {
+            self.writer.ping(payload);
+        }
         let wire = self.engine.wire();
         let before = wire.bytes_out();
-        if let Some(payload) = self.state.poll_ping(challenge) {
-            self.writer.ping(wire, payload);
-        }
-        let written = self.writer.poll(wire, self.stats.connection().outbound(), cx);
+        let outlet = self.stats.connection().outbound();
+        let written = self.writer.poll(wire, outlet, cx);
         let taken = wire.bytes_out() - before;
-        let room = written.room();
+        // A walker that is writing wakes this task if there is anything left to say of the socket.
+        let room = written.room().unwrap_or(self.room);
         self.state.handle_output(room, taken, now);
         self.stats.output(room, taken, now);
         let before = std::mem::replace(&mut self.room, room);
@@ -266,6 +268,7 @@ impl<Io: Transport> Driver<Io> {
                     }
                 }
             }
+            Written::PenIsOut => {}
             Written::Overflowed => self.state.close(CloseReason::SlowConsumer, now),
             Written::Evicted => self.state.close(CloseReason::Overloaded, now),
             Written::Lost => self.state.handle_transport_end(now),
@@ -331,6 +334,8 @@ impl<Io: Transport> Driver<Io> {
             self.stats.connection().outbound().close();
             self.writer.discard(self.stats.connection().outbound());
         }
+        let walked = self.stats.connection().outbound().take_walked();
+        self.writer.add(walked, self.engine.wire());
         if self.state.phase() != Phase::Done {
             let (engine, writer) = (&mut self.engine, &mut self.writer);
             self.ending.poll(engine, writer, &mut self.state, &mut self.stats, cx, now);
@@ -382,7 +387,10 @@ impl<Io: Transport> Drop for Driver<Io> {
             self.stats.reason = asked.map(CloseReason::from);
         }
         let reason = self.stats.reason.clone().unwrap_or(CloseReason::GoingAway);
-        self.stats.flushed = Ending::say_at_once(&mut self.engine, &self.writer, &reason);
+        self.stats.flushed = {
+            let outlet = self.stats.connection().outbound();
+            Ending::say_at_once(&mut self.engine, &self.writer, outlet, &reason)
+        };
         self.stats.bytes_out = self.engine.bytes_out();
         self.stats.last_words = Some(reason);
     }

@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::tcp::OwnedWriteHalf,
+};
 
 /// The byte stream under a connection.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
@@ -18,6 +21,43 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Writes `bytes`, the last of all, as far as that can be done at once and without a task; says how
     /// far that is. Of a stream that is no TCP socket it is not known, so that nothing is written.
     fn write_last(&self, bytes: &[u8]) -> usize;
+}
+
+/// What a connection writes to: the socket of its pen, or, without one, its own stream.
+pub(crate) struct Sink<'a, Io> {
+    pub(crate) io: &'a mut Io,
+    pub(crate) socket: Option<&'a mut OwnedWriteHalf>,
+}
+
+impl<Io: Transport> Sink<'_, Io> {
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Some(socket) => Pin::new(&mut **socket).poll_write(cx, bytes),
+            None => Pin::new(&mut *self.io).poll_write(cx, bytes),
+        }
+    }
+
+    pub(crate) fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Some(socket) => Pin::new(&mut **socket).poll_write_vectored(cx, slices),
+            None => Pin::new(&mut *self.io).poll_write_vectored(cx, slices),
+        }
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Some(socket) => Pin::new(&mut **socket).poll_shutdown(cx),
+            None => Pin::new(&mut *self.io).poll_shutdown(cx),
+        }
+    }
 }
 
 /// A stream of which nothing is known.

@@ -16,10 +16,17 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::tcp::OwnedWriteHalf,
+};
 
 use crate::{
-    driver::{ping::PingAhead, scanner::FrameScanner, transport::Transport},
+    driver::{
+        ping::PingAhead,
+        scanner::FrameScanner,
+        transport::{Sink, Transport},
+    },
     outbound::budget::Charge,
 };
 
@@ -99,6 +106,11 @@ impl<Io> Wire<Io> {
     /// Bytes the socket has taken.
     pub(crate) fn bytes_out(&self) -> u64 {
         self.bytes_out
+    }
+
+    /// So many bytes were written by walkers.
+    pub(crate) fn add_bytes_out(&mut self, bytes: u64) {
+        self.bytes_out += bytes;
     }
 
     /// Whether nothing more is handed on, whatever comes.
@@ -293,8 +305,11 @@ impl<Io: Transport> Wire<Io> {
     }
 
     /// Writes the last `bytes` of all, if that can be done at once; says whether the socket has them.
-    pub(crate) fn write_last(&mut self, bytes: &[u8]) -> bool {
-        let written = self.io.write_last(bytes);
+    pub(crate) fn write_last_by(&mut self, socket: Option<&OwnedWriteHalf>, bytes: &[u8]) -> bool {
+        let written = match socket {
+            Some(socket) => socket.try_write(bytes).unwrap_or(0),
+            None => self.io.write_last(bytes),
+        };
         self.bytes_out += written as u64;
         written == bytes.len()
     }
@@ -307,50 +322,55 @@ impl<Io: Transport> Wire<Io> {
     }
 }
 
-impl<Io: Transport> AsyncWrite for Wire<Io> {
-    fn poll_write(
-        self: Pin<&mut Self>,
+impl<Io: Transport> Wire<Io> {
+    /// Writes to `socket`, if it is there, and else to the stream that is read.
+    pub(crate) fn poll_write_by(
+        &mut self,
+        socket: &mut Option<OwnedWriteHalf>,
         cx: &mut Context<'_>,
-        buf: &[u8],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wire = self.get_mut();
-        let written = match &mut wire.ping {
-            None => ready!(Pin::new(&mut wire.io).poll_write(cx, buf))?,
+        let mut sink = Sink { io: &mut self.io, socket: socket.as_mut() };
+        let written = match &mut self.ping {
+            None => ready!(sink.poll_write(cx, bytes))?,
             Some(ping) => {
-                let written = ready!(ping.poll_write(&mut wire.io, wire.unsent, cx, buf))?;
-                wire.ping = wire.ping.filter(|it| !it.is_out());
+                let written = ready!(ping.poll_write(&mut sink, self.unsent, cx, bytes))?;
+                self.ping = self.ping.filter(|it| !it.is_out());
                 written
             }
         };
-        wire.bytes_out += written as u64;
+        self.bytes_out += written as u64;
         Poll::Ready(Ok(written))
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
+    pub(crate) fn poll_write_vectored_by(
+        &mut self,
+        socket: &mut Option<OwnedWriteHalf>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.ping.is_some() {
             let first = slices.iter().find(|it| !it.is_empty()).map_or(&[][..], |it| it);
-            return self.poll_write(cx, first);
+            return self.poll_write_by(socket, cx, first);
         }
-        let wire = self.get_mut();
-        let written = ready!(Pin::new(&mut wire.io).poll_write_vectored(cx, slices))?;
-        wire.bytes_out += written as u64;
+        let mut sink = Sink { io: &mut self.io, socket: socket.as_mut() };
+        let written = ready!(sink.poll_write_vectored(cx, slices))?;
+        self.bytes_out += written as u64;
         Poll::Ready(Ok(written))
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+    /// Shuts the write half of the same.
+    pub(crate) fn poll_shutdown_by(
+        &mut self,
+        socket: &mut Option<OwnedWriteHalf>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Sink { io: &mut self.io, socket: socket.as_mut() }.poll_shutdown(cx)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    /// Flushes the stream that is read.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 }
 

@@ -1,56 +1,52 @@
-//! Write frames: the rest of one under way, control frames, and what the queue holds; one flush last.
+//! Write frames: the rest of one under way, control frames, what the queue holds, what rooms have said.
 //!
 //! A frame is a header and the payload as it is, so that nothing stands between the queue and the
-//! socket. Small ones are laid side by side and go out in one write, up to [`WRITE_CHUNK`]; the payload
-//! of a large one goes out from where it lies. A message has left the queue when its first byte is with
-//! the socket. What the socket then lacks of it is the *rest*: nothing else is written before that is
-//! out, so that no frame is ever torn, whatever becomes of what stands behind it.
+//! socket. Small ones are laid side by side and go out in one write (`batch.rs`); a large one
+//! goes out from where it lies. A message has left the queue when its first byte is with the socket. What
+//! the socket then lacks of it is the *rest*: nothing else is written before that is out, so that no frame
+//! is ever torn, whatever becomes of what stands behind it.
 //!
-//! A ping, a pong or a close frame goes in front of all that has not been begun.
+//! A ping, a pong or a close frame goes in front of all that has not been begun; what is the
+//! connection's own goes before what its rooms have said.
 
 use std::{
-    cell::RefCell,
     collections::VecDeque,
     io::{self, IoSlice},
-    pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
-use tokio::io::AsyncWrite;
-
 use crate::{
-    driver::{transport::Transport, wire::Wire},
+    driver::{
+        batch::{Batch, COPIED, Piece, What},
+        transport::Transport,
+        wire::Wire,
+    },
     foreign,
     message::Message,
     outbound::{
-        Encoded, KEPT_ENTRIES, OutboundQueue, Queued, Taken,
-        frame::{self, Header, frame_len},
+        Begin, Encoded, KEPT_ENTRIES, Outlet, Pen, Queued, Rest, Step, Turn, Walked,
+        frame::{self, Header},
     },
 };
 
-/// The driver's side of the outbound queue.
-#[derive(Debug, Default)]
+/// The driver's side of the outlet.
+#[derive(Default)]
 pub(crate) struct Writer {
-    /// Of the one frame that the socket has taken a part of.
-    rest: Rest,
+    /// Once nobody else is to write any more.
+    pen: Option<Pen>,
     /// Whole frames of our own: pings, pongs, at last a close frame.
     control: Vec<u8>,
     /// Taken from the queue, not yet begun.
     taken: VecDeque<Queued>,
     /// How many of them, from the front, are known to own their payload.
     owned: usize,
-    /// The socket was not flushed since it took something.
+    /// Rooms that the connection is behind in, while it is written what they have said.
+    turns: Vec<Turn>,
+    /// Where our ping stands among the control frames, if it does.
+    ping_at: Option<usize>,
+    /// The stream was not flushed since it took something.
     unflushed: bool,
     messages: u64,
-}
-
-/// What a socket lacks of a frame.
-#[derive(Debug, Default)]
-struct Rest {
-    bytes: Bytes,
-    /// The large payload that it is a piece of, and keeps in memory, in bytes; zero if it is a copy.
-    payload: usize,
 }
 
 /// How far the output got.
@@ -60,6 +56,8 @@ pub(crate) enum Written {
     All,
     /// The socket is full.
     Pending,
+    /// A walker is writing.
+    PenIsOut,
     /// The queue went over its bound and is gone.
     Overflowed,
     /// The process needed the queue's memory.
@@ -77,11 +75,19 @@ pub(crate) enum SocketRoom {
     Full,
 }
 
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("messages", &self.messages).finish_non_exhaustive()
+    }
+}
+
 impl Written {
-    pub(crate) fn room(self) -> SocketRoom {
+    /// What it says of the socket; nothing if somebody else has it.
+    pub(crate) fn room(self) -> Option<SocketRoom> {
         match self {
-            Self::Pending => SocketRoom::Full,
-            Self::All | Self::Overflowed | Self::Evicted | Self::Lost => SocketRoom::Free,
+            Self::Pending => Some(SocketRoom::Full),
+            Self::PenIsOut => None,
+            Self::All | Self::Overflowed | Self::Evicted | Self::Lost => Some(SocketRoom::Free),
         }
     }
 }
@@ -92,22 +98,25 @@ impl Writer {
         self.messages
     }
 
+    /// Walkers have written so much.
+    pub(crate) fn add<Io>(&mut self, walked: Walked, wire: &mut Wire<Io>) {
+        self.messages += walked.frames;
+        wire.add_bytes_out(walked.bytes);
+    }
+
     /// Whether there is room for the frames that reading can cause: a pong for every ping.
     pub(crate) fn has_headroom(&self) -> bool {
         self.control.len() < CONTROL_ROOM
     }
 
-    /// Whether the socket has everything that was taken from the queue, to the last byte of a frame.
+    /// Whether nothing is left to be begun.
     pub(crate) fn is_idle(&self) -> bool {
-        self.taken.is_empty() && self.control.is_empty() && self.rest.bytes.is_empty()
+        self.taken.is_empty() && self.control.is_empty()
     }
 
     /// Sends our ping before anything that has not been begun.
-    pub(crate) fn ping<Io>(&mut self, wire: &mut Wire<Io>, payload: [u8; 8])
-    where
-        Io: Transport,
-    {
-        wire.ping_ahead(self.in_flight(), frame_len(payload.len()));
+    pub(crate) fn ping(&mut self, payload: [u8; 8]) {
+        self.ping_at = Some(self.control.len());
         frame::put_control(&mut self.control, frame::PING, &payload);
     }
 
@@ -118,48 +127,65 @@ impl Writer {
 
     /// Sends a close frame before anything that has not been begun; there is nothing behind it.
     pub(crate) fn close(&mut self, payload: Option<&[u8]>) {
-        self.control = Vec::new();
+        (self.control, self.ping_at) = (Vec::new(), None);
         if let Some(payload) = payload {
             frame::put_control(&mut self.control, frame::CLOSE, payload);
         }
     }
 
-    /// Takes the queue and writes as much as the socket takes.
+    /// Takes what there is and writes as much as the socket takes.
     pub(crate) fn poll<Io>(
         &mut self,
         wire: &mut Wire<Io>,
-        queue: &OutboundQueue,
+        outlet: &Outlet,
         cx: &mut Context<'_>,
     ) -> Written
     where
         Io: Transport,
     {
-        match queue.take(cx, &mut self.taken) {
-            Taken::All => {}
-            Taken::Overflowed => return Written::Overflowed,
-            Taken::Evicted => return Written::Evicted,
-        }
-        if self.is_idle() && !self.unflushed {
-            return Written::All;
-        }
-        let before = wire.bytes_out();
-        let mut begun = Encoded::default();
-        let polled = self.poll_write(wire, &mut begun, cx);
-        self.messages += begun.messages as u64;
-        queue.settle(begun, self.in_flight(), wire.bytes_out() > before);
-        match polled {
-            Poll::Ready(Ok(())) => Written::All,
-            Poll::Ready(Err(_)) => Written::Lost,
-            Poll::Pending => {
+        for _ in 0..STEPS {
+            let is_idle = self.is_idle() && !self.unflushed;
+            let (begin, walked) = outlet.begin(cx, is_idle, &mut self.taken, &mut self.turns);
+            self.add(walked, wire);
+            let mut pen = match begin {
+                Begin::Nothing => return Written::All,
+                Begin::Write(pen) => pen,
+                Begin::PenIsOut => return Written::PenIsOut,
+                Begin::Overflowed => return Written::Overflowed,
+                Begin::Evicted => return Written::Evicted,
+                Begin::Broken => return Written::Lost,
+            };
+            let before = wire.bytes_out();
+            let mut begun = Encoded::default();
+            let polled = self.poll_step(&mut pen, wire, &mut begun, cx);
+            if polled.is_pending() {
                 self.detach();
-                Written::Pending
+            }
+            let step = Step {
+                begun,
+                control: self.control.len(),
+                progressed: wire.bytes_out() > before,
+                is_full: polled.is_pending(),
+                has_more: !self.is_idle() || self.unflushed || !pen.rest.is_empty(),
+            };
+            let more = outlet.finish(cx, pen, &step, &mut self.turns);
+            self.turns.drain(..).for_each(|turn| turn.seat.released());
+            match polled {
+                Poll::Ready(Ok(())) if more => {}
+                Poll::Ready(Ok(())) => return Written::All,
+                Poll::Ready(Err(_)) => return Written::Lost,
+                Poll::Pending => return Written::Pending,
             }
         }
+        outlet.reserve(cx);
+        cx.waker().wake_by_ref();
+        Written::Pending
     }
 
-    /// Writes everything that was taken, and flushes.
-    fn poll_write<Io>(
+    /// Writes what was begun, and then one batch; or flushes, if there is nothing to write.
+    fn poll_step<Io>(
         &mut self,
+        pen: &mut Pen,
         wire: &mut Wire<Io>,
         begun: &mut Encoded,
         cx: &mut Context<'_>,
@@ -167,119 +193,209 @@ impl Writer {
     where
         Io: Transport,
     {
-        loop {
-            ready!(self.poll_rest(wire, cx))?;
-            if self.control.is_empty() && self.taken.is_empty() {
-                break;
-            }
-            let mut batch = Batch::take();
-            let written = self.poll_batch(&mut batch.0, wire, cx);
-            if let Poll::Ready(Ok(written)) = written {
-                self.retire(written, begun);
-            }
-            batch.give_back();
-            ready!(written)?;
+        ready!(self.poll_rest(pen, wire, cx))?;
+        if self.is_idle() && self.turns.is_empty() {
+            return self.poll_flush(pen, wire, cx);
         }
-        if self.taken.capacity() > KEPT_ENTRIES {
+        let mut batch = Batch::take();
+        let polled = self.poll_batch(&mut batch, pen, wire, begun, cx);
+        batch.give_back();
+        if self.taken.is_empty() && self.taken.capacity() > KEPT_ENTRIES {
             self.taken = VecDeque::new();
         }
-        self.poll_flush(wire, cx)
+        ready!(polled)?;
+        if self.is_idle() && pen.rest.is_empty() {
+            self.poll_flush(pen, wire, cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 
-    /// Writes the close frame, and what must be out before it.
+    /// Writes the close frame, and what must be out before it. Nobody else writes from here on.
     pub(crate) fn poll_last<Io>(
         &mut self,
+        wire: &mut Wire<Io>,
+        outlet: &Outlet,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>>
+    where
+        Io: Transport,
+    {
+        let mut pen = ready!(self.poll_pen(outlet, cx));
+        let polled = loop {
+            match self.poll_step(&mut pen, wire, &mut Encoded::default(), cx) {
+                Poll::Ready(Ok(())) if self.is_idle() && pen.rest.is_empty() => {
+                    break Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(())) => {}
+                polled => break polled,
+            }
+        };
+        self.pen = Some(pen);
+        polled
+    }
+
+    /// Shuts the write half.
+    pub(crate) fn poll_shutdown<Io>(
+        &mut self,
+        wire: &mut Wire<Io>,
+        outlet: &Outlet,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>>
+    where
+        Io: Transport,
+    {
+        let mut pen = ready!(self.poll_pen(outlet, cx));
+        let polled = wire.poll_shutdown_by(&mut pen.socket, cx);
+        self.pen = Some(pen);
+        polled
+    }
+
+    /// Writes `frame`, the last of all, if it is what comes next and goes out at once.
+    pub(crate) fn write_last<Io>(&self, wire: &mut Wire<Io>, outlet: &Outlet, frame: &[u8]) -> bool
+    where
+        Io: Transport,
+    {
+        let pen = outlet.take_pen_at_once().filter(|pen| self.is_idle() && pen.rest.is_empty());
+        pen.is_some_and(|pen| wire.write_last_by(pen.socket.as_ref(), frame))
+    }
+
+    fn poll_pen(&mut self, outlet: &Outlet, cx: &Context<'_>) -> Poll<Pen> {
+        match self.pen.take().or_else(|| outlet.take_pen(cx)) {
+            Some(pen) => Poll::Ready(pen),
+            None => Poll::Pending,
+        }
+    }
+
+    fn poll_rest<Io>(
+        &mut self,
+        pen: &mut Pen,
         wire: &mut Wire<Io>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>>
     where
         Io: Transport,
     {
-        self.poll_write(wire, &mut Encoded::default(), cx)
-    }
-
-    fn poll_rest<Io>(&mut self, wire: &mut Wire<Io>, cx: &mut Context<'_>) -> Poll<io::Result<()>>
-    where
-        Io: Transport,
-    {
-        while !self.rest.bytes.is_empty() {
-            let written = ready!(Pin::new(&mut *wire).poll_write(cx, &self.rest.bytes))?;
-            self.unflushed = true;
-            self.rest.bytes.advance(not_none(written)?);
-            if self.rest.bytes.is_empty() {
-                self.rest = Rest::default();
-            }
+        while !pen.rest.is_empty() {
+            let Pen { socket, rest } = pen;
+            let written = ready!(wire.poll_write_by(socket, cx, rest.as_bytes()))?;
+            self.unflushed = socket.is_none();
+            rest.advance(not_none(written)?);
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_flush<Io>(&mut self, wire: &mut Wire<Io>, cx: &mut Context<'_>) -> Poll<io::Result<()>>
-    where
-        Io: Transport,
-    {
-        if self.unflushed {
-            ready!(Pin::new(wire).poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes a batch: control frames, and messages up to a chunk or to a large one.
-    fn poll_batch<Io>(
+    fn poll_flush<Io>(
         &mut self,
-        batch: &mut Vec<u8>,
+        pen: &Pen,
         wire: &mut Wire<Io>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>>
+    ) -> Poll<io::Result<()>>
     where
         Io: Transport,
     {
-        batch.extend_from_slice(&self.control);
-        let mut large = None;
-        for Queued { message, .. } in &self.taken {
-            if batch.len() >= WRITE_CHUNK {
-                break;
-            }
-            batch.extend_from_slice(Header::of(message).as_bytes());
-            if message.len() > COPIED {
-                large = Some(message.as_bytes());
-                break;
-            }
-            batch.extend_from_slice(message.as_bytes());
+        // A TCP socket has nothing to flush.
+        if self.unflushed && pen.socket.is_none() {
+            ready!(wire.poll_flush(cx))?;
         }
-        let written = match large {
-            Some(payload) => {
-                let slices = [IoSlice::new(batch), IoSlice::new(payload)];
-                Pin::new(wire).poll_write_vectored(cx, &slices)
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes a batch: control frames, messages up to a chunk or to a large one, what rooms have said.
+    fn poll_batch<Io>(
+        &mut self,
+        batch: &mut Batch,
+        pen: &mut Pen,
+        wire: &mut Wire<Io>,
+        begun: &mut Encoded,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>>
+    where
+        Io: Transport,
+    {
+        batch.fill(&self.control, &self.taken, &mut self.turns);
+        if batch.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(at) = self.ping_at.take() {
+            wire.ping_ahead(at, PING_LEN);
+        }
+        let written = match &batch.large {
+            Some(large) => {
+                let slices = [IoSlice::new(&batch.bytes), IoSlice::new(large)];
+                wire.poll_write_vectored_by(&mut pen.socket, cx, &slices)
             }
-            None => Pin::new(wire).poll_write(cx, batch),
+            None => wire.poll_write_by(&mut pen.socket, cx, &batch.bytes),
         };
-        let written = not_none(ready!(written)?)?;
-        self.unflushed = true;
-        Poll::Ready(Ok(written))
+        let written = match written {
+            Poll::Ready(Ok(written)) => not_none(written)?,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => 0,
+        };
+        self.retire(written, batch, pen, begun);
+        if written == 0 {
+            return Poll::Pending;
+        }
+        self.unflushed = pen.socket.is_none();
+        Poll::Ready(Ok(()))
     }
 
     /// Forgets what was begun by the `written` bytes of a batch, but for the rest of the last of it.
-    fn retire(&mut self, written: usize, begun: &mut Encoded) {
-        let control = self.control.len();
-        if written < control {
-            // The last byte that was taken says which frame is to be finished; it may have been its last.
-            let end = frame::end_of_frame(&self.control, written.saturating_sub(1));
-            self.rest = Rest::copied(self.control.get(written..end).unwrap_or_default());
-            self.control.drain(..end);
-            return;
-        }
-        self.control.clear();
-        let mut left = written - control;
-        while left > 0 {
-            let Some(Queued { message, .. }) = self.taken.pop_front() else { return };
-            self.owned = self.owned.saturating_sub(1);
-            begun.add(&message);
-            let size = frame_len(message.len());
-            let taken = left.min(size);
+    fn retire(&mut self, written: usize, batch: &Batch, pen: &mut Pen, begun: &mut Encoded) {
+        let (mut at, mut left) = (0_usize, written);
+        for Piece { what, len } in &batch.pieces {
+            let taken = left.min(*len);
             left -= taken;
-            if taken < size {
-                self.rest = Rest::of(message, taken);
+            let bytes = batch.bytes.get(at..at.saturating_add(*len)).unwrap_or_default();
+            at = at.saturating_add(*len);
+            match what {
+                What::Control if taken > 0 => {
+                    // The last byte that was taken says which frame is to be finished.
+                    let (end, _) = frame::begun(&self.control, taken);
+                    if taken < end {
+                        let rest = self.control.get(taken..end).unwrap_or_default();
+                        pen.rest = Rest::copied(rest);
+                    }
+                    self.control.drain(..end);
+                }
+                What::Own if taken > 0 => {
+                    let Some(Queued { message, .. }) = self.taken.pop_front() else { return };
+                    self.owned = self.owned.saturating_sub(1);
+                    begun.add(&message);
+                    self.messages += 1;
+                    if taken < *len {
+                        pen.rest = rest_of(message, taken);
+                    }
+                }
+                What::Control | What::Own => {}
+                What::Room(turn) | What::Large(turn) if taken == 0 => {
+                    if let Some(turn) = self.turns.get_mut(*turn) {
+                        turn.stays();
+                    }
+                }
+                What::Room(turn) => {
+                    let (end, frames) = frame::begun(bytes, taken);
+                    self.messages += frames;
+                    if let Some(turn) = self.turns.get_mut(*turn) {
+                        turn.seat.cursor().advance(end);
+                        if end < *len {
+                            turn.stays();
+                        }
+                    }
+                    if taken < end {
+                        pen.rest = Rest::copied(bytes.get(taken..end).unwrap_or_default());
+                    }
+                }
+                What::Large(turn) => {
+                    self.messages += 1;
+                    if let Some(turn) = self.turns.get(*turn) {
+                        turn.seat.cursor().advance(*len);
+                    }
+                    if let Some(large) = &batch.large {
+                        pen.rest = Rest::piece_of(large, taken);
+                    }
+                }
             }
         }
     }
@@ -293,19 +409,14 @@ impl Writer {
     }
 
     /// Forgets what was not begun yet.
-    pub(crate) fn discard(&mut self, queue: &OutboundQueue) {
+    pub(crate) fn discard(&mut self, outlet: &Outlet) {
         let mut discarded = Encoded::default();
-        self.control = Vec::new();
+        (self.control, self.ping_at) = (Vec::new(), None);
         for entry in std::mem::take(&mut self.taken) {
             discarded.add(&entry.message);
             foreign::discard([entry]);
         }
-        queue.settle(discarded, self.in_flight(), false);
-    }
-
-    /// Bytes that no queue counts.
-    fn in_flight(&self) -> usize {
-        self.rest.held().saturating_add(self.control.len())
+        outlet.discard(discarded);
     }
 }
 
@@ -316,51 +427,15 @@ impl Drop for Writer {
     }
 }
 
-impl Rest {
-    /// What it keeps in memory.
-    fn held(&self) -> usize {
-        self.bytes.len().max(self.payload)
+/// What is left of the frame of `message` when the socket has `taken` bytes.
+fn rest_of(message: Message, taken: usize) -> Rest {
+    let header = Header::of(&message);
+    let of_payload = taken.checked_sub(header.as_bytes().len());
+    if let Some(at) = of_payload.filter(|_| message.len() > COPIED) {
+        return Rest::piece_of(&message.detached().into_bytes(), at);
     }
-
-    fn copied(bytes: &[u8]) -> Self {
-        Self { bytes: Bytes::copy_from_slice(bytes), payload: 0 }
-    }
-
-    /// What is left of the frame of `message` when the socket has `taken` bytes.
-    fn of(message: Message, taken: usize) -> Self {
-        let header = Header::of(&message);
-        let of_payload = taken.checked_sub(header.as_bytes().len());
-        if let Some(at) = of_payload.filter(|_| message.len() > COPIED) {
-            let payload = message.detached().into_bytes();
-            return Self { payload: payload.len(), bytes: payload.slice(at..) };
-        }
-        let frame = [header.as_bytes(), message.as_bytes()].concat();
-        Self::copied(frame.get(taken..).unwrap_or_default())
-    }
-}
-
-/// Where frames are laid side by side. A thread has one: the driver fills it and writes it in one go.
-struct Batch(Vec<u8>);
-
-impl Batch {
-    fn take() -> Self {
-        Self(SPARE.with(|spare| {
-            spare.try_borrow_mut().map_or_else(|_| Vec::new(), |mut it| std::mem::take(&mut *it))
-        }))
-    }
-
-    fn give_back(mut self) {
-        self.0.clear();
-        SPARE.with(|spare| {
-            if let Ok(mut spare) = spare.try_borrow_mut() {
-                *spare = self.0;
-            }
-        });
-    }
-}
-
-thread_local! {
-    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    let frame = [header.as_bytes(), message.as_bytes()].concat();
+    Rest::copied(frame.get(taken..).unwrap_or_default())
 }
 
 /// A socket that takes nothing of something has failed.
@@ -368,13 +443,11 @@ fn not_none(written: usize) -> io::Result<usize> {
     if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
 }
 
-/// What goes out in one write. Large enough for it to be worth its system call, and small enough for a
-/// ping or a close frame not to wait long.
-pub(crate) const WRITE_CHUNK: usize = 16 * 1024;
-
-/// A payload up to this size is copied beside others: that costs less than a place of its own in a
-/// vectored write.
-const COPIED: usize = 4 * 1024;
+/// Writes in one turn. A socket that takes everything at once is not to keep its thread.
+const STEPS: usize = 32;
 
 /// Control frames that wait for the socket before no more pings are read.
 const CONTROL_ROOM: usize = 4 * 1024;
+
+/// The frame of a ping with its eight bytes.
+const PING_LEN: usize = 10;

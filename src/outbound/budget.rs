@@ -128,7 +128,13 @@ impl MemoryBudget {
         self.used() > self.shared.soft
     }
 
-    /// An account for the connection with this queue.
+    /// Sheds the largest holder if it is tight. No lock of a holder may be held. What was held goes to
+    /// `dropped`.
+    pub(crate) fn relieve(&self, dropped: &mut Dropped) {
+        self.shared.relieve(dropped);
+    }
+
+    /// An account for a connection with this queue, or a room with this log.
     pub(crate) fn open(&self, queue: Weak<dyn Evict>) -> Account {
         let balance = Arc::<Balance>::default();
         let entry = Entry { balance: Arc::clone(&balance), queue };
@@ -171,10 +177,22 @@ impl Account {
         }
     }
 
-    /// Closes the largest holder if the budget is tight. No lock of a queue may be held. What was held
-    /// goes to `dropped`.
+    /// What it is a part of.
+    pub(crate) fn budget(&self) -> MemoryBudget {
+        MemoryBudget { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The same as [`MemoryBudget::relieve`].
     pub(crate) fn relieve(&self, dropped: &mut Dropped) {
-        let shared = &self.shared;
+        self.shared.relieve(dropped);
+    }
+}
+
+impl Shared {
+    /// Sheds the largest holder if the budget is tight. No lock of a holder may be held. What was held
+    /// goes to `dropped`.
+    fn relieve(&self, dropped: &mut Dropped) {
+        let shared = self;
         let used = shared.used.load(Ordering::Relaxed);
         let above = shared.relieve_above.load(Ordering::Relaxed);
         // A budget that was filled in one go is above its last step, too.

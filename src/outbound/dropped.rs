@@ -1,8 +1,8 @@
 //! Drop what is not to be sent any more where nobody waits for it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use crate::{foreign, message::Message};
+use crate::{foreign, message::Message, outbound::seat::Seat};
 
 /// A message in a queue.
 #[derive(Debug)]
@@ -14,20 +14,29 @@ pub(crate) struct Queued {
 
 /// Messages that are not to be sent any more, until nobody waits for whoever found that out: there may be
 /// thousands, and the destructor of a payload of the application's may do anything, as to ask for the
-/// members of the room whose lock is held.
-#[derive(Debug, Default)]
-pub(crate) struct Dropped(Vec<VecDeque<Queued>>);
+/// members of the room whose lock is held. And seats that hold nothing of their rooms any more, which is
+/// told with no lock held, too.
+#[derive(Default)]
+pub(crate) struct Dropped {
+    messages: Vec<VecDeque<Queued>>,
+    seats: Vec<Arc<dyn Seat>>,
+}
 
 impl Dropped {
     pub(super) fn add(&mut self, entries: VecDeque<Queued>) {
         if !entries.is_empty() {
-            self.0.push(entries);
+            self.messages.push(entries);
         }
+    }
+
+    pub(super) fn release(&mut self, seats: Vec<Arc<dyn Seat>>) {
+        self.seats.extend(seats);
     }
 
     #[cold]
     fn discard(&mut self) {
-        self.0.drain(..).for_each(foreign::discard);
+        self.messages.drain(..).for_each(foreign::discard);
+        self.seats.drain(..).for_each(|seat| seat.released());
     }
 }
 
@@ -35,7 +44,7 @@ impl Drop for Dropped {
     // Once for each message, and nearly always of nothing.
     #[inline]
     fn drop(&mut self) {
-        if !self.0.is_empty() {
+        if !self.messages.is_empty() || !self.seats.is_empty() {
             self.discard();
         }
     }

@@ -3,6 +3,8 @@
 //! A server's frame is a header and then the payload as it is: nothing is masked, and no message is
 //! sent in fragments.
 
+use bytes::Bytes;
+
 use crate::message::Message;
 
 /// What stands before a payload.
@@ -54,6 +56,22 @@ impl Header {
     }
 }
 
+/// A whole frame of a message that many get.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) bytes: Bytes,
+    /// Bytes of its payload.
+    pub(crate) payload: usize,
+}
+
+impl Frame {
+    /// The frame of `message`. Its payload is copied: whose it was is not held by it.
+    pub(crate) fn of(message: &Message) -> Self {
+        let bytes = [Header::of(message).as_bytes(), message.as_bytes()].concat();
+        Self { bytes: bytes.into(), payload: message.len() }
+    }
+}
+
 /// The length of the frame that carries so many bytes of payload.
 #[inline]
 pub(crate) fn frame_len(payload: usize) -> usize {
@@ -66,16 +84,35 @@ pub(crate) fn put_control(into: &mut Vec<u8>, first: u8, payload: &[u8]) {
     into.extend_from_slice(payload);
 }
 
-/// Of whole frames, the end of the one in which byte `at` stands.
-pub(crate) fn end_of_frame(frames: &[u8], at: usize) -> usize {
-    let mut end = 0;
-    while end <= at {
-        match frames.get(end..).and_then(len_of_first) {
-            Some(len) => end += len,
-            None => return frames.len(),
-        }
+/// Of whole frames, where the last one ends of which the first `written` bytes have something, and how
+/// many have.
+pub(crate) fn begun(frames: &[u8], written: usize) -> (usize, u64) {
+    let (mut end, mut count) = (0, 0);
+    while end < written.min(frames.len()) {
+        let len = frames.get(end..).and_then(len_of_first);
+        end = len.map_or(frames.len(), |len| end.saturating_add(len));
+        count += 1;
     }
-    end.min(frames.len())
+    (end.min(frames.len()), count)
+}
+
+/// The data messages that whole `frames` carry.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn messages(frames: &Bytes) -> Vec<Message> {
+    let (mut messages, mut at) = (Vec::new(), 0);
+    while let Some(len) = frames.get(at..).and_then(len_of_first) {
+        let (frame, first) = (frames.slice(at..at + len), frames.get(at));
+        let fits =
+            |it: &usize| len.checked_sub(*it).is_some_and(|payload| frame_len(payload) == len);
+        let payload = [2, 4, LONGEST].into_iter().find(fits);
+        let payload = frame.slice(payload.unwrap_or(len)..);
+        messages.push(match first {
+            Some(&TEXT) => Message::text(&*String::from_utf8_lossy(&payload)),
+            _ => Message::Binary(payload),
+        });
+        at += len;
+    }
+    messages
 }
 
 /// The length of the first frame, as its header says.

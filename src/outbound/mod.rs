@@ -1,15 +1,30 @@
 //! Hold what a peer is to get, within bounds: of one connection, and of all.
+//!
+//! Reading order: `pen`, `seat` and `view` (what is written, by whom), `lags` and `inbox` (the rules),
+//! `outlet` (their lock).
 
 pub use self::send_error::SendError;
 pub(crate) use self::{
     dropped::{Dropped, Queued},
+    inbox::{Begin, KEPT_ENTRIES, Step, Walked},
+    lags::{Outcome, Turn},
     limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits, PUBLISH_WAIT},
-    queue::{KEPT_ENTRIES, OutboundQueue, OutboundSender, Taken},
+    outlet::Outlet,
+    pen::{Pen, Rest},
+    seat::{Cursor, Hold, Lacks, Seat},
+    view::{LARGE, View},
 };
 
 mod limits;
 mod send_error;
-mod dropped;
-mod queue;
 pub(crate) mod frame;
+mod pen;
+mod seat;
+mod view;
+mod dropped;
+mod lags;
+mod inbox;
+mod outlet;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod drained;
 pub mod budget;

@@ -11,7 +11,6 @@ use crate::{
         member_info::MemberInfo,
         name::RoomKey,
         outcome::{PublishError, Published, Undelivered},
-        publisher::Turn,
         state::{Room, Subscriber},
         store::RoomStore,
     },
@@ -28,7 +27,6 @@ use crate::{
 pub struct RoomAdmin<R> {
     store: Arc<RoomStore<R>>,
     key: RoomKey,
-    turn: Turn,
 }
 
 /// Why the application could not look into a room or remove somebody from it. The rooms of one process
@@ -39,13 +37,13 @@ pub enum RoomError {}
 
 impl<R: 'static> RoomAdmin<R> {
     pub(super) fn new(store: Arc<RoomStore<R>>, key: RoomKey) -> Self {
-        Self { store, key, turn: Turn::default() }
+        Self { store, key }
     }
 
     /// Publishes `message` to every member.
     ///
-    /// Returns when the message is queued for each member. That is not delivery: a member that
-    /// disconnects now gets nothing, and one whose queue is full is closed with 1013. While members that
+    /// Returns when the message stands in the room's log. That is not delivery: a member that
+    /// disconnects now gets nothing, and one that is too far behind is closed with 1013. While members that
     /// keep reading are far behind, it waits for them, five seconds at most, or outside of a tokio runtime
     /// not at all; dropped meanwhile, it has published nothing.
     ///
@@ -55,19 +53,19 @@ impl<R: 'static> RoomAdmin<R> {
     /// [`PublishError::Overloaded`] if they are still behind after five seconds: nobody got it.
     /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
-        let message = self.store.encoder.encode(message)?;
+        let frame = self.store.encoder.frame(message)?;
         let members = match self.room() {
-            Some(room) => match room.deliver(&message, false) {
-                Err(Undelivered::NotBefore(_)) => {
+            Some(room) => match room.publish(&frame, false) {
+                Err(Undelivered::NotBefore(_) | Undelivered::Unwalked) => {
                     // The room may have emptied meanwhile, and another of its name be there.
-                    let attempt = || self.room().map_or(Ok(0), |it| it.deliver(&message, true));
-                    Box::pin(room.line().wait(PUBLISH_WAIT, attempt)).await?
+                    let attempt = || self.room().map_or(Ok(0), |it| it.publish(&frame, true));
+                    Box::pin(room.line().wait(PUBLISH_WAIT, room.walked(), attempt)).await?
                 }
-                delivered => delivered?,
+                published => published?,
             },
             None => 0,
         };
-        let published = Published::new(members, message.len());
+        let published = Published::new(members, frame.payload);
         let record = AuditRecord {
             tenant: self.key.tenant().map(Arc::from),
             ..AuditRecord::of(AuditEvent::Published(audit::Published {
@@ -77,7 +75,6 @@ impl<R: 'static> RoomAdmin<R> {
             }))
         };
         self.store.record(&record);
-        self.turn.spend(published).await;
         Ok(published)
     }
 

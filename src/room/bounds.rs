@@ -13,12 +13,13 @@ pub(super) struct Bounds {
     kinds: Vec<(OutboundLimits, usize)>,
     message_size: usize,
     share: usize,
+    bytes: usize,
 }
 
 impl Bounds {
     /// Those of nobody: everything fits.
     pub(super) fn new() -> Self {
-        Self { kinds: Vec::new(), message_size: usize::MAX, share: 0 }
+        Self { kinds: Vec::new(), message_size: usize::MAX, share: 0, bytes: usize::MAX }
     }
 
     /// The most payload bytes of a message that fits everybody.
@@ -31,6 +32,12 @@ impl Bounds {
         self.share
     }
 
+    /// The most that may be published before everybody was offered it: a part of what each member may hold,
+    /// so that nobody who was up to date is over its bound by it.
+    pub(super) fn unwalked(&self) -> u64 {
+        (self.bytes / 4).min(UNWALKED) as u64
+    }
+
     pub(super) fn add(&mut self, limits: OutboundLimits) {
         match self.kinds.iter_mut().find(|(it, _)| *it == limits) {
             Some((_, members)) => *members += 1,
@@ -38,6 +45,7 @@ impl Bounds {
         }
         self.message_size = self.message_size.min(limits.message_size);
         self.share = self.share.max(limits.share());
+        self.bytes = self.bytes.min(limits.bytes);
     }
 
     pub(super) fn remove(&mut self, limits: OutboundLimits) {
@@ -52,5 +60,9 @@ impl Bounds {
         let sizes = self.kinds.iter().map(|(limits, _)| limits.message_size);
         self.message_size = sizes.min().unwrap_or(usize::MAX);
         self.share = self.kinds.iter().map(|(limits, _)| limits.share()).max().unwrap_or(0);
+        self.bytes = self.kinds.iter().map(|(limits, _)| limits.bytes).min().unwrap_or(usize::MAX);
     }
 }
+
+/// A quarter of what a connection may hold by default.
+const UNWALKED: usize = 256 * 1024;

@@ -12,6 +12,7 @@ use crate::{
     connection::Connection,
     layers::{Encode, EncodeError},
     message::Message,
+    outbound::frame::Frame,
 };
 
 /// The codec of the rooms.
@@ -28,8 +29,13 @@ impl<R: 'static> Encoder<R> {
         Self { codec: Box::new(codec), codec_type, reported: AtomicBool::new(false) }
     }
 
-    /// Writes `message`, and copies what the codec has made of it: it may wait in ten thousand queues,
-    /// and whichever member is served last would run the destructor of a payload that is the codec's.
+    /// Writes `message` as the frame that all members get.
+    pub(super) fn frame(&self, message: &R) -> Result<Frame, EncodeError> {
+        self.codec.encode(message).map(|message| Frame::of(&message))
+    }
+
+    /// Writes `message`, and copies what the codec has made of it: it may wait, and
+    /// whoever serves it would run the destructor of a payload that is the codec's.
     pub(super) fn encode(&self, message: &R) -> Result<Message, EncodeError> {
         Ok(match self.codec.encode(message)? {
             Message::Text(text) => Message::text(text.as_str()),

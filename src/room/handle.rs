@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     audit::{self, AuditEvent},
-    message::Message,
+    outbound::frame::Frame,
     room::{
         directory::Listed,
         name::{RoomKey, RoomName},
@@ -46,41 +46,37 @@ impl<R> RoomHandle<R> {
 impl<R: 'static> RoomHandle<R> {
     /// Publishes `message` to every member, the sender included.
     ///
-    /// Returns when the message is queued for each member; all members get the room's messages in
-    /// one order. That is not delivery: a member that disconnects now gets nothing, and one whose
-    /// queue is full is closed with 1013. While members that keep reading are far behind, it waits for
-    /// them: five seconds, or half of the
-    /// [`handler_timeout`](crate::ConnectionConfig::handler_timeout) if that is less. Dropped meanwhile,
-    /// it has published nothing.
+    /// Returns when the message stands in the room's log, at a cost that does not depend on how many
+    /// members there are; all members get the room's messages in one order. That is not delivery: a
+    /// member that disconnects now gets nothing, and one that is too far behind is closed with 1013. While
+    /// members that keep reading are far behind, it waits for them: five seconds, or half of the
+    /// [`handler_timeout`](crate::ConnectionConfig::handler_timeout) if that is less; and for a moment if
+    /// not all members were offered what was published last. Dropped meanwhile, it has published nothing.
     ///
     /// # Errors
     ///
     /// [`PublishError::NotAMember`] if the peer is not a member any more: nobody got the message.
     /// [`PublishError::RateLimited`] if the user publishes more than its quota, and
-    /// [`PublishError::Overloaded`] if it waited in vain: nobody got it either.
+    /// [`PublishError::Overloaded`] if it waited in vain or there is no memory for it: nobody got it either.
     /// [`PublishError::TooLarge`] if it is larger than any message to one of the members may be, and
     /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
-        let published = self.publish(message).await?;
-        self.subscriber.publisher().turn.spend(published).await;
-        Ok(published)
-    }
-
-    async fn publish(&self, message: &R) -> Result<Published, PublishError> {
         let subscriber = &*self.subscriber;
-        let message = subscriber.room().encoder().encode(message)?;
-        let delivered = match subscriber.deliver(&message, false) {
+        let frame = subscriber.room().encoder().frame(message)?;
+        let published = match subscriber.publish(&frame, false) {
             // Out of the way of those who need not wait: a connection keeps room for its handler's future.
-            Err(Undelivered::NotBefore(_)) => Box::pin(self.wait(&message)).await,
-            delivered => delivered,
+            Err(Undelivered::NotBefore(_) | Undelivered::Unwalked) => {
+                Box::pin(self.wait(&frame)).await
+            }
+            published => published,
         };
-        let members = delivered.map_err(|undelivered| {
+        let members = published.map_err(|undelivered| {
             if let Some((rule, observed, limit)) = undelivered.record() {
                 subscriber.connection().refuse("rooms", rule, Some(observed), Some(limit));
             }
             PublishError::from(undelivered)
         })?;
-        let published = Published::new(members, message.len());
+        let published = Published::new(members, frame.payload);
         subscriber.connection().record(AuditEvent::Published(audit::Published {
             room: Arc::clone(subscriber.room().label()),
             bytes: published.bytes,
@@ -89,11 +85,12 @@ impl<R: 'static> RoomHandle<R> {
         Ok(published)
     }
 
-    /// Stands in line to deliver `message`.
-    async fn wait(&self, message: &Message) -> Result<usize, Undelivered> {
+    /// Stands in line to publish `frame`.
+    async fn wait(&self, frame: &Frame) -> Result<usize, Undelivered> {
         let subscriber = &*self.subscriber;
-        let patience = subscriber.connection().sender().limits().publish_wait;
-        subscriber.room().line().wait(patience, || subscriber.deliver(message, true)).await
+        let patience = subscriber.connection().outbound().limits().publish_wait;
+        let room = subscriber.room();
+        room.line().wait(patience, room.walked(), || subscriber.publish(frame, true)).await
     }
 }
 

@@ -1,22 +1,19 @@
-//! Hold those who are in one room, closely packed.
+//! Hold those who are in one room, and what it has said.
 //!
-//! What is published goes to all of them, so that an empty slot would be looked at with every message.
-//! Whoever leaves is replaced by the last, which is told its new index. When most have gone, their slots
-//! go too. What stands in a slot is the room's business: here it is something that knows its index.
+//! Membership, quota, order and position are decided here, under the room's lock, at a cost that does not
+//! depend on how many members there are. What stands in a slot is the room's business: here it is
+//! something that knows its index.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
-    capacity,
-    message::Message,
-    outbound::{Dropped, ENTRY_OVERHEAD, OutboundSender},
+    outbound::{ENTRY_OVERHEAD, OutboundLimits, View, frame::Frame},
     room::{
         bounds::Bounds,
+        lane::{Lane, Slot, SlotIndex},
+        log::Log,
         outcome::Undelivered,
         pace::{Pace, UsersPace},
     },
@@ -30,24 +27,27 @@ pub(super) trait Indexed {
     /// It is gone from here on; says whether anybody was told that it came. Called under the room's
     /// lock.
     fn lose(&self) -> bool;
+
+    /// What its connection may hold for its peer.
+    fn limits(&self) -> OutboundLimits;
+
+    /// Whether its peer is behind and still reads.
+    fn is_crowded(&self) -> bool;
 }
 
-/// The slots of a room: those of members, and those of joins under way.
+/// The slots of a room: those of members, and those of joins under way; and the log.
 pub(super) struct Members<T, L> {
-    slots: Vec<Slot<T, L>>,
-    /// How many slots have a queue.
+    lanes: Vec<Lane<T, L>>,
+    /// How many slots have a member.
     len: usize,
     /// Of those.
     bounds: Bounds,
     pace: Pace,
-}
-
-struct Slot<T, L> {
-    /// `None` while the policy is being asked.
-    queue: Option<OutboundSender>,
-    subscriber: Arc<T>,
-    /// Keeps the room in the directory.
-    _lease: L,
+    /// Of the user who published last.
+    speakers: Option<Arc<UsersPace>>,
+    pub(super) log: Log,
+    /// Where walks run: the runtime of who joined last.
+    pub(super) runtime: Option<Handle>,
 }
 
 /// What was taken out of a room, to be finished with when its lock is free again.
@@ -56,13 +56,28 @@ pub(super) struct Removed<T, L> {
     announced: bool,
 }
 
-/// Which slot something stands in. Read and written under the room's lock only.
+/// How far a walk has come with one circle.
 #[derive(Debug, Default)]
-pub(super) struct SlotIndex(AtomicUsize);
+pub(super) struct Circle {
+    /// The slot that comes next.
+    next: usize,
+    /// Where the view of its first step ended: everybody has been offered that when it is over.
+    first: Option<u64>,
+    /// It has met somebody who is crowded.
+    pub(super) crowded: bool,
+}
 
 impl<T: Indexed, L> Members<T, L> {
     pub(super) fn new() -> Self {
-        Self { slots: Vec::new(), len: 0, bounds: Bounds::new(), pace: Pace::default() }
+        Self {
+            lanes: Vec::new(),
+            len: 0,
+            bounds: Bounds::new(),
+            pace: Pace::default(),
+            speakers: None,
+            log: Log::default(),
+            runtime: None,
+        }
     }
 
     /// How many members there are.
@@ -72,127 +87,212 @@ impl<T: Indexed, L> Members<T, L> {
 
     /// The members.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
-        self.slots.iter().filter(|slot| slot.is_member()).map(|slot| &slot.subscriber)
+        let slots = self.lanes.iter().flat_map(Lane::slots);
+        slots.filter(|slot| slot.is_member).map(|slot| &slot.subscriber)
     }
 
     /// Gives `subscriber` a slot; it is no member yet.
     pub(super) fn enter(&mut self, subscriber: Arc<T>, lease: L) {
-        subscriber.index().set(self.slots.len());
-        self.slots.push(Slot { queue: None, subscriber, _lease: lease });
+        let lane = self.lanes.iter().position(|lane| !lane.is_full()).unwrap_or_else(|| {
+            self.lanes.push(Lane::new(self.log.end()));
+            self.lanes.len() - 1
+        });
+        if let Some(it) = self.lanes.get_mut(lane) {
+            let index = Arc::clone(&subscriber);
+            index.index().set(lane, it.enter(subscriber, lease));
+        }
     }
 
-    /// Makes `subscriber` a member, with the queue that it hears the room by; returns whether it had
-    /// a slot and was none.
-    pub(super) fn admit(&mut self, subscriber: &T, queue: OutboundSender) -> bool {
-        let slot = self.slots.get_mut(subscriber.index().get());
-        let Some(slot) = slot.filter(|it| it.is_of(subscriber) && it.queue.is_none()) else {
+    /// Makes `subscriber` a member; returns whether it had a slot and was none.
+    pub(super) fn admit(&mut self, subscriber: &T, is_direct: bool) -> bool {
+        let (lane, at) = subscriber.index().get();
+        let Some(lane) = self.lanes.get_mut(lane) else { return false };
+        if !lane.get(at).is_some_and(|it| it.is_of(subscriber) && !it.is_member) {
             return false;
-        };
-        self.bounds.add(queue.limits());
+        }
+        lane.admit(at, is_direct);
+        self.bounds.add(subscriber.limits());
         self.len += 1;
-        slot.queue = Some(queue);
         true
     }
 
     /// Takes the slot of `subscriber` out, if it has one. It is gone then.
     pub(super) fn remove(&mut self, subscriber: &T) -> Option<Removed<T, L>> {
-        let at = subscriber.index().get();
-        self.slots.get(at).filter(|it| it.is_of(subscriber))?;
-        Some(self.take(at))
+        let (lane, at) = subscriber.index().get();
+        self.lanes.get(lane)?.get(at).filter(|it| it.is_of(subscriber))?;
+        self.take(lane, at)
     }
 
     /// Takes every slot out for which `is` holds.
     pub(super) fn remove_all(&mut self, is: impl Fn(&T) -> bool) -> Vec<Removed<T, L>> {
         let mut removed = Vec::new();
         // From the end: who comes to stand in a free slot has been looked at.
-        for at in (0..self.slots.len()).rev() {
-            if self.slots.get(at).is_some_and(|it| is(&it.subscriber)) {
-                removed.push(self.take(at));
+        for lane in (0..self.lanes.len()).rev() {
+            for at in (0..self.lanes.get(lane).map_or(0, Lane::len)).rev() {
+                let slot = self.lanes.get(lane).and_then(|lane| lane.get(at));
+                if slot.is_some_and(|it| is(&it.subscriber)) {
+                    removed.extend(self.take(lane, at));
+                }
             }
         }
         removed
     }
 
-    /// Takes out the slot at `at`, which is there.
-    fn take(&mut self, at: usize) -> Removed<T, L> {
-        let slot = self.slots.swap_remove(at);
-        if let Some(moved) = self.slots.get(at) {
-            moved.subscriber.index().set(at);
-        }
-        if let Some(queue) = &slot.queue {
+    fn take(&mut self, at_lane: usize, at: usize) -> Option<Removed<T, L>> {
+        let lane = self.lanes.get_mut(at_lane)?;
+        let slot = lane.take(at, |moved, at| moved.index().set(at_lane, at))?;
+        if slot.is_member {
             self.len -= 1;
-            self.bounds.remove(queue.limits());
+            self.bounds.remove(slot.subscriber.limits());
         }
-        if let Some(less) = capacity::smaller(self.slots.len(), self.slots.capacity(), KEPT) {
-            self.slots.shrink_to(less);
+        while self.lanes.last().is_some_and(|lane| lane.is_empty() && !lane.walking) {
+            self.lanes.pop();
+        }
+        if self.lanes.is_empty() {
+            self.lanes = Vec::new();
         }
         let announced = slot.subscriber.lose();
-        Removed { slot, announced }
+        Some(Removed { slot, announced })
     }
 
-    /// Whether every member can take `message`: found here, and not behind their queues.
-    pub(super) fn fits(&self, message: &Message) -> Result<(), Undelivered> {
-        let (size, limit) = (message.len(), self.bounds.message_size());
+    /// Whether every member can take `frame`: found here, and not behind their queues.
+    pub(super) fn fits(&self, frame: &Frame) -> Result<(), Undelivered> {
+        let (size, limit) = (frame.payload, self.bounds.message_size());
         if size > limit { Err(Undelivered::TooLarge { size, limit }) } else { Ok(()) }
     }
 
-    /// Whether the next message may be published, as far as the room and `user` were slowed down. The
-    /// members are looked at if `look`, and otherwise what the last message found is believed.
+    /// Whether the next message may be published: everybody was offered what was said before, and the room
+    /// and `user` were not slowed down. The members are looked at if `look`, and otherwise what the last walk
+    /// found is believed.
     pub(super) fn may_publish(
         &self,
         user: Option<&UsersPace>,
         look: bool,
         now: Instant,
     ) -> Result<(), Undelivered> {
+        if self.log.end() - self.offered() > self.bounds.unwalked() {
+            return Err(Undelivered::Unwalked);
+        }
         let users = user.and_then(|user| user.lock().due(now));
         let Some(due) = self.pace.due(now).max(users) else {
             return Ok(());
         };
-        let crowded =
-            |slot: &Slot<T, L>| slot.queue.as_ref().is_some_and(OutboundSender::is_crowded);
-        if look && !self.slots.iter().any(crowded) {
+        if look && !self.iter().any(|it| it.is_crowded()) {
             return Ok(());
         }
         Err(Undelivered::NotBefore(due))
     }
 
-    /// Queues `message` for every member; returns how many queues took it. If that leaves somebody
-    /// crowded, the room and `user` are slowed down.
-    pub(super) fn deliver(
+    /// Publishes `frame`; returns the lanes that are to be walked.
+    pub(super) fn append(
         &mut self,
-        message: &Message,
-        user: Option<&UsersPace>,
+        frame: Frame,
+        user: Option<&Arc<UsersPace>>,
         now: Instant,
-        dropped: &mut Dropped,
-    ) -> usize {
-        let mut delivered = 0;
-        let mut crowded = false;
-        for slot in &self.slots {
-            // A queue that refuses belongs to a connection that its driver is about to close.
-            if let Some(queue) = &slot.queue
-                && let Ok(behind) = queue.push_own(message.clone(), dropped)
-            {
-                delivered += 1;
-                crowded |= behind;
+    ) -> Result<Vec<usize>, Undelivered> {
+        let cost = (frame.payload + ENTRY_OVERHEAD).max(self.bounds.share());
+        // Where nobody is, there is nothing to keep.
+        if self.len > 0 && !self.log.append(frame.bytes) {
+            return Err(Undelivered::NoMemory);
+        }
+        self.pace.published(cost, now);
+        if let Some(user) = user {
+            user.lock().published(cost, now);
+        }
+        self.speakers = user.cloned();
+        let mut walks = Vec::new();
+        for (at, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| !lane.walking) {
+            if lane.members() > 0 {
+                lane.walking = true;
+                walks.push(at);
+            } else {
+                lane.offered = self.log.end();
             }
         }
-        if crowded {
-            let cost = (message.len() + ENTRY_OVERHEAD).max(self.bounds.share());
-            self.pace.slow_down(cost, now);
-            if let Some(user) = user {
-                user.lock().slow_down(cost, now);
+        Ok(walks)
+    }
+
+    /// Whether the walk of `lane` has no socket to write to, and few members: then it is not worth a task.
+    pub(super) fn is_brief(&self, lane: usize) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| !lane.has_direct() && lane.members() <= BRIEF)
+    }
+
+    /// The next step of a circle of `lane`: what is to be offered, and to whom. Says whether there is
+    /// another step to come.
+    pub(super) fn step(
+        &self,
+        lane: usize,
+        circle: &mut Circle,
+        view: &mut View,
+        seats: &mut Vec<Arc<T>>,
+    ) -> bool {
+        let Some(lane) = self.lanes.get(lane) else { return false };
+        self.log.view(lane.offered, VIEW, view);
+        circle.first.get_or_insert(view.end());
+        let slots = lane.some(circle.next, STEP).filter(|slot| slot.is_member);
+        seats.extend(slots.map(|slot| Arc::clone(&slot.subscriber)));
+        circle.next += STEP;
+        circle.next < lane.len()
+    }
+
+    /// A circle of `lane` is over; says whether the walk is, too: if nothing was published since its
+    /// first step.
+    pub(super) fn circle_ends(&mut self, at: usize, circle: &Circle) -> bool {
+        let end = self.log.end();
+        let over = self.lanes.get_mut(at).is_none_or(|lane| {
+            lane.offered = circle.first.unwrap_or(end);
+            lane.crowded = circle.crowded;
+            let over = lane.offered == end;
+            if over {
+                lane.stands_still(|moved, slot| moved.index().set(at, slot));
             }
-        } else {
-            self.pace.go_on();
+            over
+        });
+        // Who said the last of it is told, in whichever of its rooms it speaks next.
+        let crowded = self.lanes.iter().any(|lane| lane.crowded);
+        self.pace.slow_down(crowded);
+        if let Some(user) = self.speakers.as_ref().filter(|_| crowded) {
+            user.lock().slow_down(true);
         }
-        delivered
+        self.trim();
+        over
+    }
+
+    /// Forgets what of the log nobody needs.
+    pub(super) fn trim(&mut self) {
+        self.log.trim(self.offered());
+    }
+
+    /// Forgets what of the log was offered to everybody; returns who has not read it.
+    pub(super) fn cut(&mut self) -> Vec<Arc<T>>
+    where
+        T: crate::outbound::Seat,
+    {
+        self.log.cut(self.offered());
+        let lost = |it: &&Arc<T>| self.log.has_lost(it.cursor().position());
+        self.iter().filter(lost).cloned().collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_walked(&self) -> bool {
+        self.lanes.iter().all(|lane| !lane.walking)
+    }
+
+    /// Everybody was offered what stands before.
+    fn offered(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.offered).min().unwrap_or(self.log.end())
     }
 }
 
 impl<T, L> Removed<T, L> {
     /// Whether it was a member, and not a join under way.
     pub(super) fn is_member(&self) -> bool {
-        self.slot.is_member()
+        self.slot.is_member
+    }
+
+    /// Whose it was.
+    pub(super) fn subscriber(&self) -> &Arc<T> {
+        &self.slot.subscriber
     }
 
     /// Gives everything back. Returns whose it was if its end is to be told of.
@@ -204,24 +304,16 @@ impl<T, L> Removed<T, L> {
 }
 
 impl<T, L> Slot<T, L> {
-    fn is_member(&self) -> bool {
-        self.queue.is_some()
-    }
-
     fn is_of(&self, subscriber: &T) -> bool {
         std::ptr::eq(&*self.subscriber, subscriber)
     }
 }
 
-impl SlotIndex {
-    fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
+/// Members that are visited before others may run: a quarter of a millisecond of writes.
+const STEP: usize = 64;
 
-    fn set(&self, at: usize) {
-        self.0.store(at, Ordering::Relaxed);
-    }
-}
+/// What one visit writes at most, if it is not one frame.
+const VIEW: usize = 64 * 1024;
 
-/// Slots: about as much as a vector starts with.
-const KEPT: usize = 4;
+/// Members whose drivers are told in the publisher's own turn, where no walk can write to them.
+const BRIEF: usize = 64;

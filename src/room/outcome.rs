@@ -9,11 +9,11 @@ use crate::{
     layers::{EncodeError, Failure},
 };
 
-/// A message was published: queued for each member. That is not delivery.
+/// A message was published: all members are to get it. That is not delivery.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Published {
-    /// Members whose queue took the message, the sender included.
+    /// Members of the room when it was published, the sender included.
     pub members: usize,
     /// Payload bytes of the message.
     pub bytes: usize,
@@ -44,7 +44,11 @@ pub(super) enum Undelivered {
     NotAMember,
     /// Somebody who keeps reading is behind, or others wait already: not before this time.
     NotBefore(Instant),
-    /// The same, for so long that there is no point in waiting.
+    /// Not before those who were there have been offered what was said last.
+    Unwalked,
+    /// The process's memory budget has no room for it.
+    NoMemory,
+    /// Members are behind, for so long that there is no point in waiting.
     Overloaded {
         waited: Duration,
     },
@@ -64,7 +68,8 @@ impl Undelivered {
     /// The rule, what was seen, and what is allowed: what an operator may have to know.
     pub(super) fn record(self) -> Option<(&'static str, u64, u64)> {
         match self {
-            Self::NotAMember | Self::NotBefore(_) => None,
+            Self::NotAMember | Self::NotBefore(_) | Self::Unwalked => None,
+            Self::NoMemory => Some(("room.memory", 0, 0)),
             Self::Overloaded { waited } => {
                 let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
                 Some(("room.busy", millis, millis))
@@ -89,7 +94,10 @@ impl From<Undelivered> for PublishError {
     fn from(undelivered: Undelivered) -> Self {
         match undelivered {
             Undelivered::NotAMember => Self::NotAMember,
-            Undelivered::NotBefore(_) | Undelivered::Overloaded { .. } => Self::Overloaded,
+            Undelivered::NotBefore(_)
+            | Undelivered::Unwalked
+            | Undelivered::NoMemory
+            | Undelivered::Overloaded { .. } => Self::Overloaded,
             Undelivered::TooLarge { .. } => Self::TooLarge,
             Undelivered::OverQuota { .. } => Self::RateLimited,
         }

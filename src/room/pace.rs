@@ -1,7 +1,6 @@
 //! Hold a room to what its members can read, while somebody who keeps reading is behind.
 //!
-//! What is published waits in the queue of each member, and a queue that overflows closes its
-//! connection. A burst that is within every quota can be more than a queue holds: then the members who
+//! What a member lacks of what is published is bounded, and passing the bound closes its connection. A burst that is within every quota can be more than that: then the members who
 //! read at the rate of an ordinary line would be closed for what one of them said. So a publisher waits
 //! *before* it publishes, while there is a member that is *crowded*: behind by more than half of its
 //! bound, and still reading. Three things keep this from being a way to hold up a room:
@@ -12,17 +11,21 @@
 //! 3. Nobody waits for longer than a few seconds; then the publisher is told
 //!    ([`PublishError::Overloaded`](crate::room::PublishError::Overloaded)).
 //!
+//! It also waits until all members have been *offered* what was said last, whether they took it or not.
+//! That takes as long as a walk, and no member can make it longer.
+//!
 //! Those who wait stand in line, and one of them at a time looks whether it may. A user has a pace of its
 //! own besides, over all of its rooms: what it says in one of them is not to crowd somebody who is in all.
 
 use std::{
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::{Instant, sleep_until, timeout_at},
 };
 
@@ -31,8 +34,9 @@ use crate::room::outcome::Undelivered;
 /// When the next message may be published, as long as somebody is crowded.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// None if nobody was crowded by the last one.
     due: Option<Instant>,
+    /// Somebody was, when what was published last was offered.
+    slowed: bool,
 }
 
 /// A user's pace, over all rooms of all of its connections.
@@ -46,20 +50,20 @@ pub(super) struct Line(Semaphore);
 impl Pace {
     /// When the next may be published, if that is later than `now`.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        self.due.filter(|due| *due > now)
+        self.due.filter(|due| self.slowed && *due > now)
     }
 
-    /// A message of this cost was published, and has left somebody crowded. What was owed before it is
-    /// not added: it was published because that was over, or because nobody was crowded any more. Else
-    /// members on fast lines would run up what a slow one makes everybody wait for.
-    pub(super) fn slow_down(&mut self, cost: usize, now: Instant) {
+    /// A message of this cost was published. What was owed before it is not added: it was published
+    /// because that was over, or because nobody was crowded. Else members on fast lines would run up what a
+    /// slow one makes everybody wait for.
+    pub(super) fn published(&mut self, cost: usize, now: Instant) {
         let micros = u64::try_from(cost).unwrap_or(u64::MAX).saturating_mul(MICROS_PER_BYTE);
         self.due = now.checked_add(Duration::from_micros(micros)).max(self.due);
     }
 
-    /// Nobody is crowded.
-    pub(super) fn go_on(&mut self) {
-        self.due = None;
+    /// Somebody is crowded, or nobody.
+    pub(super) fn slow_down(&mut self, slowed: bool) {
+        self.slowed = slowed;
     }
 }
 
@@ -85,6 +89,7 @@ impl Line {
     pub(super) async fn wait<T>(
         &self,
         patience: Duration,
+        walked: &Notify,
         attempt: impl Fn() -> Result<T, Undelivered>,
     ) -> Result<T, Undelivered> {
         // Who publishes from a thread of its own has nothing to wait with.
@@ -98,15 +103,23 @@ impl Line {
             return Err(overloaded());
         };
         loop {
-            let due = match attempt() {
-                Err(Undelivered::NotBefore(due)) => due,
-                decided => return decided,
-            };
+            // Before the attempt: what is walked after it is not missed.
+            let mut circle = pin!(walked.notified());
+            circle.as_mut().enable();
+            let attempted = attempt();
             let now = Instant::now();
-            if now >= deadline {
-                return Err(overloaded());
+            match attempted {
+                Err(Undelivered::NotBefore(_) | Undelivered::Unwalked) if now >= deadline => {
+                    return Err(overloaded());
+                }
+                Err(Undelivered::NotBefore(due)) => {
+                    sleep_until(due.min(now + LOOK_AGAIN).min(deadline)).await;
+                }
+                Err(Undelivered::Unwalked) => {
+                    let _late = timeout_at(deadline, circle).await;
+                }
+                decided => return decided,
             }
-            sleep_until(due.min(now + LOOK_AGAIN).min(deadline)).await;
         }
     }
 }

@@ -83,6 +83,12 @@ impl<R: 'static> Rooms<R> {
         self.store.directory.all().iter().any(|room| !room.line().is_free())
     }
 
+    /// Whether everybody was offered everything.
+    #[cfg(test)]
+    pub(super) fn are_walked(&self) -> bool {
+        self.store.directory.all().iter().all(|room| room.is_walked())
+    }
+
     #[cfg(test)]
     pub(super) fn shares_are_given_back(&self) -> bool {
         self.store.directory.shares_are_given_back()

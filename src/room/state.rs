@@ -1,4 +1,4 @@
-//! Hold one room's members, and say who is one.
+//! Hold one room's members and its log, and say who is a member.
 //!
 //! Whether somebody is a member is decided under the room's lock. A subscriber that is gone stays gone:
 //! coming back makes another one, and a handle kept from the first is worth nothing.
@@ -11,24 +11,28 @@ use std::{
     },
 };
 
-use tokio::time::Instant;
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use crate::{
     audit::{AuditEvent, Left},
     connection::Connection,
     message::Message,
-    outbound::{Dropped, SendError},
+    outbound::{
+        Cursor, Dropped, Lacks, OutboundLimits, Seat, SendError, View, budget::Evict, frame::Frame,
+    },
     quota::clock,
     room::{
         directory::{Directory, Listed, RoomLease},
         encoder::Encoder,
         join_refused::JoinRefused,
+        lane::SlotIndex,
         member_info::MemberInfo,
-        members::{self, Indexed, SlotIndex},
+        members::{self, Circle, Indexed},
         name::RoomKey,
         outcome::Undelivered,
         pace::{Line, UsersPace},
         publisher::Publisher,
+        walker::Walk,
     },
 };
 
@@ -42,6 +46,8 @@ pub(super) struct Room<R> {
     members: Mutex<Members<R>>,
     /// Of publishers, while somebody who reads is behind.
     line: Line,
+    /// All members of a lane have been offered what was published when the circle began.
+    walked: Notify,
 }
 
 /// One connection in one room, or on its way there. The room, the connection's subscriptions and the
@@ -54,6 +60,8 @@ pub(super) struct Subscriber<R> {
     phase: AtomicU8,
     /// Where among the members it is.
     index: SlotIndex,
+    /// How far it has heard the room.
+    cursor: Cursor,
     /// The connection's, shared by all of its rooms.
     publisher: Arc<Publisher>,
     /// The user's, shared by all of its rooms.
@@ -73,7 +81,8 @@ impl<R> Room<R> {
     ) -> Self {
         let label = key.to_string().into();
         let members = Mutex::new(Members::new());
-        Self { key, label, directory, encoder, members, line: Line::new() }
+        let walked = Notify::new();
+        Self { key, label, directory, encoder, members, line: Line::new(), walked }
     }
 
     pub(super) fn label(&self) -> &Arc<str> {
@@ -86,6 +95,10 @@ impl<R> Room<R> {
 
     pub(super) fn line(&self) -> &Line {
         &self.line
+    }
+
+    pub(super) fn walked(&self) -> &Notify {
+        &self.walked
     }
 
     /// Begins the join of `connection` to the room of `lease`.
@@ -102,6 +115,7 @@ impl<R> Room<R> {
             user,
             phase: AtomicU8::new(NEW),
             index: SlotIndex::default(),
+            cursor: Cursor::new(0),
             publisher: Arc::clone(lease.publisher()),
             pace,
         });
@@ -109,16 +123,76 @@ impl<R> Room<R> {
         subscriber
     }
 
-    /// Queues `message` for every member, or says why not; returns how many queues took it. Who is
-    /// `first` in line looks at the members; who has not stood in line does not pass it.
-    pub(super) fn deliver(&self, message: &Message, first: bool) -> Result<usize, Undelivered> {
+    /// Publishes `frame` to every member, or says why not; returns how many there are. Who is `first` in
+    /// line looks at the members; who has not stood in line does not pass it.
+    pub(super) fn publish(
+        self: &Arc<Self>,
+        frame: &Frame,
+        first: bool,
+    ) -> Result<usize, Undelivered>
+    where
+        R: 'static,
+    {
         let now = clock::now();
-        // Given up under the lock, and dropped after it.
-        let mut dropped = Dropped::default();
+        self.append(|members| {
+            members.fits(frame)?;
+            self.may_publish(members, None, first, now)?;
+            members.append(frame.clone(), None, now)
+        })
+    }
+
+    /// Lets `append` put something into the log, and sees to it that everybody is offered it.
+    fn append(
+        self: &Arc<Self>,
+        append: impl FnOnce(&mut Members<R>) -> Result<Vec<usize>, Undelivered>,
+    ) -> Result<usize, Undelivered>
+    where
+        R: 'static,
+    {
         let mut members = self.lock();
-        members.fits(message)?;
-        self.may_publish(&members, None, first, now)?;
-        Ok(members.deliver(message, None, now, &mut dropped))
+        let walks = append(&mut members)?;
+        let count = members.len();
+        let is_charged = members.log.account().is_some();
+        let walks: Vec<_> = walks
+            .into_iter()
+            .map(|lane| (lane, members.runtime.clone().filter(|_| !members.is_brief(lane))))
+            .collect();
+        drop(members);
+        for (lane, runtime) in walks {
+            Walk::new(Arc::clone(self), lane).start(runtime.as_ref());
+        }
+        if is_charged {
+            self.relieve();
+        }
+        Ok(count)
+    }
+
+    /// Sheds the largest holder if the memory budget is tight, which may be this room.
+    fn relieve(&self) {
+        // Dropped when no lock is held.
+        let mut dropped = Dropped::default();
+        let budget = self.lock().log.account().map(|account| account.budget());
+        if let Some(budget) = budget {
+            budget.relieve(&mut dropped);
+        }
+    }
+
+    /// The next step of a walk, as [`Members::step`](members::Members::step) says.
+    pub(super) fn step(
+        &self,
+        lane: usize,
+        circle: &mut Circle,
+        view: &mut View,
+        seats: &mut Vec<Arc<Subscriber<R>>>,
+    ) -> bool {
+        self.lock().step(lane, circle, view, seats)
+    }
+
+    /// A circle of a walk is over; says whether the walk is, too.
+    pub(super) fn circle_ends(&self, lane: usize, circle: &Circle) -> bool {
+        let over = self.lock().circle_ends(lane, circle);
+        self.walked.notify_waiters();
+        over
     }
 
     fn may_publish(
@@ -132,6 +206,11 @@ impl<R> Room<R> {
             return Err(Undelivered::NotBefore(now));
         }
         members.may_publish(user, first, now)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_walked(&self) -> bool {
+        self.lock().is_walked()
     }
 
     pub(super) fn members(&self) -> Vec<MemberInfo> {
@@ -148,6 +227,10 @@ impl<R> Room<R> {
     /// Takes out everybody for whom `is` holds, joins under way included; returns how many were members.
     pub(super) fn remove(&self, is: impl Fn(&Subscriber<R>) -> bool) -> usize {
         let removed = self.lock().remove_all(is);
+        for it in &removed {
+            it.subscriber().connection.outbound().forget(&**it.subscriber());
+        }
+        self.lock().trim();
         let count = removed.iter().filter(|it| it.is_member()).count();
         self.directory.count_left(count);
         let left = removed.into_iter().filter_map(Removed::give_back);
@@ -155,8 +238,8 @@ impl<R> Room<R> {
         count
     }
 
-    /// Held to deliver one message, or to admit or remove somebody: never across an await, and of
-    /// other locks only queues' are taken meanwhile. No code of the application's runs under it.
+    /// Held to publish one message, to admit or remove somebody, or to take a part of the log: never across
+    /// an await or a write, and of other locks only outlets' are taken meanwhile. No code of the application's runs under it.
     fn lock(&self) -> MutexGuard<'_, Members<R>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,14 +281,14 @@ impl<R> Subscriber<R> {
         self.connection.tenant().map(|it| &**it) == tenant
     }
 
-    pub(super) fn publisher(&self) -> &Publisher {
-        &self.publisher
-    }
-
     /// Queues `notice` and makes it a member, in one step under the room's lock: nothing else from the
     /// room can come before the notice, and nothing after it is missed.
-    pub(super) fn admit(&self, notice: Message) -> Result<(), JoinRefused> {
-        let queue = self.connection.sender();
+    pub(super) fn admit(self: &Arc<Self>, notice: Message) -> Result<(), JoinRefused>
+    where
+        R: 'static,
+    {
+        let outlet = self.connection.outbound();
+        let is_direct = outlet.is_direct();
         let mut dropped = Dropped::default();
         let pushed = {
             let mut members = self.room.lock();
@@ -215,8 +298,14 @@ impl<R> Subscriber<R> {
             if members.len() >= self.room.directory.limits().members.get() {
                 return Err(JoinRefused::RoomFull);
             }
-            let pushed = queue.push_own(notice, &mut dropped);
-            if pushed.is_ok() && members.admit(self, queue) {
+            let pushed = outlet.push_own(notice, &mut dropped);
+            if pushed.is_ok() && members.admit(self, is_direct) {
+                self.cursor.set_position(members.log.end());
+                members.runtime = Handle::try_current().ok().or(members.runtime.take());
+                if let Some(account) = outlet.account() {
+                    let room = Arc::downgrade(&self.room);
+                    members.log.open_account(&account.budget(), room);
+                }
                 self.room.directory.count_joined();
             }
             pushed
@@ -228,27 +317,38 @@ impl<R> Subscriber<R> {
         }
     }
 
-    /// Leaves the room, unless that has happened.
-    pub(super) fn leave(&self) -> Option<Removed<R>> {
-        let removed = self.room.lock().remove(self)?;
+    /// Leaves the room, unless that has happened. If the connection ends in good order, it still hears what
+    /// was said before.
+    pub(super) fn leave(&self, seat: Option<&Arc<dyn Seat>>) -> Option<Removed<R>> {
+        let (removed, end, hold) = {
+            let mut members = self.room.lock();
+            let removed = members.remove(self)?;
+            (removed, members.log.end(), members.log.hold_at(self.cursor.position()))
+        };
+        if let Some(seat) = seat {
+            self.connection.outbound().leave_room(seat, end, hold);
+            self.room.lock().trim();
+        }
         self.room.directory.count_left(usize::from(removed.is_member()));
         Some(removed)
     }
 
-    /// The same as [`Room::deliver`], if this still is a member and its user may.
-    pub(super) fn deliver(&self, message: &Message, first: bool) -> Result<usize, Undelivered> {
+    /// The same as [`Room::publish`], if this still is a member and its user may.
+    pub(super) fn publish(&self, frame: &Frame, first: bool) -> Result<usize, Undelivered>
+    where
+        R: 'static,
+    {
         let now = clock::now();
-        // Given up under the lock, and dropped after it.
-        let mut dropped = Dropped::default();
-        let mut members = self.room.lock();
-        if self.is_gone() {
-            return Err(Undelivered::NotAMember);
-        }
-        members.fits(message)?;
-        let user = Some(&*self.pace);
-        self.room.may_publish(&members, user, first, now)?;
-        self.publisher.quota.charge(message, members.len())?;
-        Ok(members.deliver(message, user, now, &mut dropped))
+        self.room.append(|members| {
+            if self.is_gone() {
+                return Err(Undelivered::NotAMember);
+            }
+            members.fits(frame)?;
+            let user = Some(&self.pace);
+            self.room.may_publish(members, Some(&self.pace), first, now)?;
+            self.publisher.quota.charge(frame.payload, members.len())?;
+            members.append(frame.clone(), user, now)
+        })
     }
 
     /// Records that the peer, who may be in `most` rooms, joined. Whoever removes it before that
@@ -280,6 +380,41 @@ impl<R> Indexed for Subscriber<R> {
 
     fn lose(&self) -> bool {
         self.phase.swap(GONE, Ordering::AcqRel) == ANNOUNCED
+    }
+
+    fn limits(&self) -> OutboundLimits {
+        self.connection.outbound().limits()
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.connection.outbound().is_crowded()
+    }
+}
+
+impl<R> Seat for Subscriber<R> {
+    fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_gone() && self.cursor.until() == u64::MAX
+    }
+
+    fn read(&self, into: &mut Vec<u8>, most: usize) -> Lacks {
+        self.room.lock().log.read(self.cursor.position(), self.cursor.until(), into, most)
+    }
+
+    fn released(&self) {
+        self.room.lock().trim();
+    }
+}
+
+impl<R> Evict for Room<R> {
+    fn evict(&self, dropped: &mut Dropped) {
+        let lost = self.lock().cut();
+        for seat in lost {
+            seat.connection.outbound().lose(&*seat, dropped);
+        }
     }
 }
 

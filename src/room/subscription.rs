@@ -10,6 +10,7 @@ use crate::{
     audit::{AuditEvent, LeftAll},
     connection::Connection,
     message::Message,
+    outbound::Seat,
     room::{
         directory::RoomLease,
         join_refused::JoinRefused,
@@ -24,6 +25,8 @@ pub(super) struct PendingJoin<R>(Subscription<R>);
 /// A connection's membership of a room. Dropping it leaves the room.
 pub(super) struct Subscription<R> {
     subscriber: Arc<Subscriber<R>>,
+    /// The same, as the connection's write side knows it; not before it is admitted.
+    seat: Option<Arc<dyn Seat>>,
 }
 
 impl<R> PendingJoin<R> {
@@ -33,13 +36,19 @@ impl<R> PendingJoin<R> {
         user: Arc<str>,
         pace: Arc<UsersPace>,
     ) -> Self {
-        Self(Subscription { subscriber: Room::enter(lease, connection, user, pace) })
+        let subscriber = Room::enter(lease, connection, user, pace);
+        Self(Subscription { subscriber, seat: None })
     }
 
     /// Queues `notice` for the joiner and makes it a member, in one step.
-    pub(super) fn admit(self, notice: Message) -> Result<Subscription<R>, JoinRefused> {
-        let Self(subscription) = self;
+    pub(super) fn admit(self, notice: Message) -> Result<Subscription<R>, JoinRefused>
+    where
+        R: 'static,
+    {
+        let Self(mut subscription) = self;
         subscription.subscriber.admit(notice)?;
+        let seat = Arc::clone(&subscription.subscriber);
+        subscription.seat = Some(seat);
         Ok(subscription)
     }
 }
@@ -47,6 +56,10 @@ impl<R> PendingJoin<R> {
 impl<R> Subscription<R> {
     pub(super) fn subscriber(&self) -> &Arc<Subscriber<R>> {
         &self.subscriber
+    }
+
+    fn leave(&self) -> Option<Removed<R>> {
+        self.subscriber.leave(self.seat.as_ref())
     }
 
     /// Whether the membership still holds; `false` after the user was removed.
@@ -57,7 +70,7 @@ impl<R> Subscription<R> {
 
 /// Leaves the rooms of all `subscriptions`, which are one connection's, with one record.
 pub(super) fn leave_all<R>(subscriptions: impl IntoIterator<Item = Subscription<R>>) {
-    let removed = subscriptions.into_iter().filter_map(|it| it.subscriber.leave());
+    let removed = subscriptions.into_iter().filter_map(|it| it.leave());
     let mut left: Vec<_> = removed.filter_map(Removed::give_back).collect();
     left.sort_unstable_by(|a, b| a.room().label().cmp(b.room().label()));
     match &left[..] {
@@ -73,7 +86,7 @@ pub(super) fn leave_all<R>(subscriptions: impl IntoIterator<Item = Subscription<
 
 impl<R> Drop for Subscription<R> {
     fn drop(&mut self) {
-        let left = self.subscriber.leave().and_then(Removed::give_back);
+        let left = self.leave().and_then(Removed::give_back);
         if let Some(subscriber) = left {
             subscriber.record_left();
         }

@@ -86,7 +86,10 @@ impl<Role, R> Subscriptions<Role, R> {
         join: PendingJoin<R>,
         role: RoleOf<Role>,
         notice: Message,
-    ) -> Result<bool, JoinRefused> {
+    ) -> Result<bool, JoinRefused>
+    where
+        R: 'static,
+    {
         // Declared before the lock is taken, and so dropped when it is free again.
         let (found, _gone, _former);
         let mut rooms = self.lock();

@@ -7,7 +7,7 @@ use std::{
     future::{Ready, ready},
     net::SocketAddr,
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use tower_layer::Layer;
@@ -24,7 +24,7 @@ use crate::{
     layers::{Anonymous, Authenticated, Failure, Inbound, Reply, Session},
     login::Moment,
     message::Message,
-    outbound::{Encoded, Taken},
+    outbound::drained::drain,
     principal::Principal,
     room::{
         JoinDenied, JoinRequest, Member, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped,
@@ -200,19 +200,14 @@ impl TestConnection {
 
     /// Takes what is queued, as the driver of a peer that reads at once does.
     fn take(&mut self) {
-        let (queue, mut taken) = (self.connection.outbound(), VecDeque::new());
-        let state = queue.take(&Context::from_waker(Waker::noop()), &mut taken);
-        let mut written = Encoded::default();
-        taken.iter().for_each(|it| written.add(&it.message));
-        queue.settle(written, 0, true);
-        self.pushed.extend(taken.into_iter().map(|it| it.message));
+        let drained = drain(self.connection.outbound(), usize::MAX);
+        self.pushed.extend(drained.messages);
         if self.closed.is_none() {
             let asked = self.connection.take_signals().and_then(|it| it.close);
-            self.closed = asked.map(CloseReason::from).or(match state {
-                Taken::All => None,
-                Taken::Overflowed => Some(CloseReason::SlowConsumer),
-                Taken::Evicted => Some(CloseReason::Overloaded),
-            });
+            self.closed = asked
+                .map(CloseReason::from)
+                .or(drained.overflowed.then_some(CloseReason::SlowConsumer))
+                .or(drained.evicted.then_some(CloseReason::Overloaded));
         }
         if self.closed.is_some() {
             self.connection.outbound().close();

@@ -165,7 +165,7 @@ async fn a_handle_shows_its_id_and_its_peer_and_nothing_else() {
     connection.authenticated(&"alice", None, Login::now()).unwrap();
     assert_eq!(connection.tenant(), None);
     connection.push(Message::text("secret")).unwrap();
-    let shown = format!("{connection:?} {:?}", connection.sender());
+    let shown = format!("{connection:?} {:?}", connection.outbound());
     assert!(shown.contains(&connection.id().to_string()));
     assert!(!shown.contains("alice") && !shown.contains("secret"), "{shown}");
 }

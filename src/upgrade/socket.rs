@@ -26,7 +26,10 @@ use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade as auto};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
 use crate::driver::transport::Transport;
@@ -34,25 +37,30 @@ use crate::driver::transport::Transport;
 /// What an upgraded connection reads and writes.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Tcp(TcpStream),
+    /// The write half is the pen's.
+    Tcp(OwnedReadHalf),
     Other(TokioIo<Upgraded>),
 }
 
 impl Socket {
-    /// Takes the socket out of what hyper hands over, and what was read ahead.
-    pub(super) fn open(upgraded: Upgraded) -> (Self, Box<[u8]>) {
+    /// Takes the socket out of what hyper hands over, what was read ahead, and what writes to it, if that
+    /// can be anybody.
+    pub(super) fn open(upgraded: Upgraded) -> (Self, Box<[u8]>, Option<OwnedWriteHalf>) {
         let (stream, ahead) = match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => (parts.io, parts.read_buf),
             // A server that speaks HTTP/2 as well, as axum's, wraps the socket to look at its version.
             Err(upgraded) => match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
                 Ok(parts) => (parts.io, parts.read_buf),
-                Err(upgraded) => return (Self::Other(TokioIo::new(upgraded)), Box::default()),
+                Err(upgraded) => {
+                    return (Self::Other(TokioIo::new(upgraded)), Box::default(), None);
+                }
             },
         };
         let stream = stream.into_inner();
         // A socket that is gone already refuses it; the first read finds that out.
         let _ = stream.set_nodelay(true);
-        (Self::Tcp(stream), ahead.as_ref().into())
+        let (stream, writer) = stream.into_split();
+        (Self::Tcp(stream), ahead.as_ref().into(), Some(writer))
     }
 }
 
@@ -60,17 +68,14 @@ impl Transport for Socket {
     fn limit_unsent(&self, bytes: u32) -> bool {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         if let Self::Tcp(stream) = self {
-            return socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes).is_ok();
+            return socket2::SockRef::from(stream.as_ref()).set_tcp_notsent_lowat(bytes).is_ok();
         }
         let _ = bytes;
         false
     }
 
-    fn write_last(&self, bytes: &[u8]) -> usize {
-        match self {
-            Self::Tcp(stream) => stream.try_write(bytes).unwrap_or(0),
-            Self::Other(_) => 0,
-        }
+    fn write_last(&self, _: &[u8]) -> usize {
+        0
     }
 }
 
@@ -94,7 +99,7 @@ impl AsyncWrite for Socket {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tcp(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             Self::Other(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -105,28 +110,28 @@ impl AsyncWrite for Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tcp(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             Self::Other(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tcp(_) => false,
             Self::Other(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tcp(_) => Poll::Ready(Ok(())),
             Self::Other(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tcp(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

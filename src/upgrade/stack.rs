@@ -141,7 +141,10 @@ struct Waiting {
 impl Waiting {
     fn open(self: Box<Self>, io: Upgraded) -> impl Future<Output = ()> {
         let Self { stats, config, authentication, calls, permit } = *self;
-        let (socket, ahead) = Socket::open(io);
+        let (socket, ahead, writer) = Socket::open(io);
+        if let Some(writer) = writer {
+            stats.connection().outbound().attach(writer);
+        }
         driver::serve(socket, ahead, stats, config, authentication, calls, permit)
     }
 }

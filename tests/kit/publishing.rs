@@ -254,10 +254,14 @@ async fn a_member_that_reads_less_than_the_room_says_goes_and_the_room_goes_on()
 #[tokio::test(start_paused = true)]
 async fn the_room_service_tells_who_waited_in_vain_and_closes_nobody() {
     let rooms = Rooms::<ServerMessage>::new();
-    // Two messages are all that is held for the one, and half a second at 1 MB/s; the other's handler has
-    // no time to wait.
-    let short = ConnectionConfig::new().max_outbound_messages(2.try_into().unwrap());
-    let hasty = ConnectionConfig::new().handler_timeout(Duration::from_millis(10));
+    // Three messages are more than half of what is held for the one, and each is three milliseconds at 1 MB/s; the
+    // other's handler has no time to wait.
+    let size = |bytes: usize| bytes.try_into().unwrap();
+    let short = ConnectionConfig::new()
+        .max_message_size(size(4 * 1024))
+        .max_outbound_message_size(size(6 * 1024))
+        .max_outbound_bytes(size(14 * 1024));
+    let hasty = ConnectionConfig::new().handler_timeout(Duration::from_millis(3));
     let (mut slow, mut ada) =
         (TestConnection::with(&short, None), TestConnection::with(&hasty, None));
     let (user, proof) =
@@ -265,10 +269,10 @@ async fn the_room_service_tells_who_waited_in_vain_and_closes_nobody() {
     slow.join(&rooms, &user, "r", ()).await;
     let member = ada.join(&rooms, &proof, "r", ()).await;
     let chat: ClientMessage = serde_json::from_value(
-        json!({ "type": "chat", "roomId": "r", "requestId": "7", "text": "hello" }),
+        json!({ "type": "chat", "roomId": "r", "requestId": "7", "text": "€".repeat(900) }),
     )
     .unwrap();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let answer = service::handle(ada.inbound(chat.clone(), member.clone())).await;
         assert!(matches!(answer, Ok(reply) if format!("{reply:?}").contains("None")));
     }

@@ -220,8 +220,8 @@ async fn a_push_over_the_outbound_limit_is_told_to_whoever_pushes_and_costs_the_
         let refused = Err(SendError::TooLarge(too_large.clone()));
         assert_eq!(served.connection.push(too_large.clone()), refused, "{push}");
         let mut dropped = Dropped::default();
-        let queued = served.connection.sender().push_own(too_large.clone(), &mut dropped);
-        assert_eq!(queued, refused.map(|()| false), "{push}");
+        let queued = served.connection.outbound().push_own(too_large.clone(), &mut dropped);
+        assert_eq!(queued, refused.map(|()| 0), "{push}");
     }
     served.settle().await;
     assert_eq!((served.peer.frames().len(), served.peer.close_code()), (2, None));

@@ -16,13 +16,13 @@ use crate::{
         writer::{Writer, Written},
     },
     message::Message,
-    outbound::{Dropped, OutboundLimits, OutboundQueue},
+    outbound::{Dropped, OutboundLimits, Outlet},
 };
 
 struct Line {
     wire: Wire<Opaque<DuplexStream>>,
     writer: Writer,
-    queue: Arc<OutboundQueue>,
+    queue: Arc<Outlet>,
     peer: DuplexStream,
 }
 
@@ -38,7 +38,7 @@ impl Line {
         Self {
             wire: Wire::new(Opaque(ours), 1, FrameScanner::new(limits), None),
             writer: Writer::default(),
-            queue: Arc::new(OutboundQueue::new(OutboundLimits::of(1 << 30, 1000), None)),
+            queue: Arc::new(Outlet::new(OutboundLimits::of(1 << 30, 1000), None)),
             peer,
         }
     }

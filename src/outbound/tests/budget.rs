@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     message::Message,
-    outbound::{ENTRY_OVERHEAD, Encoded, OutboundLimits, OutboundQueue, Queued, SendError, Taken},
+    outbound::{
+        Begin, ENTRY_OVERHEAD, Encoded, OutboundLimits, Outlet, Queued, SendError, Step as Wrote,
+    },
 };
 
 const ROOMY: OutboundLimits = OutboundLimits::of(4096, 8);
@@ -16,17 +18,15 @@ fn budget(bytes: usize) -> MemoryBudget {
     MemoryBudget::new(NonZeroUsize::new(bytes).unwrap())
 }
 
-fn queue(budget: &MemoryBudget, limits: OutboundLimits) -> Arc<OutboundQueue> {
-    Arc::new_cyclic(|queue: &Weak<OutboundQueue>| {
-        OutboundQueue::new(limits, Some(budget.open(queue.clone())))
-    })
+fn queue(budget: &MemoryBudget, limits: OutboundLimits) -> Arc<Outlet> {
+    Arc::new_cyclic(|queue: &Weak<Outlet>| Outlet::new(limits, Some(budget.open(queue.clone()))))
 }
 
-fn unbounded(budget: &MemoryBudget) -> Arc<OutboundQueue> {
+fn unbounded(budget: &MemoryBudget) -> Arc<Outlet> {
     queue(budget, OutboundLimits::of(usize::MAX, usize::MAX))
 }
 
-fn charge(queue: &OutboundQueue) -> Charge {
+fn charge(queue: &Outlet) -> Charge {
     Charge::new(Arc::clone(queue.account().unwrap()))
 }
 
@@ -36,12 +36,24 @@ fn message(bytes: usize) -> Message {
 }
 
 /// Whether the queue was dropped for the budget's sake.
-fn evicted(queue: &OutboundQueue) -> bool {
-    take(queue, &mut VecDeque::new()) == Taken::Evicted
+fn evicted(queue: &Outlet) -> bool {
+    let cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let (begin, _) = queue.begin(&cx, true, &mut VecDeque::new(), &mut Vec::new());
+    matches!(begin, Begin::Evicted)
 }
 
-fn take(queue: &OutboundQueue, taken: &mut VecDeque<Queued>) -> Taken {
-    queue.take(&std::task::Context::from_waker(std::task::Waker::noop()), taken)
+/// Takes what waits, and begins `count` of it; then so many bytes are with the driver.
+fn write(queue: &Outlet, taken: &mut VecDeque<Queued>, count: usize, flying: usize) {
+    let cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut turns = Vec::new();
+    if let (Begin::Write(pen), _) = queue.begin(&cx, false, taken, &mut turns) {
+        let mut begun = Encoded::default();
+        let count = count.min(taken.len());
+        taken.drain(..count).for_each(|it| begun.add(&it.message));
+        let step =
+            Wrote { begun, control: flying, progressed: true, is_full: true, has_more: true };
+        queue.finish(&cx, pen, &step, &mut turns);
+    }
 }
 
 /// What the accounts hold, closed ones not included.
@@ -164,9 +176,8 @@ fn a_handle_that_is_kept_keeps_nothing_of_the_budget() {
         kept.push(message(100)).unwrap();
     }
     let mut taken = VecDeque::new();
-    assert_eq!(take(&kept, &mut taken), Taken::All);
-    // Half of it is in the engine's buffer, and the socket takes nothing.
-    kept.settle(Encoded { messages: 5, charge: 500 }, 400, true);
+    // Half of it is begun, and the socket takes no more.
+    write(&kept, &mut taken, 5, 400);
     assert_eq!(budget.used(), 900);
     drop(input);
     kept.end();
@@ -263,27 +274,26 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 struct Held {
-    queue: Arc<OutboundQueue>,
+    queue: Arc<Outlet>,
     input: Charge,
     taken: VecDeque<Queued>,
+    flying: usize,
     ended: bool,
 }
 
 impl Held {
     fn new(budget: &MemoryBudget) -> Self {
         let queue = queue(budget, ROOMY);
-        Self { input: charge(&queue), queue, taken: VecDeque::new(), ended: false }
+        Self { input: charge(&queue), queue, taken: VecDeque::new(), flying: 0, ended: false }
     }
 
     fn apply(&mut self, step: &Step) {
         match *step {
             Step::Push(_, bytes) => drop(self.queue.push(message(bytes))),
-            Step::Take(_) => drop(take(&self.queue, &mut self.taken)),
+            Step::Take(_) if !self.ended => write(&self.queue, &mut self.taken, 0, self.flying),
             Step::Encode(_, count, flying) if !self.ended => {
-                let mut encoded = Encoded::default();
-                let count = count.min(self.taken.len());
-                self.taken.drain(..count).for_each(|it| encoded.add(&it.message));
-                self.queue.settle(encoded, flying, true);
+                self.flying = flying;
+                write(&self.queue, &mut self.taken, count, flying);
             }
             Step::Input(_, bytes) => drop(self.input.set(bytes)),
             Step::Close(_) => self.queue.close(),
@@ -292,7 +302,7 @@ impl Held {
                 self.queue.end();
                 self.ended = true;
             }
-            Step::Encode(..) | Step::Replace(_) => {}
+            Step::Take(_) | Step::Encode(..) | Step::Replace(_) => {}
         }
     }
 }
@@ -343,7 +353,7 @@ proptest! {
 #[test]
 fn accounts_of_a_peak_give_their_room_back() {
     let budget = MemoryBudget::new(NonZeroUsize::new(1000).unwrap());
-    let nothing = Weak::<OutboundQueue>::new();
+    let nothing = Weak::<Outlet>::new();
     let open =
         |count: usize| -> Vec<_> { (0..count).map(|_| budget.open(nothing.clone())).collect() };
     let few = open(10);

@@ -33,14 +33,14 @@ fn every_byte_of_a_frame_leads_to_its_end() {
     let sizes = [0, 7, 125, 126, 300, 0, 65_535, 65_536, 3];
     let frames = sizes.map(|size| whole(&Message::binary(vec![0; size])));
     let all = frames.concat();
-    let mut begin = 0;
-    for frame in &frames {
-        let end = begin + frame.len();
-        for at in [begin, begin + 1, end - 1] {
-            assert_eq!(end_of_frame(&all, at), end);
+    let mut end = 0;
+    for (count, frame) in (1..).zip(&frames) {
+        let begin = end;
+        end += frame.len();
+        for written in [begin + 1, begin + 2, end - 1, end] {
+            assert_eq!(begun(&all, written), (end, count));
         }
-        begin = end;
     }
-    assert_eq!(end_of_frame(&all, all.len()), all.len(), "behind the last there is none");
-    assert_eq!(end_of_frame(&[], 0), 0);
+    assert_eq!(begun(&all, 0), (0, 0));
+    assert_eq!(begun(&all, all.len() + 1), (all.len(), 9), "behind the last there is none");
 }

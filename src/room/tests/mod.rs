@@ -1,10 +1,8 @@
 //! Tests of this stage, and what they share.
 
 use std::{
-    collections::VecDeque,
     num::NonZeroUsize,
     sync::{Arc, Mutex},
-    task::{Context, Waker},
 };
 
 use futures_util::FutureExt;
@@ -17,7 +15,7 @@ use crate::{
     close::CloseReason,
     connection::Connection,
     layers::{Authenticated, Failure, Inbound, Reply},
-    outbound::OutboundLimits,
+    outbound::{OutboundLimits, drained},
     principal::Principal,
     room::{
         Member, RoomError, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
@@ -231,10 +229,8 @@ fn connect_within(limits: OutboundLimits, sink: impl AuditSink) -> Connection {
 
 /// What a driver would write, with JSON's quotes taken off.
 pub(crate) fn drain(connection: &Connection) -> Vec<String> {
-    let mut taken = VecDeque::new();
-    connection.outbound().take(&Context::from_waker(Waker::noop()), &mut taken);
     let text = |it: crate::Message| it.as_text().unwrap_or_default().trim_matches('"').to_owned();
-    taken.into_iter().map(|it| text(it.message)).collect()
+    drained::drain(connection.outbound(), usize::MAX).messages.into_iter().map(text).collect()
 }
 
 fn room(name: &str) -> RoomName {

@@ -1,4 +1,8 @@
-//! Who should be where, and who should have heard what: sets of members and lists of lines.
+//! Who should be where, and who should have heard what: sets of members, and for each peer the answers it
+//! got and what was said in its rooms, as logs.
+//!
+//! Between the two there is no order, but for this: what a room says to a member stands between the
+//! answers to its join and to its leave. Who is not a member any more may not have heard the last of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,9 +20,12 @@ pub(super) struct Model {
 }
 
 /// What is expected of a peer's connection.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Expected {
-    pub(super) lines: Vec<String>,
+    /// Its answers.
+    own: Vec<String>,
+    /// Its memberships, those that are over included.
+    stays: Vec<Stay>,
     /// The code of the close frame, when there is to be one.
     pub(super) close: Option<u16>,
     pub(super) open: bool,
@@ -32,6 +39,19 @@ pub(super) struct Expected {
     pub(super) said: VecDeque<(Saying, String)>,
 }
 
+/// A membership.
+#[derive(Debug)]
+struct Stay {
+    room: usize,
+    /// What was said in it.
+    log: Vec<String>,
+    /// How many answers there were when it began, that to the join included.
+    begins: usize,
+    /// How many there were when it was over.
+    ends: Option<usize>,
+}
+
+#[derive(Debug)]
 enum Ask {
     Waits,
     /// Whatever the policy says, it is too late.
@@ -41,8 +61,8 @@ enum Ask {
 impl Model {
     pub(super) fn connect(&mut self, at: usize) {
         self.end(at, None);
-        let lines = vec![format!("welcome {}", PEERS[at].1)];
-        self.peers[at] = Expected { lines, open: true, ..Expected::default() };
+        let own = vec![format!("welcome {}", PEERS[at].1)];
+        self.peers[at] = Expected { own, open: true, ..Expected::default() };
     }
 
     /// The peer said something; `text` is what a chat says.
@@ -71,7 +91,8 @@ impl Model {
     pub(super) fn publish(&mut self, key: Key, line: &str) -> (usize, usize) {
         let members = self.room(key).clone();
         for &at in &members {
-            self.tell(at, line.to_owned());
+            let stay = self.peers[at].stay(key.1).expect("a member");
+            stay.log.push(line.to_owned());
         }
         let weak = members.iter().filter(|at| self.peers[**at].weak).count();
         (members.len() - weak, members.len())
@@ -85,7 +106,7 @@ impl Model {
                 self.peers[it].asks = Some(Ask::Removed);
             }
         }
-        theirs.into_iter().filter(|it| self.room((PEERS[at].0, room)).remove(it)).count()
+        theirs.into_iter().filter(|it| self.leave(*it, room)).count()
     }
 
     /// The connection ends, with a close frame of this code.
@@ -94,6 +115,7 @@ impl Model {
             members.remove(&at);
         });
         let peer = &mut self.peers[at];
+        (0..ROOMS.len()).for_each(|room| peer.leave(room));
         if std::mem::take(&mut peer.open) {
             peer.close = code.map(u16::from);
         }
@@ -137,7 +159,7 @@ impl Model {
             match saying {
                 Saying::Join(room) => self.ask(at, room),
                 Saying::Leave(room) => {
-                    self.room((PEERS[at].0, room)).remove(&at);
+                    self.leave(at, room);
                     self.tell(at, format!("left {}", ROOMS[room]));
                 }
                 Saying::Chat(room, _) if self.room((PEERS[at].0, room)).contains(&at) => {
@@ -164,13 +186,57 @@ impl Model {
     fn join(&mut self, at: usize, room: usize) {
         self.tell(at, format!("joined {}", ROOMS[room]));
         self.room((PEERS[at].0, room)).insert(at);
+        let begins = self.peers[at].own.len();
+        self.peers[at].stays.push(Stay { room, log: Vec::new(), begins, ends: None });
+    }
+
+    /// Says whether it was a member.
+    fn leave(&mut self, at: usize, room: usize) -> bool {
+        self.peers[at].leave(room);
+        self.room((PEERS[at].0, room)).remove(&at)
     }
 
     fn tell(&mut self, at: usize, line: String) {
-        self.peers[at].lines.push(line);
+        self.peers[at].own.push(line);
     }
 
     fn room(&mut self, key: Key) -> &mut BTreeSet<usize> {
         self.members.entry(key).or_default()
+    }
+}
+
+impl Expected {
+    fn stay(&mut self, room: usize) -> Option<&mut Stay> {
+        self.stays.iter_mut().find(|stay| stay.room == room && stay.ends.is_none())
+    }
+
+    fn leave(&mut self, room: usize) {
+        let ends = self.own.len();
+        if let Some(stay) = self.stay(room) {
+            stay.ends = Some(ends);
+        }
+    }
+
+    /// Whether what was `heard` is right, as far as it goes; and whether it is all there was.
+    pub(super) fn judge(&self, heard: &[String]) -> (bool, bool) {
+        let mut answers = 0;
+        let mut said = vec![0; self.stays.len()];
+        for line in heard {
+            if self.own.get(answers) == Some(line) {
+                answers += 1;
+                continue;
+            }
+            let fits = |(at, stay): &(usize, &Stay)| {
+                let in_time =
+                    stay.begins <= answers && stay.ends.is_none_or(|ends| answers <= ends);
+                in_time && stay.log.get(said[*at]) == Some(line)
+            };
+            match self.stays.iter().enumerate().find(fits) {
+                Some((at, _)) => said[at] += 1,
+                None => return (false, false),
+            }
+        }
+        let all = |(stay, said): (&Stay, usize)| stay.ends.is_some() || stay.log.len() == said;
+        (true, answers == self.own.len() && self.stays.iter().zip(said).all(all))
     }
 }

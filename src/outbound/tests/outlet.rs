@@ -1,8 +1,8 @@
-//! The queue by itself: its bounds, its wake-ups, what it gives back.
+//! The outlet by itself: its bounds, its wake-ups, what it gives back.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    task::Wake,
+    task::{Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -10,9 +10,10 @@ use std::{
 use bytes::Bytes;
 
 use super::*;
+use crate::outbound::KEPT_ENTRIES;
 
-fn queue(bytes: usize, messages: usize) -> OutboundQueue {
-    OutboundQueue::new(OutboundLimits::of(bytes, messages), None)
+fn queue(bytes: usize, messages: usize) -> Outlet {
+    Outlet::new(OutboundLimits::of(bytes, messages), None)
 }
 
 fn sized(bytes: usize) -> Message {
@@ -29,8 +30,22 @@ impl Wake for Wakes {
     }
 }
 
-fn take(queue: &OutboundQueue, taken: &mut VecDeque<Queued>) -> Taken {
-    queue.take(&Context::from_waker(Waker::noop()), taken)
+/// What the driver would be given.
+fn begin(queue: &Outlet, taken: &mut VecDeque<Queued>) -> Begin {
+    queue.begin(&Context::from_waker(Waker::noop()), true, taken, &mut Vec::new()).0
+}
+
+/// A step of a driver whose socket takes everything; says how many messages there were.
+fn write(queue: &Outlet, waker: &Waker, taken: &mut VecDeque<Queued>) -> usize {
+    let cx = Context::from_waker(waker);
+    let mut turns = Vec::new();
+    let (Begin::Write(pen), _) = queue.begin(&cx, true, taken, &mut turns) else { return 0 };
+    let mut begun = Encoded::default();
+    taken.drain(..).for_each(|it| begun.add(&it.message));
+    let count = begun.messages;
+    let step = Step { begun, control: 0, progressed: true, is_full: false, has_more: false };
+    assert!(!queue.finish(&cx, pen, &step, &mut turns), "nothing was queued meanwhile");
+    count
 }
 
 /// A payload that says when it is gone.
@@ -93,8 +108,9 @@ fn an_overflow_drops_the_queue_at_once_and_for_good() {
     assert_eq!(gone.load(Ordering::SeqCst), 10, "without a turn of the driver");
     assert_eq!(queue.push(sized(1)), Err(SendError::Closed(sized(1))));
     let mut taken = VecDeque::new();
-    assert_eq!(take(&queue, &mut taken), Taken::Overflowed);
-    assert_eq!(take(&queue, &mut taken), Taken::Overflowed);
+    for _ in 0..2 {
+        assert!(matches!(begin(&queue, &mut taken), Begin::Overflowed));
+    }
     assert!(taken.is_empty());
 }
 
@@ -125,7 +141,7 @@ fn payloads_that_panic_are_freed_all_the_same_and_nobody_who_pushes_hears_of_it(
     assert_eq!(queue.push(sized(1)), Err(SendError::Full(sized(1))));
     assert_eq!(gone.load(Ordering::SeqCst), 10);
     assert_eq!(queue.counted(), (0, 0, 0));
-    assert_eq!(take(&queue, &mut VecDeque::new()), Taken::Overflowed);
+    assert!(matches!(begin(&queue, &mut VecDeque::new()), Begin::Overflowed));
 }
 
 #[test]
@@ -141,20 +157,25 @@ fn a_closed_queue_drops_what_it_has_and_takes_no_more() {
 
 // covers: DL-01
 #[test]
-fn bytes_with_the_driver_or_the_engine_count_until_the_socket_has_them() {
+fn bytes_with_the_driver_count_until_the_socket_has_them() {
     let bound = 4 * (ENTRY_OVERHEAD + 100);
     let queue = queue(bound, 100);
-    let mut taken = VecDeque::new();
+    let cx = Context::from_waker(Waker::noop());
+    let (mut taken, mut turns) = (VecDeque::new(), Vec::new());
     for _ in 0..3 {
         queue.push(sized(100)).unwrap();
     }
-    take(&queue, &mut taken);
+    let Begin::Write(pen) = begin(&queue, &mut taken) else { panic!("nothing to write") };
     assert_eq!(queue.held(), 3 * (ENTRY_OVERHEAD + 100), "taken is not written");
-    let mut encoded = Encoded::default();
-    encoded.add(&taken.pop_front().unwrap().message);
-    queue.settle(encoded, 102, true);
+    let mut begun = Encoded::default();
+    begun.add(&taken.pop_front().unwrap().message);
+    let step = Step { begun, control: 102, progressed: true, is_full: true, has_more: true };
+    assert!(!queue.finish(&cx, pen, &step, &mut turns), "the socket wakes the driver");
     assert_eq!(queue.held(), 2 * (ENTRY_OVERHEAD + 100) + 102);
-    queue.settle(Encoded::default(), 2, true);
+    let Begin::Write(pen) = begin(&queue, &mut taken) else { panic!("nothing to write") };
+    let begun = Encoded::default();
+    let step = Step { begun, control: 2, progressed: true, is_full: true, has_more: true };
+    queue.finish(&cx, pen, &step, &mut turns);
     assert_eq!(queue.held(), 2 * (ENTRY_OVERHEAD + 100) + 2);
     assert_eq!(queue.push(sized(262)), Ok(bound));
     assert!(queue.push(sized(0)).is_err());
@@ -167,8 +188,7 @@ fn a_batch_wakes_the_driver_once() {
     let waker = Waker::from(Arc::clone(&wakes));
     let mut taken = VecDeque::new();
     for batch in 1..=3 {
-        queue.take(&Context::from_waker(&waker), &mut taken);
-        assert_eq!(taken.len(), 100 * (batch - 1), "in order, behind what was not written");
+        assert_eq!(write(&queue, &waker, &mut taken), if batch == 1 { 0 } else { 100 });
         assert_eq!(wakes.0.load(Ordering::SeqCst), batch - 1);
         for _ in 0..100 {
             queue.push(sized(1)).unwrap();
@@ -179,11 +199,31 @@ fn a_batch_wakes_the_driver_once() {
 }
 
 #[test]
+fn while_the_socket_is_full_only_the_end_wakes_the_driver() {
+    let queue = queue(1000, 1000);
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let cx = Context::from_waker(&waker);
+    let (mut taken, mut turns) = (VecDeque::new(), Vec::new());
+    queue.push(sized(1)).unwrap();
+    let (Begin::Write(pen), _) = queue.begin(&cx, true, &mut taken, &mut turns) else {
+        panic!("nothing to write")
+    };
+    let begun = Encoded::default();
+    let step = Step { begun, control: 0, progressed: false, is_full: true, has_more: true };
+    queue.finish(&cx, pen, &step, &mut turns);
+    queue.push(sized(1)).unwrap();
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
+    assert!(queue.push(sized(1000)).is_err());
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn an_overflow_wakes_a_driver_that_slept_over_nothing() {
     let queue = queue(100, 1000);
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));
-    queue.take(&Context::from_waker(&waker), &mut VecDeque::new());
+    write(&queue, &waker, &mut VecDeque::new());
     assert!(queue.push(sized(100)).is_err());
     assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
 }
@@ -198,9 +238,9 @@ impl Wake for Unpark {
     }
 }
 
-// A push sets `notified` and wakes under the lock under which `take` clears it and takes the
-// entries: so either the push stands before the take, which gets its message, or after it, and finds
-// `notified` clear and the waker in place.
+// A push sets `awake` and wakes under the lock under which the driver clears it when it has found nothing:
+// so either the push stands before that, and the driver has its message, or after it, and finds `awake`
+// clear and the waker in place.
 #[test]
 fn no_wake_up_is_lost_between_threads() {
     const THREADS: usize = 3;
@@ -221,7 +261,7 @@ fn no_wake_up_is_lost_between_threads() {
             })
         })
         .collect();
-    let (mut got, mut taken) = (0, VecDeque::new());
+    let (mut got, mut taken, mut turns) = (0, VecDeque::new(), Vec::new());
     while got < THREADS * EACH {
         let late = Instant::now() + Duration::from_secs(60);
         while !unpark.0.swap(false, Ordering::SeqCst) {
@@ -229,9 +269,17 @@ fn no_wake_up_is_lost_between_threads() {
             thread::park_timeout(Duration::from_secs(60));
             assert!(Instant::now() < late, "asleep with {got} messages");
         }
-        queue.take(&Context::from_waker(&waker), &mut taken);
-        got += taken.len();
-        taken.clear();
+        let cx = Context::from_waker(&waker);
+        while let (Begin::Write(pen), _) = queue.begin(&cx, true, &mut taken, &mut turns) {
+            let mut begun = Encoded::default();
+            taken.drain(..).for_each(|it| begun.add(&it.message));
+            got += begun.messages;
+            let step =
+                Step { begun, control: 0, progressed: true, is_full: false, has_more: false };
+            if !queue.finish(&cx, pen, &step, &mut turns) {
+                break;
+            }
+        }
     }
     for pusher in pushers {
         pusher.join().unwrap();
@@ -246,11 +294,12 @@ fn after_a_burst_the_queue_gives_its_memory_back() {
     for _ in 0..10_000 {
         queue.push(sized(0)).unwrap();
     }
-    take(&queue, &mut taken);
-    taken.clear();
-    take(&queue, &mut taken);
-    assert!(queue.lock().entries.capacity() <= KEPT_ENTRIES);
-    assert!(taken.capacity() <= KEPT_ENTRIES);
+    assert_eq!(write(&queue, Waker::noop(), &mut taken), 10_000);
+    // The driver gives back what it took; the queue, what it was given for that.
+    taken = VecDeque::new();
+    queue.push(sized(0)).unwrap();
+    assert_eq!(write(&queue, Waker::noop(), &mut taken), 1);
+    assert!(queue.lock().own.capacity() <= KEPT_ENTRIES);
 }
 
 // covers: DL-12
@@ -258,12 +307,11 @@ fn after_a_burst_the_queue_gives_its_memory_back() {
 fn a_message_now_and_then_costs_the_queue_no_allocation() {
     let queue = queue(1 << 30, 1 << 20);
     let mut taken = VecDeque::with_capacity(KEPT_ENTRIES);
-    queue.lock().entries.reserve(KEPT_ENTRIES);
+    queue.lock().own.reserve(KEPT_ENTRIES);
     for _ in 0..10 {
         queue.push(sized(0)).unwrap();
-        take(&queue, &mut taken);
-        taken.clear();
-        assert!(queue.lock().entries.capacity() + taken.capacity() >= 2 * KEPT_ENTRIES);
+        assert_eq!(write(&queue, Waker::noop(), &mut taken), 1);
+        assert!(queue.lock().own.capacity() + taken.capacity() >= 2 * KEPT_ENTRIES);
     }
 }
 

@@ -1,0 +1,201 @@
+//! Know in which rooms a connection is behind, and by how much.
+//!
+//! Only seats that are behind have an entry. One is *listed* while it waits for its turn with the driver;
+//! while the driver writes for it, it is not, so that whatever is published meanwhile lists it again.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use slab::Slab;
+
+use crate::{
+    capacity,
+    outbound::seat::{Cursor, Hold, Seat},
+};
+
+/// The seats of one connection that are behind.
+#[derive(Default)]
+pub(super) struct Lags {
+    entries: Slab<Lag>,
+    /// Those that are listed, first come first served.
+    listed: VecDeque<usize>,
+    /// What all of them lack.
+    bytes: usize,
+}
+
+struct Lag {
+    seat: Arc<dyn Seat>,
+    is_listed: bool,
+    /// Where the log ended when somebody last came by.
+    counted: u64,
+    /// What of that is counted in the sum.
+    part: usize,
+    /// Keeps the log from where the seat stands on. It may be further back than that, never ahead.
+    hold: Option<Hold>,
+}
+
+/// A seat in the driver's hands.
+pub(crate) struct Turn {
+    pub(crate) seat: Arc<dyn Seat>,
+    key: usize,
+    pub(crate) outcome: Outcome,
+}
+
+/// What became of a seat's turn.
+#[derive(Debug, Default)]
+pub(crate) enum Outcome {
+    /// It did not come to it.
+    #[default]
+    Untouched,
+    /// There is nothing to hear for it any more.
+    Gone,
+    /// What it lacks is gone.
+    Lost,
+    /// It was read of a log that ends at `end`. The holds are of where it stood, and of where it stands
+    /// when all that was read has gone out.
+    Read { end: u64, before: Option<Hold>, behind: Option<Hold> },
+}
+
+impl Turn {
+    /// Not all of what was read went out.
+    pub(crate) fn stays(&mut self) {
+        if let Outcome::Read { before, behind, .. } = &mut self.outcome
+            && let Some(before) = before.take()
+        {
+            *behind = Some(before);
+        }
+    }
+}
+
+impl Lags {
+    /// Bytes that the connection lacks of all of its rooms.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether no seat waits for the driver.
+    pub(super) fn nothing_is_listed(&self) -> bool {
+        self.listed.is_empty()
+    }
+
+    /// The seat of `cursor` is behind a log that ends at `end`, kept by `hold`; says whether it was not listed
+    /// before.
+    pub(super) fn list(
+        &mut self,
+        cursor: &Cursor,
+        seat: impl FnOnce() -> Arc<dyn Seat>,
+        end: u64,
+        hold: impl FnOnce(u64) -> Option<Hold>,
+    ) -> bool {
+        let position = cursor.position();
+        let key = cursor.entry().unwrap_or_else(|| {
+            let (seat, is_listed, counted, part) = (seat(), false, position, 0);
+            self.entries.insert(Lag { seat, is_listed, counted, part, hold: None })
+        });
+        cursor.set_entry(Some(key));
+        let Some(lag) = self.entries.get_mut(key) else { return false };
+        if lag.hold.is_none() {
+            // Never replaced here: the driver may be at work further back.
+            lag.hold = hold(position);
+        }
+        lag.counted = lag.counted.max(end);
+        count(&mut self.bytes, lag);
+        if std::mem::replace(&mut lag.is_listed, true) {
+            return false;
+        }
+        self.listed.push_back(key);
+        true
+    }
+
+    /// Gives the driver up to `most` seats that are listed.
+    pub(super) fn take(&mut self, most: usize, into: &mut Vec<Turn>) {
+        while into.len() < most
+            && let Some(key) = self.listed.pop_front()
+        {
+            if let Some(lag) = self.entries.get_mut(key) {
+                lag.is_listed = false;
+                let seat = Arc::clone(&lag.seat);
+                into.push(Turn { seat, key, outcome: Outcome::Untouched });
+            }
+        }
+    }
+
+    /// Takes back what [`take`](Self::take) gave; says whether something that was kept is not any more.
+    pub(super) fn settle(&mut self, turn: &mut Turn) -> bool {
+        let Turn { seat, key, outcome } = turn;
+        let Some(lag) = self.entries.get_mut(*key).filter(|it| Arc::ptr_eq(&it.seat, seat)) else {
+            return false;
+        };
+        match std::mem::take(outcome) {
+            Outcome::Untouched => {
+                if !std::mem::replace(&mut lag.is_listed, true) {
+                    self.listed.push_front(*key);
+                }
+                false
+            }
+            Outcome::Gone | Outcome::Lost => {
+                self.remove(*key);
+                true
+            }
+            Outcome::Read { end, behind, .. } => {
+                lag.counted = lag.counted.max(end);
+                count(&mut self.bytes, lag);
+                // Listed again meanwhile, it lacks what was not there when it was read: the old hold, which is
+                // further back, keeps that as well.
+                if behind.is_some() || lag.part == 0 {
+                    lag.hold = behind;
+                }
+                if lag.part > 0 && !std::mem::replace(&mut lag.is_listed, true) {
+                    // Behind the others: none of a hundred rooms waits for one that talks much.
+                    self.listed.push_back(*key);
+                } else if lag.part == 0 && !lag.is_listed {
+                    self.remove(*key);
+                }
+                true
+            }
+        }
+    }
+
+    /// `seat` hears nothing any more; says whether it was behind.
+    pub(super) fn forget(&mut self, seat: &dyn Seat) -> bool {
+        let key = seat.cursor().entry();
+        key.is_some_and(|key| {
+            self.remove(key);
+            true
+        })
+    }
+
+    /// Forgets all of them; returns whose they were.
+    pub(super) fn clear(&mut self) -> Vec<Arc<dyn Seat>> {
+        let lags = std::mem::take(self);
+        let seats = lags.entries.into_iter().map(|(_, lag)| lag.seat);
+        seats.inspect(|seat| seat.cursor().set_entry(None)).collect()
+    }
+
+    fn remove(&mut self, key: usize) {
+        let Some(lag) = self.entries.try_remove(key) else { return };
+        if lag.is_listed {
+            // The key may be another's next.
+            self.listed.retain(|it| *it != key);
+        }
+        self.bytes = self.bytes.saturating_sub(lag.part);
+        lag.seat.cursor().set_entry(None);
+        if self.entries.is_empty() && self.entries.capacity() > KEPT {
+            *self = Self::default();
+        } else if let Some(less) =
+            capacity::smaller(self.listed.len(), self.listed.capacity(), KEPT)
+        {
+            self.listed.shrink_to(less);
+        }
+    }
+}
+
+/// Sets right what of `lag` is counted in `sum`.
+fn count(sum: &mut usize, lag: &mut Lag) {
+    let lacks = lag.counted.saturating_sub(lag.seat.cursor().position());
+    let part = usize::try_from(lacks).unwrap_or(usize::MAX);
+    *sum = sum.saturating_sub(lag.part).saturating_add(part);
+    lag.part = part;
+}
+
+/// Rooms: a connection that is behind in more gives the room for them back.
+const KEPT: usize = 4;
