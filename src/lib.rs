@@ -136,7 +136,7 @@
 //! | say who may connect, and how many | [`upgrade`], [`OriginPolicy`], [`Admission`] |
 //! | know who is on the other end of a proxy | [`WebSocketEndpoint::peer_from`], [`TrustedProxies`], [`ClientAddrLayer`] |
 //! | set the bounds of a connection | [`ConnectionConfig`] |
-//! | log peers in | [`RequireAuthLayer`], [`Authenticate`]; by cookie [`HandshakeIdentity`] |
+//! | log peers in | [`RequireAuthLayer`], [`Authenticate`]; by cookie [`HandshakeIdentity`], by ticket [`Tickets`] |
 //! | stop who guesses | [`Admission::failed_logins_per_peer`], [`LoginThrottle`] |
 //! | limit rates | [`RateLimitLayer`], [`Quota`] |
 //! | decode messages, or bring another codec | [`DecodeLayer`], [`JsonLimits`], [`layers::Decode`] |
@@ -151,8 +151,8 @@
 //! | see what the compiler refuses | [`layers`] |
 //!
 //! The folder `examples` has a program for each common case: `minimal` (the server above), `axum_service` and
-//! `hyper_service` (around what is there already), `client` (one that comes back), `testing` (a handler's
-//! tests). `examples/reference-server` has rooms, a page and every limit as an option; `examples/hostile`
+//! `hyper_service` (around what is there already), `cookie_session` (whose users are known by cookie), `client`
+//! (one that comes back), `testing` (a handler's tests). `examples/reference-server` has rooms, a page and every limit as an option; `examples/hostile`
 //! attacks a room server from outside and says what it did not withstand.
 //!
 //! # Features
@@ -191,6 +191,7 @@ pub use self::{
         Member, OpenRooms, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
         RoomsLayer, Scope,
     },
+    tickets::Tickets,
     upgrade::{
         Admission, ClientAddrLayer, OriginPolicy, PeerAddr, TrustedProxies, UpgradeRejection,
         UpgradeRejectionKind, WebSocketEndpoint, WebSocketLayer,
@@ -209,6 +210,7 @@ pub mod connections;
 pub mod upgrade;
 mod driver;
 pub mod layers;
+pub mod tickets;
 pub mod room;
 pub mod service;
 mod outbound;

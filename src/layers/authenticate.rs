@@ -103,6 +103,23 @@ impl<U> Session<U> {
         &self.user
     }
 
+    /// A session that was known before, as by a ticket.
+    pub(crate) fn restored(user: U, began: Moment, id: Option<SessionKey>) -> Self {
+        Self { began, id, ..Self::new(user) }
+    }
+
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        self.expires
+    }
+
+    pub(crate) fn began(&self) -> Moment {
+        self.began
+    }
+
+    pub(crate) fn key(&self) -> Option<SessionKey> {
+        self.id
+    }
+
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn into_user(self) -> Arc<U> {
         self.user

@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use serde::{Deserialize, Serialize};
+
 #[cfg(test)]
 pub(crate) use self::voided::MAX_NOTES;
 pub(crate) use self::voided::{Subject, Voided};
@@ -25,12 +27,12 @@ pub(crate) struct Login {
 }
 
 /// A point in the order of logins and of what ends them. No clock has to tell which of two came first.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) struct Moment(u64);
 
 /// A session of the application's, by a keyed hash: what an application calls a session is often all that
 /// it takes to have it.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) struct SessionKey(NonZeroU64);
 
 static LATEST: AtomicU64 = AtomicU64::new(0);
