@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use serde_json::json;
-use test_support::program::{Peer, Program, built, page, refusal, run, socket_from};
+use test_support::program::{Peer, Program, built, page, refusal, run, send_bytes, socket_from};
 
 async fn started(example: &str) -> (Program, SocketAddr) {
     let mut program = Program::start(built(&format!("examples/{example}")), &["127.0.0.1:0"], &[]);
@@ -44,6 +44,58 @@ async fn echo_echoes_for_anybody() {
     let mut peer = Peer::connect(addr).await;
     peer.send("hello").await;
     assert_eq!(peer.text().await, "hello");
+}
+
+/// Sends `body` to `path` with a cookie; returns the answer.
+async fn post(addr: SocketAddr, path: &str, cookie: &str, body: &str) -> String {
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nCookie: {cookie}\r\n\
+         Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    send_bytes(addr, request.as_bytes()).await
+}
+
+// covers: HS-04, AU-10
+#[tokio::test]
+async fn cookie_session_knows_its_users_and_a_log_out_ends_their_sockets() {
+    let (_program, addr) = started("cookie_session").await;
+    assert!(page(addr, "/").await.contains("Log in"));
+    let mut stranger = Peer::connect(addr).await;
+    assert_eq!(stranger.closed().await, (4401, "not authenticated".to_owned()));
+
+    let answer = post(addr, "/login", "", "ada").await;
+    let (_, cookie) = answer.split_once("set-cookie: ").expect("a cookie");
+    let (cookie, _) = cookie.split_once(';').unwrap();
+    let own = format!("http://{addr}");
+    let open = async |origin: &str| {
+        Peer::connect_with(addr, &[("cookie", cookie), ("origin", origin)]).await
+    };
+    let mut tabs = [open(&own).await.unwrap(), open(&own).await.unwrap()];
+    for tab in &mut tabs {
+        tab.send("hello").await;
+        assert_eq!(tab.text().await, "ada: hello");
+    }
+    assert_eq!(open("http://127.0.0.1:1").await.err(), Some(403), "a page of another origin");
+
+    let logged_out = std::time::Instant::now();
+    assert!(post(addr, "/logout", cookie, "").await.starts_with("HTTP/1.1 204"));
+    for tab in &mut tabs {
+        assert_eq!(tab.closed().await, (4401, "revoked".to_owned()));
+    }
+    assert!(logged_out.elapsed().as_secs() < 1, "{:?}", logged_out.elapsed());
+    let mut late = open(&own).await.unwrap();
+    assert_eq!(late.closed().await, (4401, "not authenticated".to_owned()));
+}
+
+#[test]
+fn cookie_session_is_wrapped_in_less_than_30_lines() {
+    let source = include_str!("../examples/cookie_session.rs");
+    let (_, rest) = source.split_once("// --- From here ...").unwrap();
+    let (added, _) = rest.split_once("// --- ... to here.").unwrap();
+    let code = added.lines().filter(|it| !it.is_empty() && !it.starts_with("///"));
+    // And three in `main`: two routes and a layer.
+    assert!(code.count() + 3 < 30);
 }
 
 #[tokio::test]

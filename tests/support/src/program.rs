@@ -18,7 +18,9 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
-    tungstenite::{Message, protocol::CloseFrame},
+    tungstenite::{
+        Error, Message, client::IntoClientRequest, http::HeaderName, protocol::CloseFrame,
+    },
 };
 
 /// A process that ends with the test at the latest.
@@ -197,9 +199,21 @@ pub struct Peer {
 
 impl Peer {
     pub async fn connect(addr: SocketAddr) -> Self {
-        let url = format!("ws://{addr}/ws");
-        let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        Self { socket }
+        Self::connect_with(addr, &[]).await.unwrap()
+    }
+
+    /// Connected with further headers, or the status of the refusal.
+    pub async fn connect_with(addr: SocketAddr, headers: &[(&str, &str)]) -> Result<Self, u16> {
+        let mut request = format!("ws://{addr}/ws").into_client_request().unwrap();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().append(name, value.parse().unwrap());
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((socket, _)) => Ok(Self { socket }),
+            Err(Error::Http(refused)) => Err(refused.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// In `room` of the room service, with the reference server's token.
