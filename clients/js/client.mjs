@@ -27,9 +27,9 @@
 
 import { Outbox } from "./outbox.mjs";
 import { Pace } from "./pace.mjs";
-import { checkRoom } from "./rules.mjs";
+import { Refused, checkRoom } from "./rules.mjs";
 
-export { Refused } from "./rules.mjs";
+export { Refused };
 
 // What to do after each close code; 1006 stands for every connection that was lost or never opened.
 // A Rust test reads the next two tables line by line and compares them with `CloseReason`: one entry per
@@ -116,7 +116,7 @@ export class RoomClient extends EventTarget {
   /** The name the server gave us, once connected. */
   userId = null;
 
-  /** `token` is a string, or a function that gets a fresh one for every attempt. */
+  /** `token` is a string, or a function that gets a fresh one for every attempt; it may throw Refused. */
   constructor({ url, token }) {
     super();
     this.#url = url;
@@ -194,9 +194,12 @@ export class RoomClient extends EventTarget {
     try {
       // Before the handshake, because the server's deadline for authentication starts with it.
       token = typeof this.#token === "function" ? await this.#token() : this.#token;
-    } catch {
-      if (current()) this.#lost(1006, "", "There is nothing to log in with.");
-      return;
+    } catch (error) {
+      if (!current()) return;
+      if (!(error instanceof Refused)) return this.#lost(1006, "", "There is nothing to log in with.");
+      // Whoever hands out tickets has said no: asking again would get the same answer.
+      this.#letGo();
+      return this.#halt("stopped", { text: error.message });
     }
     if (!current()) return;
     let socket;

@@ -1,12 +1,13 @@
-//! Let in all who know the one token. A real server verifies tickets here.
+//! Let in whoever knows the one token, or has a ticket.
 
 use subtle::ConstantTimeEq;
 use tower_websocket::{
-    AuthFailure, Authenticate, Connection, Message, Session,
+    AuthFailure, Authenticate, Connection, Message, Session, Tickets,
     service::{ServerMessage, credentials},
+    tickets::Ticket,
 };
 
-/// A user who knew the token, by name.
+/// Somebody who was let in, by name.
 pub(crate) type User = String;
 
 /// Accepts one token, alone or followed by `:` and the name to go by.
@@ -31,7 +32,20 @@ impl DevTokens {
     }
 }
 
-impl Authenticate for DevTokens {
+/// Tickets, as they come in the first message.
+pub(crate) fn tickets() -> Tickets<User> {
+    Tickets::new()
+        .read_by(|message| Some(credentials(message)?.as_str().to_owned()))
+        .welcome(|name: &User, connection| Message::json(&ServerMessage::auth_ok(connection, name)))
+}
+
+/// Everybody who may come in: by the token, as plain clients do, or by a ticket, as the page does.
+pub(crate) struct Door {
+    pub(crate) tokens: DevTokens,
+    pub(crate) tickets: Tickets<User>,
+}
+
+impl Authenticate for Door {
     type User = User;
 
     async fn authenticate(
@@ -40,7 +54,11 @@ impl Authenticate for DevTokens {
         connection: &Connection,
     ) -> Result<Session<User>, AuthFailure> {
         let offered = credentials(message).ok_or(AuthFailure::Required)?;
-        let name = self.name(offered.as_str(), connection).ok_or(AuthFailure::Rejected)?;
+        let name = self.tokens.name(offered.as_str(), connection);
+        if name.is_none() && Ticket::is_like(offered.as_str()) {
+            return self.tickets.authenticate(message, connection).await;
+        }
+        let name = name.ok_or(AuthFailure::Rejected)?;
         let welcome = Message::json(&ServerMessage::auth_ok(connection, &name))?;
         Ok(Session::new(name).reply(welcome))
     }
@@ -52,7 +70,7 @@ fn same<T: ConstantTimeEq>(a: &[T], b: &[T]) -> bool {
     a.ct_eq(b).into()
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (1..=32).contains(&name.len()) && name.bytes().all(allowed)
 }

@@ -5,18 +5,18 @@ use std::num::NonZeroUsize;
 use tower::ServiceBuilder;
 use tower_websocket::{
     DecodeLayer, MemoryBudget, OpenRooms, Quota, RateLimitLayer, RequireAuthLayer, Rooms,
-    RoomsLayer, WebSocketEndpoint,
+    RoomsLayer, Tickets, WebSocketEndpoint,
     service::{self, ClientMessage, ServerMessage},
 };
 
 use crate::{
-    auth::DevTokens,
+    auth::{DevTokens, Door, User},
     invalid::{INVALID_IN_A_ROW, Invalid},
     options::{InvalidMessage, Options},
     settings,
 };
 
-/// The endpoint, for those who know `token`.
+/// The endpoint, for those who know `token` or have one of `tickets`.
 ///
 /// Joins have a price of their own. Who may be in a hundred rooms asks for all of them at once when its
 /// connection is made anew, and under the quota of messages would be closed for it, each time again.
@@ -29,6 +29,7 @@ use crate::{
 pub(crate) fn endpoint(
     options: &Options,
     token: &str,
+    tickets: Tickets<User>,
     rooms: Rooms<ServerMessage>,
     budget: Option<MemoryBudget>,
 ) -> Result<WebSocketEndpoint, String> {
@@ -38,7 +39,7 @@ pub(crate) fn endpoint(
     };
     let messages = ServiceBuilder::new()
         .layer(RateLimitLayer::per_connection(options.raw_quota(ROOMS)))
-        .layer(RequireAuthLayer::new(DevTokens::new(token)))
+        .layer(RequireAuthLayer::new(Door { tokens: DevTokens::new(token), tickets }))
         .layer(decode)
         .layer(RateLimitLayer::per_connection(options.message_quota()).cost(unless_join))
         .layer(RateLimitLayer::per_user(options.user_quota()).cost(unless_join))

@@ -45,7 +45,8 @@ mod tests {
 
     async fn member(args: &[&str]) -> TestPeer {
         let options = Options::of(args).unwrap();
-        let endpoint = endpoint(&options, "token", Rooms::new(), None).unwrap();
+        let endpoint =
+            endpoint(&options, "token", crate::auth::tickets(), Rooms::new(), None).unwrap();
         let mut peer = TestServer::endpoint(endpoint).connect("/ws").await;
         let auth = json!({ "type": "auth", "token": "token:ada" });
         peer.assert_reply(auth, json!({ "type": "auth_ok" })).await;

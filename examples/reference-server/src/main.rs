@@ -10,14 +10,20 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{get, post},
+};
 use tokio::{runtime::Builder, time::timeout};
 use tower_websocket::{Close, TracingSink, upgrade::InvalidPath};
 
-use crate::{accept::Times, options::Options, sockets::Sockets, stop::Signals};
+use crate::{accept::Times, desk::Desk, options::Options, sockets::Sockets, stop::Signals};
 
 mod accept;
 mod auth;
+mod desk;
 mod endpoint;
 mod files;
 mod invalid;
@@ -79,7 +85,9 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     let (connections, sockets) = (options.connections(), Sockets::new());
     let rooms = options.rooms();
     let budget = options.memory_budget();
-    let endpoint = endpoint::endpoint(options, token, rooms.clone(), budget.clone())?
+    let tickets = auth::tickets();
+    let desk = Desk::new(options.lets_in_by_name(address.ip()).then(|| tickets.clone()));
+    let endpoint = endpoint::endpoint(options, token, tickets, rooms.clone(), budget.clone())?
         .connections(connections.clone());
     // What the page's own requests are counted by is what the endpoint goes by.
     let clients = options.clients()?;
@@ -88,6 +96,7 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     let app = Router::new()
         .route("/", get(page::index))
         .route("/{file}", get(page::file))
+        .route("/ticket", post(desk::issue).with_state(desk).layer(DefaultBodyLimit::max(1024)))
         // Who asks for it without an upgrade is told what it is.
         .route_service("/ws", endpoint.clone().into_service())
         // In front of the page, since both are at `/`. What is added below a layer is not behind it.

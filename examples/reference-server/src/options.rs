@@ -10,6 +10,7 @@ use std::{
 
 use clap::{
     Arg, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
+    builder::BoolishValueParser,
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
@@ -41,6 +42,10 @@ pub(crate) struct Options {
     /// on the loopback interface only.
     #[arg(long, env = "DEV_TOKEN", hide_env_values = true)]
     pub(crate) dev_token: Option<String>,
+    /// Whether the page lets people in by the name that they say, whoever they are: `true` or `false`. On the
+    /// loopback interface, and only while there is no token of your own, unless set.
+    #[arg(long, env = "LOGIN_BY_NAME", value_parser = BoolishValueParser::new())]
+    pub(crate) login_by_name: Option<bool>,
     /// Whose pages may connect besides the server's own, as a browser writes it:
     /// `https://example.com`. Separated by commas, or given several times. None unless set. Who names
     /// one at the server's own host, such as `http://localhost:3000`, has to name the server's as well.

@@ -15,7 +15,8 @@ use crate::{
 };
 
 fn server() -> TestServer {
-    let endpoint = endpoint(&Options::defaults(), "token", Rooms::new(), None);
+    let endpoint =
+        endpoint(&Options::defaults(), "token", crate::auth::tickets(), Rooms::new(), None);
     TestServer::endpoint(endpoint.unwrap())
 }
 

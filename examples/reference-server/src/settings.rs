@@ -50,6 +50,13 @@ impl Options {
         Ok(token)
     }
 
+    /// Whether whoever reaches `address` may come in by any name.
+    pub(crate) fn lets_in_by_name(&self, address: IpAddr) -> bool {
+        // On this interface there may be a proxy that is open to all: who has set a token says so.
+        let harmless = self.dev_token.is_none() && address.to_canonical().is_loopback();
+        self.login_by_name.unwrap_or(harmless)
+    }
+
     pub(crate) fn warn_of_defaults(&self) {
         if self.dev_token.as_deref().is_none_or(|it| it == DEFAULT_TOKEN) {
             tracing::warn!(
@@ -204,3 +211,22 @@ const DEFAULT_TOKEN: &str = "dev-token";
 
 /// As many as one address may have connections, so that all behind it are back after a restart.
 const HANDSHAKES_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(255);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anybody_is_let_in_by_name_on_the_loopback_interface_or_where_it_is_asked_for() {
+        let [here, everywhere] = ["::ffff:127.0.0.1", "0.0.0.0"].map(|it| it.parse().unwrap());
+        for (args, expected) in [
+            (&[][..], [true, false]),
+            (&["--dev-token", "secret"], [false, false]),
+            (&["--login-by-name", "false"], [false, false]),
+            (&["--login-by-name", "true"], [true, true]),
+        ] {
+            let options = Options::of(args).unwrap();
+            assert_eq!([here, everywhere].map(|it| options.lets_in_by_name(it)), expected);
+        }
+    }
+}

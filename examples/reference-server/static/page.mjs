@@ -9,9 +9,6 @@ const AT_END_PX = 48; // this close to the end, the log follows what comes
 const CHECKS = {
   name: (value) => value === "" || checkName(value),
   room: checkRoom,
-  token: (value) => {
-    if (value === "") throw new Refused("The token is missing.", "token");
-  },
 };
 // A browser tells a page nothing else about a handshake that was refused.
 const NO_CONNECTION = "There is no connection yet: the server is away or full, or takes no pages from this address. Its log says which.";
@@ -25,10 +22,11 @@ const DELIVERY = {
 };
 
 const at = (id) => document.getElementById(id);
-const [name, room, token, text, log, pill] = ["name", "room", "token", "text", "log", "status"].map(at);
+const [name, room, text, log, pill] = ["name", "room", "text", "log", "status"].map(at);
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
 let client = null; // one per visit
+let known = ""; // the name that the server knows us by, also after a lost connection
 let roomId = "";
 let entered = false; // joined at least once in this visit
 let status = { state: "idle" };
@@ -42,7 +40,7 @@ at("entrance").addEventListener("submit", (event) => {
   // A phone's keyboard puts a space behind each word.
   for (const field of [name, room]) field.value = field.value.trim();
   let first = null; // what is wrong with the first field that is
-  for (const field of [name, room, token]) {
+  for (const field of [name, room]) {
     const why = refusal(() => CHECKS[field.id](field.value));
     field.setAttribute("aria-invalid", String(why !== ""));
     if (why !== "") first ??= [why, field];
@@ -74,9 +72,8 @@ function enter() {
   at("entrance").hidden = true;
   at("conversation").hidden = false;
 
-  // A name rides on the development token; with any other token the server knows who we are.
-  const credentials = name.value ? `${token.value}:${name.value}` : token.value;
-  const visit = (client = new RoomClient({ url: socketUrl(), token: credentials }));
+  known = name.value;
+  const visit = (client = new RoomClient({ url: socketUrl(), token: getTicket }));
   const listeners = { state: onState, joined: onJoined, chat: onChat, delivery: onDelivery, refused: onRefused };
   for (const [type, listener] of Object.entries(listeners)) {
     client.addEventListener(type, ({ detail }) => visit === client && listener(detail));
@@ -85,6 +82,21 @@ function enter() {
   client.connect();
   drawComposer();
   text.focus();
+}
+
+/** A ticket for one connection. Nothing that opens anything twice is ever in this page. */
+async function getTicket() {
+  const response = await fetch(new URL("ticket", document.baseURI), {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-requested-with": "page" },
+    body: JSON.stringify({ name: known }),
+    signal: AbortSignal.timeout(10_000),
+  });
+  const answer = await response.json();
+  if (response.status === 400 || response.status === 403) throw new Refused(answer.error, "name");
+  if (!response.ok) throw new Error(answer.error);
+  known = answer.name;
+  return answer.ticket;
 }
 
 function socketUrl() {
@@ -130,7 +142,7 @@ function onState(detail) {
   if (state === "waiting" && detail.failures === 1) addEvent(entered ? why : NO_CONNECTION);
   if (detail.patient) showText(at("notice"), "The server cannot be reached. Trying once a minute from here on.");
   if (state === "stopped" && entered) showText(at("notice"), `${why} (${code}) Leave and join again to go on.`);
-  if (state === "stopped" && !entered) showEntrance(`${why} (${code})`, code === 4403 ? token : at("join"));
+  if (state === "stopped" && !entered) showEntrance(code ? `${why} (${code})` : why, code ? at("join") : name);
 }
 
 function drawStatus() {

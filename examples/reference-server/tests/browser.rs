@@ -31,9 +31,9 @@ impl Page {
     }
 
     /// Fills in the form and sends it.
-    async fn enter(&self, server: SocketAddr, [name, room, token]: [&str; 3]) {
+    async fn enter(&self, server: SocketAddr, [name, room]: [&str; 2]) {
         self.browser.goto(&format!("http://{server}/")).await.unwrap();
-        for (field, text) in [("#name", name), ("#room", room), ("#token", token)] {
+        for (field, text) in [("#name", name), ("#room", room)] {
             let field = self.browser.find(Locator::Css(field)).await.unwrap();
             field.clear().await.unwrap();
             field.send_keys(text).await.unwrap();
@@ -42,7 +42,7 @@ impl Page {
     }
 
     async fn join(&self, server: SocketAddr, name: &str, room: &str) {
-        self.enter(server, [name, room, "dev-token"]).await;
+        self.enter(server, [name, room]).await;
         self.shows("#status[data-state='connected']").await;
         self.says(&format!("You joined {room}.")).await;
     }
@@ -192,30 +192,34 @@ async fn play(stage: &mut Stage) {
 
     let elsewhere = ["--port", "0", "--allow-origin", "http://127.0.0.1:3000"];
     let mut refusing = Program::start(SERVER, &elsewhere, &[]);
-    linus.enter(refusing.addr().await, ["linus", "den", "dev-token"]).await;
+    linus.enter(refusing.addr().await, ["linus", "den"]).await;
     linus.says("There is no connection yet").await;
     linus.screenshot("page-no-connection.png").await;
     refusing.kill().await;
 
-    linus.enter(stage.addr, ["linus", "den", "wrong"]).await;
+    let nobody = ["--port", "0", "--login-by-name", "false"];
+    let mut closed = Program::start(SERVER, &nobody, &[]);
+    linus.enter(closed.addr().await, ["linus", "den"]).await;
     linus.shows("#join-error:not([hidden])").await;
-    assert_eq!(linus.text_of("#join-error").await, "The server refused the token. (4403)");
+    let why = linus.text_of("#join-error").await;
+    assert_eq!(why, "This server lets nobody in by name: --login-by-name is off.");
     assert_eq!(linus.messages().await, 0);
     linus.screenshot("page-refused.png").await;
+    closed.kill().await;
 
     for [name, room, why] in [
         ["linus", "my den", "A room is 1 to 64 of A-Z a-z 0-9 : _ and -, without spaces."],
         ["linus t", "den", "A name is 1 to 32 of A-Z a-z 0-9 _ and -, without spaces."],
         ["linus", "", "A room is 1 to 64 of A-Z a-z 0-9 : _ and -, without spaces."],
     ] {
-        linus.enter(stage.addr, [name, room, "dev-token"]).await;
+        linus.enter(stage.addr, [name, room]).await;
         linus.shows("#join-error:not([hidden])").await;
         assert_eq!(linus.text_of("#join-error").await, why);
         linus.shows(if room == "den" { "#name:focus" } else { "#room:focus" }).await;
     }
     linus.screenshot("page-no-room.png").await;
     // A phone's keyboard puts a space behind each word.
-    linus.enter(stage.addr, ["linus ", " den ", "dev-token"]).await;
+    linus.enter(stage.addr, ["linus ", " den "]).await;
     linus.says("You joined den.").await;
     linus.type_text(&"x".repeat(1001)).await;
     linus.shows("#send:disabled").await;

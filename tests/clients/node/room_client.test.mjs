@@ -173,6 +173,30 @@ test("unconfirmed after 10 s, confirmed by a late echo, never resent", async () 
   assert.equal(deliveries(w).at(-1), "sent");
 });
 
+test("who hands out tickets may say no, which is not asked again; or be away, which is", async () => {
+  const no = await start(async () => {
+    throw new Refused("Nobody gets in by name.", "name");
+  });
+  const { failures: _, ...stopped } = no.states().at(-1);
+  assert.deepEqual(stopped, { state: "stopped", text: "Nobody gets in by name." });
+  assert.deepEqual([sockets.length, timers.length], [0, 0]);
+  let asked = 0;
+  const away = await start(async () => {
+    asked += 1;
+    throw new TypeError("fetch failed");
+  });
+  assert.equal(away.states().at(-1).state, "waiting");
+  await advance(500);
+  assert.deepEqual([asked, sockets.length], [2, 0]);
+});
+
+test("4409 stays away", async () => {
+  const { states } = await start();
+  welcome();
+  last().end(4409, "replaced");
+  assert.equal(states().at(-1).state, "stopped");
+});
+
 test("4401 gets one fresh ticket, then stops; a stable session earns another", async () => {
   let n = 0;
   const { client, states } = await start(async () => `t${++n}`);

@@ -1,0 +1,106 @@
+//! Tickets of the reference server: who gets one, and that each lets one connection in.
+#![cfg(test)]
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use test_support::program::{Peer, Program};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// The built server.
+const SERVER: &str = env!("CARGO_BIN_EXE_reference-server");
+
+const OWN_PAGE: &str = "Sec-Fetch-Site: same-origin";
+
+async fn serve(args: &[&str]) -> (Program, SocketAddr) {
+    let mut server = Program::start(SERVER, &[&["--port", "0"], args].concat(), &[]);
+    let addr = server.addr().await;
+    (server, addr)
+}
+
+/// Asks for a ticket; returns the status, the head of the answer, and what is in it.
+async fn ask(addr: SocketAddr, header: &str, body: &str) -> (u16, String, Value) {
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    let request = format!(
+        "POST /ticket HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{header}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_lowercase(), serde_json::from_str(body).unwrap_or_default())
+}
+
+async fn login(addr: SocketAddr, ticket: &str) -> Result<Value, u16> {
+    let mut peer = Peer::connect(addr).await;
+    peer.say(json!({ "type": "auth", "token": ticket })).await;
+    peer.hear_or_closed().await
+}
+
+#[tokio::test]
+async fn a_page_of_the_server_gets_a_ticket_for_one_connection() {
+    let (mut server, addr) = serve(&[]).await;
+    let (status, head, answer) = ask(addr, OWN_PAGE, r#"{"name":"ada"}"#).await;
+    assert_eq!((status, &answer["name"]), (200, &json!("ada")));
+    assert!(head.contains("cache-control: no-store"), "{head}");
+    let ticket = answer["ticket"].as_str().unwrap().to_owned();
+    assert_eq!(login(addr, &ticket).await.unwrap()["userId"], "ada");
+    assert_eq!(login(addr, &ticket).await, Err(4403));
+    // Who says no name is given one; the token is still there.
+    let (_, _, answer) = ask(addr, "X-Requested-With: page", r#"{"name":""}"#).await;
+    assert!(answer["name"].as_str().unwrap().starts_with("user-"));
+    assert_eq!(login(addr, "dev-token:grace").await.unwrap()["userId"], "grace");
+    server.terminate().await;
+    let log = server.rest().await;
+    assert!(log.contains("ticket.replayed"), "{log}");
+    assert!(!log.contains(&ticket), "a ticket is in the log");
+}
+
+#[tokio::test]
+async fn nobody_else_gets_one() {
+    let (_server, addr) = serve(&[]).await;
+    let ada = r#"{"name":"ada"}"#;
+    for (header, body, expected) in [
+        ("Sec-Fetch-Site: cross-site", ada, 403),
+        ("Sec-Fetch-Site: same-site", ada, 403),
+        ("Sec-Fetch-Site: none\r\nX-Requested-With: page", ada, 403),
+        ("Accept: */*", ada, 403),
+        (OWN_PAGE, r#"{"name":"ada smith"}"#, 400),
+        (OWN_PAGE, r#"{"name":"ada","admin":true}"#, 400),
+        (OWN_PAGE, "ada", 400),
+        (OWN_PAGE, &format!(r#"{{"name":"{}"}}"#, "a".repeat(5000)), 400),
+    ] {
+        let (status, head, answer) = ask(addr, header, body).await;
+        assert_eq!(status, expected, "{header} {body:.40}");
+        assert!(answer["error"].is_string() && head.contains("no-store"), "{head}");
+    }
+    let (_server, addr) = serve(&["--login-by-name", "false"]).await;
+    assert_eq!(ask(addr, OWN_PAGE, ada).await.0, 403);
+}
+
+// covers: HS-30
+#[tokio::test]
+async fn an_address_asks_so_often_in_a_minute() {
+    let (_server, addr) = serve(&[]).await;
+    for _ in 0..120 {
+        assert_eq!(ask(addr, OWN_PAGE, r#"{"name":""}"#).await.0, 200);
+    }
+    let (status, head, _) = ask(addr, OWN_PAGE, r#"{"name":""}"#).await;
+    assert_eq!(status, 429);
+    assert!(head.contains("retry-after: 20"), "{head}");
+}
+
+#[tokio::test]
+async fn one_device_too_many_replaces_the_oldest() {
+    let (_server, addr) = serve(&["--max-connections-per-user", "2"]).await;
+    let mut first = Peer::join(addr, "dev-token:ada", "den").await;
+    let _second = Peer::join(addr, "dev-token:ada", "den").await;
+    let _third = Peer::join(addr, "dev-token:ada", "den").await;
+    assert_eq!(first.closed().await.0, 4409);
+}
