@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -98,7 +99,12 @@ pub(crate) async fn everybody(
         let world = Arc::clone(world);
         tasks.spawn(async move { _ = timeout_at(until, speak(&world, number, kind, pause)).await });
     }
-    while tasks.join_next().await.is_some() {}
+    while let Some(ended) = tasks.join_next().await {
+        // A peer that broke down has measured nothing.
+        if let Err(error) = ended {
+            resume_unwind(error.into_panic());
+        }
+    }
 }
 
 async fn attack(kind: Kind, number: usize, half: Instant, world: &World, made: &Made) {
@@ -156,8 +162,9 @@ async fn act(
         Kind::EndlessPing => {
             // Legal, and with blanks as long as a message may be. What the buffers grew to for it is to go
             // with it, whatever comes behind.
-            let message = format!("{:1$}", r#"{"type":"ping"}"#, MESSAGE);
-            peer.send(&frame(TEXT, message.as_bytes())).await?;
+            let mut message = br#"{"type":"ping"}"#.to_vec();
+            message.resize(MESSAGE, b' ');
+            peer.send(&frame(TEXT, &message)).await?;
             peer.send(&header(PING, 125)).await?;
             trickle(peer, b" ").await
         }

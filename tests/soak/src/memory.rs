@@ -91,7 +91,8 @@ async fn one(
         let mut look = interval(Duration::from_millis(500));
         while !kinds.is_empty() {
             tokio::select! {
-                _ = kinds.join_next() => {}
+                // What broke down has measured nothing.
+                Some(ended) = kinds.join_next() => ended?,
                 _ = look.tick() => {
                     let sample = server.sample().await?;
                     round.charged = round.charged.max(sample.status.charged / 1024);
