@@ -80,7 +80,7 @@ pub enum MessageOutcome {
     Refused,
     /// It closes the connection.
     Closed(Close),
-    /// It was given up: its time was over, or its connection ended before.
+    /// It was given up: its time was over, its handler panicked, or its connection ended before.
     Dropped,
 }
 

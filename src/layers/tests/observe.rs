@@ -2,10 +2,12 @@
 
 use std::{
     future::{pending, poll_fn},
+    panic::AssertUnwindSafe,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tower::{Service as _, service_fn};
 
 use super::*;
@@ -27,6 +29,7 @@ async fn handle(inbound: Inbound<Message, Anonymous>) -> HandlerResult {
         Some("refuse") => Err(Failure::Reply(inbound.message)),
         Some("close") => Err(Close::INVALID_MESSAGE.into()),
         Some("never") => pending().await,
+        Some("panic") => panic!("the handler's own"),
         _ => Ok(Reply::one(inbound.message)),
     }
 }
@@ -36,11 +39,12 @@ async fn each_message_is_told_of_once_with_what_it_ended_in_and_how_long_that_to
     let seen = Seen::default();
     let mut stack = observing(&seen).layer(service_fn(handle));
     let peer = TestConnection::new();
-    for text in ["hello", "refuse", "close", "never"] {
+    for text in ["hello", "refuse", "close", "never", "panic"] {
         let inbound = peer.inbound(Message::text(text), Anonymous::claim());
         poll_fn(|cx| stack.poll_ready(cx)).await.unwrap();
         let call = stack.call(inbound);
-        let _ = tokio::time::timeout(Duration::from_millis(20), call).await;
+        let call = tokio::time::timeout(Duration::from_millis(20), call);
+        drop(AssertUnwindSafe(call).catch_unwind().await);
     }
     let (seven, twenty) = (Duration::from_millis(7), Duration::from_millis(20));
     let expected = [
@@ -48,6 +52,7 @@ async fn each_message_is_told_of_once_with_what_it_ended_in_and_how_long_that_to
         (MessageOutcome::Refused, seven),
         (MessageOutcome::Closed(Close::INVALID_MESSAGE), seven),
         (MessageOutcome::Dropped, twenty),
+        (MessageOutcome::Dropped, seven),
     ];
     assert_eq!(*seen.lock().unwrap(), expected);
 }
