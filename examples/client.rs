@@ -122,10 +122,12 @@ async fn main() -> ExitCode {
     }
     let mut lines = lines(BufReader::new(tokio::io::stdin()));
     let mut failures = 0;
+    // Up to where the room was heard, as the server says: what was missed is asked for from there on.
+    let mut heard = None;
     loop {
         let started = Instant::now();
-        let end = match timeout(OPEN_TIMEOUT, connect(&options)).await {
-            Ok(Ok(socket)) => talk(socket, &options.room, &mut lines).await,
+        let end = match timeout(OPEN_TIMEOUT, connect(&options, heard.as_deref())).await {
+            Ok(Ok(socket)) => talk(socket, &options.room, &mut lines, &mut heard).await,
             Ok(Err(end)) => end,
             Err(_) => End::Lost,
         };
@@ -152,7 +154,7 @@ async fn main() -> ExitCode {
 }
 
 /// Connects, authenticates and asks to join.
-async fn connect(options: &Options) -> Result<Socket, End> {
+async fn connect(options: &Options, heard: Option<&str>) -> Result<Socket, End> {
     let connected = tokio_tungstenite::connect_async(&options.url).await;
     let (mut socket, _) = connected.map_err(|error| {
         // A status, for example, or that the URL is none.
@@ -167,12 +169,21 @@ async fn connect(options: &Options) -> Result<Socket, End> {
     // Credentials are the first message, never a part of the URL, which ends up in logs. The server
     // reads nothing else before it has looked at them, so the join can follow at once.
     say(&mut socket, json!({ "type": "auth", "token": token })).await?;
-    say(&mut socket, json!({ "type": "join", "roomId": options.room })).await?;
+    let join = match heard {
+        Some(heard) => json!({ "type": "join", "roomId": options.room, "since": heard }),
+        None => json!({ "type": "join", "roomId": options.room }),
+    };
+    say(&mut socket, join).await?;
     Ok(socket)
 }
 
 /// Says what comes from stdin and prints what comes from the server, until either ends.
-async fn talk(mut socket: Socket, room: &str, lines: &mut mpsc::Receiver<String>) -> End {
+async fn talk(
+    mut socket: Socket,
+    room: &str,
+    lines: &mut mpsc::Receiver<String>,
+    at: &mut Option<String>,
+) -> End {
     // Of a file that is piped in, too: who is faster than the server's quota is closed.
     let mut pace = interval(BETWEEN_LINES);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -199,7 +210,7 @@ async fn talk(mut socket: Socket, room: &str, lines: &mut mpsc::Receiver<String>
             // The library answers pings by itself. The server pings, so that long silence means that
             // nobody is there any more.
             heard = timeout(SILENCE, socket.next()) => match heard {
-                Ok(Some(Ok(Message::Text(text)))) => print(&text),
+                Ok(Some(Ok(Message::Text(text)))) => print(&text, at),
                 Ok(Some(Ok(Message::Close(Some(CloseFrame { code, reason }))))) => {
                     return End::Closed(code.into(), reason.to_string());
                 }
@@ -264,14 +275,27 @@ async fn say(socket: &mut Socket, message: Value) -> Result<(), End> {
     socket.send(Message::text(message.to_string())).await.map_err(|_| End::Lost)
 }
 
-fn print(text: &Utf8Bytes) {
+/// Prints a message, and keeps where in the room that is.
+fn print(text: &Utf8Bytes, at: &mut Option<String>) {
     let Ok(message) = serde_json::from_str::<Value>(text) else { return };
     let field = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
+    let recovered = message.get("recovered").and_then(Value::as_bool);
+    // While what was missed is on its way, only that moves the place.
+    if !field("at").is_empty() && recovered != Some(true) {
+        *at = Some(field("at").to_owned());
+    }
     match field("type") {
         // Another person wrote this: control characters would reach the terminal as commands.
         "chat" => println!("{}: {}", plain(field("userId")), plain(field("text"))),
         "auth_ok" => println!("* you are {}", plain(field("userId"))),
-        "joined" => println!("* you joined {}", plain(field("roomId"))),
+        "joined" => {
+            println!("* you joined {}", plain(field("roomId")));
+            match recovered {
+                Some(true) => println!("* this is what was said meanwhile:"),
+                Some(false) => println!("* something that was said meanwhile may be missing"),
+                None => {}
+            }
+        }
         "error" => {
             let why = ["code", "field", "reason"].map(|name| plain(field(name)));
             println!("* refused: {}", why.join(" ").trim_end());

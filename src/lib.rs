@@ -14,7 +14,8 @@
 //!   beside it, and a status or close code for what exceeds it.
 //!
 //! It is no protocol engine (tokio-tungstenite is underneath), no HTTP server, and no message broker: a
-//! message that reaches a room is not stored, and delivery is at most once.
+//! message that reaches a room is not stored, but for what a room may keep for a while for those who were
+//! cut off, and delivery is at most once.
 //!
 //! ## A complete server
 //!

@@ -18,7 +18,8 @@
 // Events, all with a `detail`:
 //   state     { state, failures, code?, text?, retryAt?, patient? }; state is one of idle, connecting,
 //             connected, waiting, stopped; patient: only one attempt a minute from here, tell the person
-//   joined    { roomId, again }; again: after a lost connection, so what was said meanwhile is missing
+//   joined    { roomId, again, recovered }; again: after a lost connection. recovered: what was said meanwhile
+//             follows, all of it; otherwise something may be missing
 //   left      { roomId }
 //   chat      what the server sent, and own: true if this client asked for it
 //   delivery  { requestId, status }; queued sent confirmed unconfirmed unsent refused
@@ -94,7 +95,7 @@ export class RoomClient extends EventTarget {
   #token;
   #outbox = new Outbox((requestId, status) => this.#emit("delivery", { requestId, status }));
   #pace = new Pace();
-  #rooms = new Map(); // roomId → { asked, joined, before }: the rooms this client wants to be in
+  #rooms = new Map(); // roomId → { asked, joined, before, at }: the rooms this client wants to be in
   #leaving = new Set(); // rooms to leave, as soon as the pace allows it
   #state = "idle";
   #socket = null;
@@ -226,18 +227,26 @@ export class RoomClient extends EventTarget {
     const now = (this.#heardAt = performance.now());
     const { type, requestId, roomId } = message ?? {};
     const room = this.#rooms.get(roomId);
+    const { at } = message ?? {};
     if (type === "auth_ok") {
       this.#connectedAt = now;
       this.userId = message.userId;
       this.#setState("connected");
       this.#flush();
     } else if (type === "joined" && room) {
-      this.#emit("joined", { roomId, again: room.before });
+      const recovered = message.recovered === true;
+      // While what was missed is on its way, where this client is moves with that.
+      if (!recovered) room.at = isText(at) ? at : undefined;
+      this.#emit("joined", { roomId, again: room.before, recovered });
       room.joined = room.before = true;
       this.#flush();
     } else if (type === "left") {
       this.#emit("left", { roomId });
     } else if (type === "chat" && isText(roomId) && isText(message.userId) && isText(message.text)) {
+      if (room && isText(at)) {
+        if (isBehind(at, room.at)) return; // shown already
+        room.at = at;
+      }
       const own = message.userId === this.userId && this.#outbox.settle(requestId, "confirmed");
       this.#emit("chat", { ...message, own });
     } else if (type === "pong" && this.#pingedAt) {
@@ -340,7 +349,7 @@ export class RoomClient extends EventTarget {
       if (room.asked) continue;
       if (!mayGo()) return;
       room.asked = true;
-      this.#send({ type: "join", roomId });
+      this.#send({ type: "join", roomId, since: room.at });
     }
     const ready = (roomId) => this.#rooms.get(roomId)?.joined && mayGo();
     this.#outbox.flush(ready, (message) => this.#send(message));
@@ -358,6 +367,13 @@ export class RoomClient extends EventTarget {
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+// Whether the position `at` is not behind `last`, of the same log: "epoch-number".
+function isBehind(at, last) {
+  const [epoch, number] = at.split("-");
+  const [lastEpoch, lastNumber] = (last ?? "").split("-");
+  return epoch === lastEpoch && Number(number) <= Number(lastNumber);
 }
 
 function isText(value) {

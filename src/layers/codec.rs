@@ -4,6 +4,7 @@
 
 use std::{error::Error, fmt};
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -30,6 +31,50 @@ pub trait Encode<R>: Send + Sync + 'static {
     ///
     /// [`EncodeError`] if `value` cannot be written.
     fn encode(&self, value: &R) -> Result<Message, EncodeError>;
+
+    /// Writes `value` with a place for its position: what a room says that keeps a
+    /// [`History`](crate::room::History).
+    ///
+    /// By default there is none, and nothing can be published in such a room.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if `value` cannot be written, or has no place for a position.
+    fn encode_stamped(&self, value: &R) -> Result<Stamped, EncodeError> {
+        let _ = value;
+        Err(EncodeError)
+    }
+}
+
+/// A message with a place for its position, which is known when it is published.
+#[derive(Clone, Debug)]
+pub struct Stamped {
+    is_text: bool,
+    before: Bytes,
+    behind: Bytes,
+}
+
+impl Stamped {
+    /// A text message: the position stands between `before` and `behind`.
+    pub fn text(before: impl Into<String>, behind: impl Into<String>) -> Self {
+        Self { is_text: true, before: before.into().into(), behind: behind.into().into() }
+    }
+
+    /// A binary message, in the same way. The position is ASCII text.
+    pub fn binary(before: impl Into<Bytes>, behind: impl Into<Bytes>) -> Self {
+        Self { is_text: false, before: before.into(), behind: behind.into() }
+    }
+
+    /// The message with `position` in its place.
+    pub(crate) fn at(&self, position: &impl fmt::Display) -> Message {
+        let position = position.to_string();
+        let bytes = [&self.before[..], position.as_bytes(), &self.behind[..]].concat();
+        match String::from_utf8(bytes) {
+            Ok(text) if self.is_text => Message::text(text),
+            Ok(text) => Message::binary(text.into_bytes()),
+            Err(bytes) => Message::binary(bytes.into_bytes()),
+        }
+    }
 }
 
 /// JSON text: one object for each message, within [`JsonLimits`].
@@ -83,6 +128,27 @@ impl<R: Serialize> Encode<R> for Json {
     fn encode(&self, value: &R) -> Result<Message, EncodeError> {
         Message::json(value)
     }
+
+    /// The first field is `at`, a string. What has a field of this name itself is not written.
+    fn encode_stamped(&self, value: &R) -> Result<Stamped, EncodeError> {
+        let text = serde_json::to_string(value).map_err(|_| EncodeError)?;
+        let fields = text.strip_prefix('{').ok_or(EncodeError)?;
+        if has_field_at(&text) {
+            return Err(EncodeError);
+        }
+        let separator = if fields == "}" { "\"" } else { "\"," };
+        Ok(Stamped::text(r#"{"at":""#, format!("{separator}{fields}")))
+    }
+}
+
+/// Whether the object `json` has a field `at`.
+fn has_field_at(json: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Fields {
+        at: Option<serde::de::IgnoredAny>,
+    }
+    json.contains(r#""at""#)
+        && serde_json::from_str(json).map_or(true, |Fields { at }| at.is_some())
 }
 
 impl EncodeError {

@@ -128,7 +128,7 @@
 
 pub use self::{
     authenticate::{AuthFailure, Authenticate, AuthenticateFn, Session},
-    codec::{Decode, DecodeError, DecodeErrorKind, Encode, Json},
+    codec::{Decode, DecodeError, DecodeErrorKind, Encode, Json, Stamped},
     cost::{Cost, OneEach, PayloadBytes},
     decode::{DecodeLayer, DecodeMessage, Encoded, Everybody, OnlyAuthenticated, Reads},
     excess::{CloseOnExcess, OnExcess, WaitOnExcess},

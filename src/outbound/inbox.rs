@@ -338,6 +338,14 @@ impl Inbox {
         self.lags.forget(seat)
     }
 
+    /// `seat` comes back: it lacks its log up to `end`, which `hold` keeps.
+    pub(super) fn recover(&mut self, seat: &Arc<dyn Seat>, end: u64, hold: Option<Hold>) {
+        if seat.cursor().position() < end {
+            self.lags.list(seat.cursor(), || Arc::clone(seat), end, |_| hold);
+            self.peak_bytes = self.peak_bytes.max(self.bytes());
+        }
+    }
+
     /// `seat` has left, and its log ends at `end` for it; says whether what there is may still go out.
     pub(super) fn let_finish(
         &mut self,

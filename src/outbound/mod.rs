@@ -9,7 +9,7 @@ pub(crate) use self::{
     inbox::{Begin, KEPT_ENTRIES, Step, Walked},
     lags::{Outcome, Turn},
     limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits, PUBLISH_WAIT},
-    outlet::Outlet,
+    outlet::{Outlet, Replay},
     pen::{Pen, Rest},
     seat::{Cursor, Hold, Lacks, Seat},
     view::{LARGE, View},

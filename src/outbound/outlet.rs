@@ -51,6 +51,15 @@ pub(crate) struct Outlet {
     inbox: Mutex<Inbox>,
 }
 
+/// What a log has for somebody who comes back.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Keeps it.
+    pub(crate) hold: Option<Hold>,
+}
+
 /// A pen that a walker has. If the walk ends in the middle of a write, nobody knows what is on the wire.
 struct Lent<'a> {
     outlet: &'a Outlet,
@@ -96,12 +105,34 @@ impl Outlet {
     }
 
     /// The same. What is not to be sent any more goes to `dropped`.
+    #[cfg(test)]
     pub(crate) fn push_own(
         &self,
         message: Message,
         dropped: &mut Dropped,
     ) -> Result<usize, SendError> {
         self.queue(Queued { message, borrowed: false }, dropped)
+    }
+
+    /// Queues what a joiner is told, and behind that what it has missed, in one hold of the lock: if that is
+    /// no more than half of what is free, so that coming back never is what closes a connection for being
+    /// behind. Says whether it is.
+    pub(crate) fn welcome(
+        &self,
+        seat: &Arc<dyn Seat>,
+        replay: Option<Replay>,
+        notice: impl FnOnce(bool) -> Message,
+        dropped: &mut Dropped,
+    ) -> Result<bool, SendError> {
+        let mut inbox = self.lock();
+        let free = self.limits.bytes.saturating_sub(inbox.bytes());
+        let replay = replay.filter(|it| it.end - it.start <= free as u64 / 2);
+        let message = notice(replay.is_some());
+        self.queue_in(&mut inbox, Queued { message, borrowed: false }, dropped)?;
+        if let Some(Replay { end, hold, .. }) = &replay {
+            inbox.recover(seat, *end, hold.clone());
+        }
+        Ok(replay.is_some())
     }
 
     /// The same for a reply, which may be what the peer has just sent. It is copied if it has to wait.
@@ -116,23 +147,37 @@ impl Outlet {
     /// Queues `entry`, or gives the queue up if that would pass the bound. Returns what is now
     /// [`held`](Self::held) for the peer.
     fn queue(&self, entry: Queued, dropped: &mut Dropped) -> Result<usize, SendError> {
+        let mut inbox = self.lock();
+        let held = self.queue_in(&mut inbox, entry, dropped)?;
+        drop(inbox);
+        if let Some(account) = &self.account {
+            account.relieve(dropped);
+        }
+        Ok(held)
+    }
+
+    fn queue_in(
+        &self,
+        inbox: &mut Inbox,
+        entry: Queued,
+        dropped: &mut Dropped,
+    ) -> Result<usize, SendError> {
         let size = entry.message.len();
         if size > self.limits.message_size {
             return Err(SendError::TooLarge(entry.message));
         }
         let charge = size + ENTRY_OVERHEAD;
-        let mut inbox = self.lock();
         if inbox.end != End::Open {
             return Err(SendError::Closed(entry.message));
         }
         let held = inbox.bytes() + charge;
         if held > self.limits.bytes || inbox.messages >= self.limits.messages {
-            self.shut(&mut inbox, End::Overflowed, dropped);
+            self.shut(inbox, End::Overflowed, dropped);
             return Err(SendError::Full(entry.message));
         }
         if let Some(account) = &self.account {
             if !account.try_grow(charge) {
-                self.shut(&mut inbox, End::Evicted, dropped);
+                self.shut(inbox, End::Evicted, dropped);
                 return Err(SendError::Full(entry.message));
             }
             inbox.charged += charge;
@@ -142,14 +187,9 @@ impl Outlet {
         inbox.peak_bytes = inbox.peak_bytes.max(held);
         inbox.own.push_back(entry);
         if inbox.heeds_news() {
-            self.wake(&inbox);
+            self.wake(inbox);
         }
-        let held = inbox.held(self.share);
-        drop(inbox);
-        if let Some(account) = &self.account {
-            account.relieve(dropped);
-        }
-        Ok(held)
+        Ok(inbox.held(self.share))
     }
 
     /// What is held for the peer, as a part of the bound in bytes: a message counts as no less than

@@ -53,25 +53,26 @@ impl<R: 'static> RoomAdmin<R> {
     /// [`PublishError::Overloaded`] if they are still behind after five seconds: nobody got it.
     /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
-        let frame = self.store.encoder.frame(message)?;
-        let members = match self.room() {
-            Some(room) => match room.publish(&frame, false) {
+        let publication = self.store.encoder.publication(message)?;
+        let published = match self.room() {
+            Some(room) => match room.publish(&publication, false) {
                 Err(Undelivered::NotBefore(_) | Undelivered::Unwalked) => {
                     // The room may have emptied meanwhile, and another of its name be there.
-                    let attempt = || self.room().map_or(Ok(0), |it| it.publish(&frame, true));
+                    let nobody = || Ok(Published::to_nobody(&publication));
+                    let attempt =
+                        || self.room().map_or_else(nobody, |it| it.publish(&publication, true));
                     Box::pin(room.line().wait(PUBLISH_WAIT, room.walked(), attempt)).await?
                 }
                 published => published?,
             },
-            None => 0,
+            None => Published::to_nobody(&publication),
         };
-        let published = Published::new(members, frame.payload);
         let record = AuditRecord {
             tenant: self.key.tenant().map(Arc::from),
             ..AuditRecord::of(AuditEvent::Published(audit::Published {
                 room: self.key.to_string().into(),
                 bytes: published.bytes,
-                members,
+                members: published.members,
             }))
         };
         self.store.record(&record);
@@ -110,7 +111,7 @@ impl<R: 'static> RoomAdmin<R> {
     ///
     /// [`RoomError`] if the user may still be in the room. In the rooms of one process it never is.
     pub async fn remove(&self, user: &str) -> Result<usize, RoomError> {
-        Ok(self.room().map_or(0, |room| room.remove(|it| it.is_user(user))))
+        Ok(self.room().map_or(0, |room| room.remove(user, |it| it.is_user(user))))
     }
 
     /// Removes every member who is this user of this tenant, as [`remove`](Self::remove) does.
@@ -124,7 +125,7 @@ impl<R: 'static> RoomAdmin<R> {
         user: &str,
     ) -> Result<usize, RoomError> {
         let is = |it: &Subscriber<R>| it.is_user(user) && it.is_of_tenant(tenant);
-        Ok(self.room().map_or(0, |room| room.remove(is)))
+        Ok(self.room().map_or(0, |room| room.remove(user, is)))
     }
 
     fn room(&self) -> Option<Arc<Room<R>>> {

@@ -2,7 +2,12 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use crate::{audit::AuditSink, layers::Json, quota::Quota, room::shares::ShareLimits};
+use crate::{
+    audit::AuditSink,
+    layers::Json,
+    quota::Quota,
+    room::{history::History, shares::ShareLimits},
+};
 
 /// What the [`Rooms`](crate::Rooms) of a process may take, and how they write. Given to
 /// [`Rooms::with`](crate::Rooms::with).
@@ -24,6 +29,7 @@ pub struct RoomsConfig<C = Json> {
     pub(super) limits: RoomLimits,
     /// How much one user may publish.
     pub(super) publish_quota: Quota,
+    pub(super) history: Option<History>,
     /// Where the application's own publications are recorded; members' go to their connections'.
     pub(super) audit: Option<Arc<dyn AuditSink>>,
 }
@@ -46,7 +52,8 @@ impl RoomsConfig {
             per_user: None,
             per_address: None,
         };
-        Self { codec: Json::default(), limits, publish_quota: DEFAULT_PUBLISH_QUOTA, audit: None }
+        let publish_quota = DEFAULT_PUBLISH_QUOTA;
+        Self { codec: Json::default(), limits, publish_quota, history: None, audit: None }
     }
 }
 
@@ -56,8 +63,8 @@ impl<C> RoomsConfig<C> {
     /// It has to be of the type that the members' [`DecodeLayer`](crate::DecodeLayer) has. A connection
     /// whose layer has another one is closed with 1011 when it joins, and the operator is told.
     pub fn codec<D>(self, codec: D) -> RoomsConfig<D> {
-        let Self { limits, publish_quota, audit, .. } = self;
-        RoomsConfig { codec, limits, publish_quota, audit }
+        let Self { limits, publish_quota, history, audit, .. } = self;
+        RoomsConfig { codec, limits, publish_quota, history, audit }
     }
 
     /// How many members a room may have: 10,000 unless set. One message of one member is that many
@@ -104,6 +111,16 @@ impl<C> RoomsConfig<C> {
     /// than the whole burst is charged the burst. Raised, one user can fill the server's line.
     pub fn publish_quota(mut self, quota: Quota) -> Self {
         self.publish_quota = quota;
+        self
+    }
+
+    /// What each room keeps of what it has said, for those who come back: nothing unless set.
+    ///
+    /// Every message says its position then, by which a client that was cut off asks for what it missed
+    /// ([`Join::since`](crate::room::Join::since)). The codec has to have a place for it
+    /// ([`Encode::encode_stamped`](crate::layers::Encode::encode_stamped)).
+    pub fn history(mut self, history: History) -> Self {
+        self.history = Some(history);
         self
     }
 

@@ -6,16 +6,20 @@
 //! meets a room that is being removed, and nobody has to try again.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::{HashMap, VecDeque, hash_map},
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use crate::{
     capacity,
+    quota::clock,
     room::{
         config::RoomLimits,
         join_refused::JoinRefused,
@@ -32,6 +36,9 @@ pub(super) trait Listed: Sized {
 
     /// The directory that it is in.
     fn directory(&self) -> &Directory<Self>;
+
+    /// How long it is to be kept when nobody is in it, if at all.
+    fn kept_for(&self) -> Option<Duration>;
 }
 
 pub(super) struct Directory<T> {
@@ -45,12 +52,16 @@ pub(super) struct Directory<T> {
 struct Books<T> {
     rooms: HashMap<RoomKey, Entry<T>>,
     shares: Shares,
+    /// Rooms that nobody is in and that are kept for a while, those first whose time is over first.
+    kept: VecDeque<(Instant, RoomKey)>,
 }
 
 struct Entry<T> {
     room: Arc<T>,
     /// Members and joins under way. Counted under the directory's lock only.
     leases: usize,
+    /// Without leases: how long it is kept.
+    until: Option<Instant>,
 }
 
 /// Keeps a room in the directory, and is a part of its holder's share. Must not be dropped under a
@@ -62,7 +73,8 @@ pub(super) struct RoomLease<T: Listed> {
 
 impl<T> Directory<T> {
     pub(super) fn new(limits: RoomLimits) -> Self {
-        let books = Books { rooms: HashMap::new(), shares: Shares::default() };
+        let (rooms, shares, kept) = (HashMap::new(), Shares::default(), VecDeque::new());
+        let books = Books { rooms, shares, kept };
         Self { limits, members: AtomicUsize::new(0), books: Mutex::new(books) }
     }
 
@@ -92,7 +104,11 @@ impl<T> Directory<T> {
 
     /// The room `key`, if it exists. Neither lock is held when this returns.
     pub(super) fn find(&self, key: &RoomKey) -> Option<Arc<T>> {
-        self.lock().rooms.get(key).map(|entry| Arc::clone(&entry.room))
+        // Dropped when the lock is free again.
+        let _gone;
+        let mut books = self.lock();
+        _gone = books.sweep(clock::now());
+        books.rooms.get(key).map(|entry| Arc::clone(&entry.room))
     }
 
     /// All rooms.
@@ -123,19 +139,28 @@ impl<T: Listed> Directory<T> {
         rooms_each: NonZeroUsize,
         make: impl FnOnce() -> T,
     ) -> Result<(RoomLease<T>, Arc<UsersPace>), JoinRefused> {
-        let Books { rooms, shares } = &mut *self.lock();
-        shares.check(self.limits.shares(rooms_each), &publisher.holder)?;
-        let known = rooms.len();
+        // Dropped when the lock is free again.
+        let (mut gone, _gone);
+        let mut books = self.lock();
+        gone = books.sweep(clock::now());
+        books.shares.check(self.limits.shares(rooms_each), &publisher.holder)?;
+        if books.rooms.len() >= self.limits.rooms.get() && !books.rooms.contains_key(key) {
+            gone.extend(books.forget_first());
+        }
+        _gone = gone;
+        let known = books.rooms.len();
+        let Books { rooms, shares, .. } = &mut *books;
         let entry = match rooms.entry(key.clone()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => {
                 if known >= self.limits.rooms.get() {
                     return Err(JoinRefused::RoomsFull);
                 }
-                entry.insert(Entry { room: Arc::new(make()), leases: 0 })
+                entry.insert(Entry { room: Arc::new(make()), leases: 0, until: None })
             }
         };
         entry.leases += 1;
+        entry.until = None;
         let pace = shares.take(&publisher.holder);
         Ok((RoomLease { room: Arc::clone(&entry.room), publisher }, pace))
     }
@@ -154,19 +179,67 @@ impl<T: Listed> RoomLease<T> {
 impl<T: Listed> Drop for RoomLease<T> {
     fn drop(&mut self) {
         // Dropped when the lock is free again.
-        let _gone = self.room.directory().lock().give_back(self.room.key(), &self.publisher.holder);
+        let (key, holder) = (self.room.key(), &self.publisher.holder);
+        let kept_for = self.room.kept_for();
+        let _gone = self.room.directory().lock().give_back(key, holder, kept_for);
     }
 }
 
 impl<T> Books<T> {
-    /// One lease of the room less, and a part of `holder`'s share. Without leases there is no room.
-    fn give_back(&mut self, key: &RoomKey, holder: &Holder) -> Option<Entry<T>> {
+    /// One lease of the room less, and a part of `holder`'s share. Without leases there is no room, unless it
+    /// is `kept_for` those who come back.
+    fn give_back(
+        &mut self,
+        key: &RoomKey,
+        holder: &Holder,
+        kept_for: Option<Duration>,
+    ) -> Option<Entry<T>> {
         self.shares.give_back(holder);
         let entry = self.rooms.get_mut(key)?;
         entry.leases -= 1;
         if entry.leases > 0 {
             return None;
         }
+        if let Some(until) = kept_for.and_then(|it| clock::now().checked_add(it)) {
+            entry.until = Some(until);
+            self.kept.push_back((until, key.clone()));
+            if self.kept.len() > 2 * self.rooms.len() + KEPT_ROOMS {
+                // Who comes and goes leaves a line each time.
+                let rooms = &self.rooms;
+                let stands = |until: Instant, key: &RoomKey| {
+                    rooms.get(key).is_some_and(|it| it.until == Some(until))
+                };
+                self.kept.retain(|(until, key)| stands(*until, key));
+            }
+            return None;
+        }
+        self.remove(key)
+    }
+
+    /// Forgets the rooms whose time is over.
+    fn sweep(&mut self, now: Instant) -> Vec<Entry<T>> {
+        let mut gone = Vec::new();
+        while self.kept.front().is_some_and(|(until, _)| *until <= now) {
+            gone.extend(self.forget_first());
+        }
+        gone
+    }
+
+    /// Forgets the room that would be the next to be forgotten, if there still is nobody in it.
+    fn forget_first(&mut self) -> Option<Entry<T>> {
+        while let Some((until, key)) = self.kept.pop_front() {
+            if let Some(less) = capacity::smaller(self.kept.len(), self.kept.capacity(), KEPT_ROOMS)
+            {
+                self.kept.shrink_to(less);
+            }
+            if self.rooms.get(&key).is_some_and(|entry| entry.until == Some(until)) {
+                return self.remove(&key);
+            }
+        }
+        None
+    }
+
+    fn remove(&mut self, key: &RoomKey) -> Option<Entry<T>> {
         let gone = self.rooms.remove(key);
         if let Some(less) = capacity::smaller(self.rooms.len(), self.rooms.capacity(), KEPT_ROOMS) {
             self.rooms.shrink_to(less);

@@ -10,28 +10,97 @@ use bytes::Bytes;
 use crate::{
     close::Close,
     connection::Connection,
-    layers::{Encode, EncodeError},
+    layers::{Encode, EncodeError, Stamped},
     message::Message,
     outbound::frame::Frame,
+    room::position::Position,
 };
+
+/// What is to be published.
+#[derive(Clone, Debug)]
+pub(super) enum Publication {
+    /// The frame that all members get.
+    Frame(Frame),
+    /// What it is made of when the position is known.
+    Stamped(Stamped),
+}
+
+impl Publication {
+    /// The frame, for a room whose next message is at `position`, if it keeps a history.
+    pub(super) fn frame(&self, position: Option<Position>) -> Frame {
+        match self {
+            Self::Frame(frame) => frame.clone(),
+            Self::Stamped(stamped) => {
+                let position = position.map(|it| it.to_string()).unwrap_or_default();
+                Frame::of(&stamped.at(&position))
+            }
+        }
+    }
+}
+
+/// What a joiner is told, however its join comes out.
+#[derive(Clone, Debug)]
+pub(super) enum Welcome {
+    Plain(Message),
+    Stamped { recovered: Option<Stamped>, otherwise: Stamped },
+}
+
+impl Welcome {
+    /// The message to who joins at `position`, and got what it had missed or not.
+    pub(super) fn message(&self, position: Option<Position>, recovered: bool) -> Message {
+        match self {
+            Self::Plain(message) => message.clone(),
+            Self::Stamped { recovered: whole, otherwise } => {
+                let stamped = whole.as_ref().filter(|_| recovered).unwrap_or(otherwise);
+                stamped.at(&position.map(|it| it.to_string()).unwrap_or_default())
+            }
+        }
+    }
+}
 
 /// The codec of the rooms.
 pub(super) struct Encoder<R> {
     codec: Box<dyn Encode<R>>,
+    /// The rooms keep a history.
+    stamps: bool,
     codec_type: TypeId,
     /// The operator was told that an endpoint has another codec.
     reported: AtomicBool,
 }
 
 impl<R: 'static> Encoder<R> {
-    pub(super) fn new<C: Encode<R>>(codec: C) -> Self {
+    pub(super) fn new<C: Encode<R>>(codec: C, stamps: bool) -> Self {
         let codec_type = TypeId::of::<C>();
-        Self { codec: Box::new(codec), codec_type, reported: AtomicBool::new(false) }
+        Self { codec: Box::new(codec), stamps, codec_type, reported: AtomicBool::new(false) }
     }
 
-    /// Writes `message` as the frame that all members get.
-    pub(super) fn frame(&self, message: &R) -> Result<Frame, EncodeError> {
-        self.codec.encode(message).map(|message| Frame::of(&message))
+    /// Writes `message` as all members get it.
+    pub(super) fn publication(&self, message: &R) -> Result<Publication, EncodeError> {
+        Ok(if self.stamps {
+            Publication::Stamped(self.codec.encode_stamped(message)?)
+        } else {
+            Publication::Frame(Frame::of(&self.codec.encode(message)?))
+        })
+    }
+
+    /// Writes what a joiner is told: `notice` of whether it got what it had missed, if it asked.
+    pub(super) fn welcome(
+        &self,
+        asked: bool,
+        notice: impl Fn(Option<bool>) -> R,
+    ) -> Result<Welcome, EncodeError> {
+        Ok(match (self.stamps, asked) {
+            (false, false) => Welcome::Plain(self.encode(&notice(None))?),
+            (false, true) => Welcome::Plain(self.encode(&notice(Some(false)))?),
+            (true, false) => {
+                let stamped = self.codec.encode_stamped(&notice(None))?;
+                Welcome::Stamped { recovered: None, otherwise: stamped }
+            }
+            (true, true) => Welcome::Stamped {
+                recovered: Some(self.codec.encode_stamped(&notice(Some(true)))?),
+                otherwise: self.codec.encode_stamped(&notice(Some(false)))?,
+            },
+        })
     }
 
     /// Writes `message`, and copies what the codec has made of it: it may wait, and

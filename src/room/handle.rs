@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     audit::{self, AuditEvent},
-    outbound::frame::Frame,
     room::{
         directory::Listed,
+        encoder::Publication,
         name::{RoomKey, RoomName},
         outcome::{PublishError, Published, Undelivered},
         state::Subscriber,
@@ -62,35 +62,34 @@ impl<R: 'static> RoomHandle<R> {
     /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
         let subscriber = &*self.subscriber;
-        let frame = subscriber.room().encoder().frame(message)?;
-        let published = match subscriber.publish(&frame, false) {
+        let publication = subscriber.room().encoder().publication(message)?;
+        let published = match subscriber.publish(&publication, false) {
             // Out of the way of those who need not wait: a connection keeps room for its handler's future.
             Err(Undelivered::NotBefore(_) | Undelivered::Unwalked) => {
-                Box::pin(self.wait(&frame)).await
+                Box::pin(self.wait(&publication)).await
             }
             published => published,
         };
-        let members = published.map_err(|undelivered| {
+        let published = published.map_err(|undelivered| {
             if let Some((rule, observed, limit)) = undelivered.record() {
                 subscriber.connection().refuse("rooms", rule, Some(observed), Some(limit));
             }
             PublishError::from(undelivered)
         })?;
-        let published = Published::new(members, frame.payload);
         subscriber.connection().record(AuditEvent::Published(audit::Published {
             room: Arc::clone(subscriber.room().label()),
             bytes: published.bytes,
-            members,
+            members: published.members,
         }));
         Ok(published)
     }
 
-    /// Stands in line to publish `frame`.
-    async fn wait(&self, frame: &Frame) -> Result<usize, Undelivered> {
+    /// Stands in line to publish it.
+    async fn wait(&self, publication: &Publication) -> Result<Published, Undelivered> {
         let subscriber = &*self.subscriber;
         let patience = subscriber.connection().outbound().limits().publish_wait;
         let room = subscriber.room();
-        room.line().wait(patience, room.walked(), || subscriber.publish(frame, true)).await
+        room.line().wait(patience, room.walked(), || subscriber.publish(publication, true)).await
     }
 }
 

@@ -45,6 +45,7 @@ use crate::{
         member::Member,
         name::RoomName,
         policy::{JoinRequest, RoomPolicy},
+        position::Position,
         publisher::Publisher,
         rooms::Rooms,
         scope::{Joined, Left, Refused, RoomNotice, RoomScoped, Scope},
@@ -170,6 +171,7 @@ where
                     policy: Arc::clone(&self.policy),
                     subscriptions: Arc::clone(&self.subscriptions),
                     name: join.room().clone(),
+                    since: join.position(),
                     user,
                     connection,
                 };
@@ -198,6 +200,7 @@ struct Joining<U: Principal, P: RoomPolicy<U>, R> {
     policy: Arc<P>,
     subscriptions: Arc<Subscriptions<P::Role, R>>,
     name: RoomName,
+    since: Option<Position>,
     user: Authenticated<U>,
     connection: Connection,
 }
@@ -206,9 +209,13 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
     async fn run(self) -> Result<Reply<R>, Failure<R>> {
         let refused = match self.decide().await {
             Ok((join, role)) => {
-                let notice = R::from(RoomNotice::Joined(Joined::new(self.name.clone())));
-                let notice = self.rooms.store().encoder.encode(&notice).map_err(Close::from)?;
-                match self.subscriptions.admit(&self.name, join, role, notice) {
+                let notice = |recovered| {
+                    let joined = Joined::new(self.name.clone()).with_recovered(recovered);
+                    R::from(RoomNotice::Joined(joined))
+                };
+                let encoder = &self.rooms.store().encoder;
+                let welcome = encoder.welcome(self.since.is_some(), notice).map_err(Close::from)?;
+                match self.subscriptions.admit(&self.name, join, role, &welcome, self.since) {
                     Ok(false) => return Ok(Reply::none()),
                     Ok(true) => JoinRefused::Already,
                     Err(refused) => refused,
@@ -264,7 +271,8 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
         let user = RateKeyValue::of((self.user.tenant(), self.user.id()));
         let address = self.connection.client_ip();
         let meter = self.rooms.store().published.meter(Some(user));
-        let publisher = || Arc::new(Publisher::new(Holder { user, address }, meter));
+        let replayed = self.rooms.store().replayed.meter(Some(user));
+        let publisher = || Arc::new(Publisher::new(Holder { user, address }, meter, replayed));
         Arc::clone(subscriptions.publisher.get_or_init(publisher))
     }
 

@@ -6,15 +6,26 @@
 //! Frames stand in segments, and a segment has a [`Hold`]: who is behind keeps the one that it stands in,
 //! and so all behind it. The front of the log is cut when nobody holds it and everybody was offered it: a
 //! count of one says that nobody has the hold and, as it is only taken under the room's lock or from who
-//! has it, that nobody can get it.
+//! has it, that nobody can get it. What the room's [`History`](crate::room::History) keeps stays as well.
 
-use std::{collections::VecDeque, sync::Weak};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use crate::outbound::{
-    Hold, LARGE, Lacks, View,
-    budget::{Account, Evict, MemoryBudget},
+use crate::{
+    outbound::{
+        Hold, LARGE, Lacks, View,
+        budget::{Account, Evict, MemoryBudget},
+    },
+    quota::clock,
+    room::history::{Kept, MOST_BYTES, MOST_OF_ALL},
 };
 
 /// What a room has said and not everybody has heard.
@@ -24,6 +35,11 @@ pub(super) struct Log {
     /// Position behind the last frame.
     end: u64,
     account: Option<Account>,
+    kept: Option<Box<Kept>>,
+    /// What the histories of all rooms take together.
+    of_all: Arc<AtomicUsize>,
+    /// Of that, what this room's takes.
+    counted: usize,
 }
 
 /// Some frames, one behind the other.
@@ -31,12 +47,31 @@ pub(super) struct Log {
 struct Segment {
     /// Position of its first frame.
     start: u64,
-    /// Each with the position of its end.
-    frames: Vec<(u64, Bytes)>,
+    frames: Vec<Entry>,
     hold: Hold,
 }
 
+/// A frame, the position of its end, and when it was said.
+#[derive(Debug)]
+struct Entry {
+    end: u64,
+    bytes: Bytes,
+    at: Instant,
+}
+
 impl Log {
+    /// A log that keeps what `kept` says, and counts it in `of_all`.
+    pub(super) fn new(kept: Option<Kept>, of_all: Arc<AtomicUsize>) -> Self {
+        let mut log = Self::default();
+        (log.kept, log.of_all) = (kept.map(Box::new), of_all);
+        log
+    }
+
+    /// The history, if it keeps one.
+    pub(super) fn kept(&mut self) -> Option<&mut Kept> {
+        self.kept.as_deref_mut()
+    }
+
     /// Position behind the last frame.
     pub(super) fn end(&self) -> u64 {
         self.end
@@ -63,7 +98,12 @@ impl Log {
         }
         let start = self.end;
         self.end += frame.len() as u64;
-        let entry = (self.end, frame);
+        if let Some(kept) = &mut self.kept {
+            kept.said();
+            self.counted += price(&frame);
+            self.of_all.fetch_add(price(&frame), Ordering::Relaxed);
+        }
+        let entry = Entry { end: self.end, bytes: frame, at: clock::now() };
         match self.segments.back_mut().filter(|segment| segment.has_room()) {
             Some(segment) => segment.frames.push(entry),
             None => {
@@ -79,8 +119,8 @@ impl Log {
         view.begin(start);
         for segment in self.from(start) {
             let mut all = true;
-            for (_, frame) in segment.from(start) {
-                all = view.add(frame, most);
+            for entry in segment.from(start) {
+                all = view.add(&entry.bytes, most);
                 if !all {
                     break;
                 }
@@ -101,7 +141,9 @@ impl Log {
         let mut lacks = Lacks { end, before: self.hold_at(position), ..Lacks::default() };
         let begin = into.len();
         let mut at = position;
-        for (ends, frame) in self.from(position).flat_map(|segment| segment.from(position)) {
+        for Entry { end: ends, bytes: frame, .. } in
+            self.from(position).flat_map(|segment| segment.from(position))
+        {
             let copied = into.len() - begin;
             if *ends > end || copied > 0 && copied + frame.len() > most {
                 break;
@@ -127,9 +169,42 @@ impl Log {
         while let Some(front) = self.segments.front()
             && front.hold.is_alone()
             && front.end() <= offered
+            && !self.is_history(front)
         {
             self.cut_front();
         }
+    }
+
+    /// Whether a segment is kept for those who come back.
+    fn is_history(&self, segment: &Segment) -> bool {
+        let (Some(kept), Some(last)) = (&self.kept, segment.frames.last()) else { return false };
+        let behind = self.count_behind(segment.end());
+        let number = kept.position().number - behind;
+        self.end - segment.start <= MOST_BYTES.max(segment.end() - segment.start)
+            && self.of_all.load(Ordering::Relaxed) <= MOST_OF_ALL
+            && kept.keeps(number, last.at, clock::now())
+    }
+
+    /// How many frames there are behind `position`.
+    fn count_behind(&self, position: u64) -> u64 {
+        self.from(position).map(|segment| segment.from(position).count() as u64).sum()
+    }
+
+    /// Where the message of this number begins, if it and all behind it are kept.
+    pub(super) fn find(&self, number: u64) -> Option<u64> {
+        let kept = self.kept.as_ref()?;
+        let Some(last) = kept.position().number.checked_sub(number) else { return Some(self.end) };
+        let mut left = usize::try_from(last).ok()?;
+        for segment in self.segments.iter().rev() {
+            let Some(at) = segment.frames.len().checked_sub(left + 1) else {
+                left -= segment.frames.len();
+                continue;
+            };
+            let entry = segment.frames.get(at)?;
+            let start = entry.end - entry.bytes.len() as u64;
+            return kept.keeps(number, entry.at, clock::now()).then_some(start);
+        }
+        None
     }
 
     /// Forgets what stands before `offered`, whoever holds it.
@@ -146,8 +221,13 @@ impl Log {
 
     fn cut_front(&mut self) {
         let Some(segment) = self.segments.pop_front() else { return };
+        let price = segment.frames.iter().map(|entry| price(&entry.bytes)).sum();
         if let Some(account) = &self.account {
-            account.shrink(segment.frames.iter().map(|(_, frame)| price(frame)).sum());
+            account.shrink(price);
+        }
+        if self.kept.is_some() {
+            self.counted -= price;
+            self.of_all.fetch_sub(price, Ordering::Relaxed);
         }
         if self.segments.is_empty() {
             self.segments = VecDeque::new();
@@ -163,7 +243,7 @@ impl Log {
 
 impl Segment {
     fn end(&self) -> u64 {
-        self.frames.last().map_or(self.start, |(end, _)| *end)
+        self.frames.last().map_or(self.start, |entry| entry.end)
     }
 
     fn has_room(&self) -> bool {
@@ -171,9 +251,15 @@ impl Segment {
     }
 
     /// The frames that end behind `position`.
-    fn from(&self, position: u64) -> impl Iterator<Item = &(u64, Bytes)> {
-        let first = self.frames.partition_point(|(end, _)| *end <= position);
+    fn from(&self, position: u64) -> impl Iterator<Item = &Entry> {
+        let first = self.frames.partition_point(|entry| entry.end <= position);
         self.frames.iter().skip(first)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.of_all.fetch_sub(self.counted, Ordering::Relaxed);
     }
 }
 
@@ -183,7 +269,7 @@ fn price(frame: &Bytes) -> usize {
 }
 
 /// What a frame takes beside its bytes.
-const PLACE: usize = 96;
+const PLACE: usize = 112;
 
 /// What is cut in one piece. Small, so that who is behind keeps little more than it needs.
 const SEGMENT_BYTES: u64 = 16 * 1024;

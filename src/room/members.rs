@@ -16,6 +16,7 @@ use crate::{
         log::Log,
         outcome::Undelivered,
         pace::{Pace, UsersPace},
+        position::Position,
     },
 };
 
@@ -56,6 +57,17 @@ pub(super) struct Removed<T, L> {
     announced: bool,
 }
 
+/// What was published.
+#[derive(Debug)]
+pub(super) struct Appended {
+    /// The lanes that are to be walked.
+    pub(super) walks: Vec<usize>,
+    /// Bytes of its payload.
+    pub(super) payload: usize,
+    /// Where it stands, in a room that keeps a history.
+    pub(super) position: Option<Position>,
+}
+
 /// How far a walk has come with one circle.
 #[derive(Debug, Default)]
 pub(super) struct Circle {
@@ -68,14 +80,14 @@ pub(super) struct Circle {
 }
 
 impl<T: Indexed, L> Members<T, L> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(log: Log) -> Self {
         Self {
             lanes: Vec::new(),
             len: 0,
             bounds: Bounds::new(),
             pace: Pace::default(),
             speakers: None,
-            log: Log::default(),
+            log,
             runtime: None,
         }
     }
@@ -183,16 +195,18 @@ impl<T: Indexed, L> Members<T, L> {
         Err(Undelivered::NotBefore(due))
     }
 
-    /// Publishes `frame`; returns the lanes that are to be walked.
+    /// Publishes `frame`.
     pub(super) fn append(
         &mut self,
         frame: Frame,
         user: Option<&Arc<UsersPace>>,
         now: Instant,
-    ) -> Result<Vec<usize>, Undelivered> {
+    ) -> Result<Appended, Undelivered> {
+        let payload = frame.payload;
         let cost = (frame.payload + ENTRY_OVERHEAD).max(self.bounds.share());
-        // Where nobody is, there is nothing to keep.
-        if self.len > 0 && !self.log.append(frame.bytes) {
+        // Where nobody is, there is nothing to keep but for those who come back.
+        let is_heard = self.len > 0 || self.log.kept().is_some();
+        if is_heard && !self.log.append(frame.bytes) {
             return Err(Undelivered::NoMemory);
         }
         self.pace.published(cost, now);
@@ -209,7 +223,11 @@ impl<T: Indexed, L> Members<T, L> {
                 lane.offered = self.log.end();
             }
         }
-        Ok(walks)
+        if self.len == 0 {
+            self.trim();
+        }
+        let position = self.log.kept().map(|kept| kept.position());
+        Ok(Appended { walks, payload, position })
     }
 
     /// Whether the walk of `lane` has no socket to write to, and few members: then it is not worth a task.

@@ -18,7 +18,12 @@
 //!    and once as left.
 //!
 //! Within a room everybody gets all messages in one order, and [`RoomNotice::Joined`] comes before
-//! any of them. Delivery is at most once: it is not a record, and there is no history.
+//! any of them. What is said before a peer leaves or is removed, and not yet written to it, it does not
+//! hear. Delivery is at most once: it is not a record.
+//!
+//! Rooms can keep a [`History`] for those who come back ([`RoomsConfig::history`]). Each message says its
+//! [`Position`] then; a peer that was cut off names the last one that it has heard ([`Join::since`]), and
+//! gets exactly what it missed, or is told that something may be missing ([`Joined::recovered`]).
 //!
 //! What is published is written once for all members, by the codec of the [`Rooms`]
 //! ([`RoomsConfig::codec`]). A member reads what its own [`DecodeLayer`](crate::DecodeLayer) writes, so a
@@ -105,17 +110,21 @@ pub use self::{
     config::RoomsConfig,
     entrant::Entrant,
     handle::RoomHandle,
+    history::History,
     layer::{InRooms, RoomsLayer},
     member::Member,
     member_info::MemberInfo,
     name::{InvalidRoomName, RoomKey, RoomName},
     outcome::{PublishError, Published},
     policy::{JoinDenied, JoinRequest, OpenRooms, RoomPolicy},
+    position::{InvalidPosition, Position},
     rooms::Rooms,
     scope::{Join, Joined, Left, Refused, RoomNotice, RoomScoped, Scope},
 };
 
 mod name;
+mod position;
+mod history;
 mod scope;
 mod policy;
 mod entrant;

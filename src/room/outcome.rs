@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     close::{Close, CloseReason},
     layers::{EncodeError, Failure},
+    room::{encoder::Publication, position::Position},
 };
 
 /// A message was published: all members are to get it. That is not delivery.
@@ -17,6 +18,8 @@ pub struct Published {
     pub members: usize,
     /// Payload bytes of the message.
     pub bytes: usize,
+    /// Where it stands, in a room that keeps a history.
+    pub position: Option<Position>,
 }
 
 /// Why a message was not published.
@@ -85,8 +88,9 @@ impl Undelivered {
 }
 
 impl Published {
-    pub(super) fn new(members: usize, bytes: usize) -> Self {
-        Self { members, bytes }
+    /// Nobody is there to get `publication`.
+    pub(super) fn to_nobody(publication: &Publication) -> Self {
+        Self { members: 0, bytes: publication.frame(None).payload, position: None }
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Publisher {
     /// Whose memberships they are.
     pub(super) holder: Holder,
     pub(super) quota: PublishQuota,
+    /// What it is given of what it has missed: KiB.
+    pub(super) replayed: PublishQuota,
 }
 
 /// How much a user may publish, on all of its connections together.
@@ -20,8 +22,8 @@ pub(super) struct Publisher {
 pub(super) struct PublishQuota(Meter);
 
 impl Publisher {
-    pub(super) fn new(holder: Holder, meter: Meter) -> Self {
-        Self { holder, quota: PublishQuota(meter) }
+    pub(super) fn new(holder: Holder, published: Meter, replayed: Meter) -> Self {
+        Self { holder, quota: PublishQuota(published), replayed: PublishQuota(replayed) }
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`RoomScoped`] is how an application's message type tells [`RoomsLayer`](crate::RoomsLayer) the
 //! room; [`RoomNotice`] is what the layer answers by itself.
 
-use crate::room::name::RoomName;
+use crate::room::{name::RoomName, position::Position};
 
 /// A message that says which room it is about.
 ///
@@ -33,6 +33,7 @@ pub enum Scope<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Join<'a> {
     room: &'a RoomName,
+    since: Option<Position>,
 }
 
 /// What [`RoomsLayer`](crate::RoomsLayer) tells a peer. An application's outgoing message type is
@@ -82,6 +83,7 @@ pub enum RoomNotice {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Joined {
     room: RoomName,
+    recovered: Option<bool>,
 }
 
 /// The peer is not a member of a room.
@@ -100,12 +102,23 @@ pub struct Refused {
 impl<'a> Join<'a> {
     /// Into this room.
     pub const fn new(room: &'a RoomName) -> Self {
-        Self { room }
+        Self { room, since: None }
+    }
+
+    /// Back into this room, which was heard up to `position`: what was said since is to be had first, if the
+    /// room keeps a [`History`](crate::room::History).
+    pub const fn since(self, position: Option<Position>) -> Self {
+        Self { since: position, ..self }
     }
 
     /// The room.
     pub const fn room(&self) -> &'a RoomName {
         self.room
+    }
+
+    /// Up to where the peer has heard it, if it says so.
+    pub const fn position(&self) -> Option<Position> {
+        self.since
     }
 }
 
@@ -163,7 +176,20 @@ impl RoomNotice {
 impl Joined {
     /// The peer is a member of `room`.
     pub const fn new(room: RoomName) -> Self {
-        Self { room }
+        Self { room, recovered: None }
+    }
+
+    /// The same, for a peer that came back: whether it gets what it has missed.
+    pub fn with_recovered(self, recovered: Option<bool>) -> Self {
+        let mut joined = self;
+        joined.recovered = recovered;
+        joined
+    }
+
+    /// Whether the peer gets all that it has missed since the position it came back with; `None` if it came
+    /// with none. If not, something may be missing, and the application's state is to be loaded.
+    pub const fn recovered(&self) -> Option<bool> {
+        self.recovered
     }
 
     /// The room.

@@ -7,8 +7,9 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
@@ -16,21 +17,22 @@ use tokio::{runtime::Handle, sync::Notify, time::Instant};
 use crate::{
     audit::{AuditEvent, Left},
     connection::Connection,
-    message::Message,
     outbound::{
-        Cursor, Dropped, Lacks, OutboundLimits, Seat, SendError, View, budget::Evict, frame::Frame,
+        Cursor, Dropped, Lacks, OutboundLimits, Replay, Seat, SendError, View, budget::Evict,
     },
-    quota::clock,
+    quota::{RateKeyValue, clock},
     room::{
         directory::{Directory, Listed, RoomLease},
-        encoder::Encoder,
+        encoder::{Encoder, Publication, Welcome},
         join_refused::JoinRefused,
         lane::SlotIndex,
+        log::Log,
         member_info::MemberInfo,
-        members::{self, Circle, Indexed},
+        members::{self, Appended, Circle, Indexed},
         name::RoomKey,
-        outcome::Undelivered,
+        outcome::{Published, Undelivered},
         pace::{Line, UsersPace},
+        position::Position,
         publisher::Publisher,
         walker::Walk,
     },
@@ -48,6 +50,10 @@ pub(super) struct Room<R> {
     line: Line,
     /// All members of a lane have been offered what was published when the circle began.
     walked: Notify,
+    /// How long what was said is kept for those who come back.
+    ttl: Option<Duration>,
+    /// There is something to keep.
+    has_said: AtomicBool,
 }
 
 /// One connection in one room, or on its way there. The room, the connection's subscriptions and the
@@ -78,11 +84,14 @@ impl<R> Room<R> {
         key: RoomKey,
         directory: Arc<Directory<Self>>,
         encoder: Arc<Encoder<R>>,
+        log: Log,
+        ttl: Option<Duration>,
     ) -> Self {
         let label = key.to_string().into();
-        let members = Mutex::new(Members::new());
+        let members = Mutex::new(Members::new(log));
         let walked = Notify::new();
-        Self { key, label, directory, encoder, members, line: Line::new(), walked }
+        let (line, has_said) = (Line::new(), AtomicBool::new(false));
+        Self { key, label, directory, encoder, members, line, walked, ttl, has_said }
     }
 
     pub(super) fn label(&self) -> &Arc<str> {
@@ -127,31 +136,33 @@ impl<R> Room<R> {
     /// line looks at the members; who has not stood in line does not pass it.
     pub(super) fn publish(
         self: &Arc<Self>,
-        frame: &Frame,
+        publication: &Publication,
         first: bool,
-    ) -> Result<usize, Undelivered>
+    ) -> Result<Published, Undelivered>
     where
         R: 'static,
     {
         let now = clock::now();
         self.append(|members| {
-            members.fits(frame)?;
+            let frame = publication.frame(members.log.kept().map(|kept| kept.next()));
+            members.fits(&frame)?;
             self.may_publish(members, None, first, now)?;
-            members.append(frame.clone(), None, now)
+            members.append(frame, None, now)
         })
     }
 
     /// Lets `append` put something into the log, and sees to it that everybody is offered it.
     fn append(
         self: &Arc<Self>,
-        append: impl FnOnce(&mut Members<R>) -> Result<Vec<usize>, Undelivered>,
-    ) -> Result<usize, Undelivered>
+        append: impl FnOnce(&mut Members<R>) -> Result<Appended, Undelivered>,
+    ) -> Result<Published, Undelivered>
     where
         R: 'static,
     {
         let mut members = self.lock();
-        let walks = append(&mut members)?;
-        let count = members.len();
+        let Appended { walks, payload, position } = append(&mut members)?;
+        self.has_said.store(position.is_some(), Ordering::Relaxed);
+        let published = Published { members: members.len(), bytes: payload, position };
         let is_charged = members.log.account().is_some();
         let walks: Vec<_> = walks
             .into_iter()
@@ -164,7 +175,7 @@ impl<R> Room<R> {
         if is_charged {
             self.relieve();
         }
-        Ok(count)
+        Ok(published)
     }
 
     /// Sheds the largest holder if the memory budget is tight, which may be this room.
@@ -224,9 +235,15 @@ impl<R> Room<R> {
         self.lock().len()
     }
 
-    /// Takes out everybody for whom `is` holds, joins under way included; returns how many were members.
-    pub(super) fn remove(&self, is: impl Fn(&Subscriber<R>) -> bool) -> usize {
-        let removed = self.lock().remove_all(is);
+    /// Takes out everybody who is `user` and for whom `is` holds, joins under way included; returns how many were members.
+    pub(super) fn remove(&self, user: &str, is: impl Fn(&Subscriber<R>) -> bool) -> usize {
+        let removed = {
+            let mut members = self.lock();
+            if let Some(kept) = members.log.kept() {
+                kept.removed(RateKeyValue::of(user));
+            }
+            members.remove_all(is)
+        };
         for it in &removed {
             it.subscriber().connection.outbound().forget(&**it.subscriber());
         }
@@ -252,6 +269,10 @@ impl<R> Listed for Room<R> {
 
     fn directory(&self) -> &Directory<Self> {
         &self.directory
+    }
+
+    fn kept_for(&self) -> Option<Duration> {
+        self.ttl.filter(|_| self.has_said.load(Ordering::Relaxed))
     }
 }
 
@@ -283,7 +304,14 @@ impl<R> Subscriber<R> {
 
     /// Queues `notice` and makes it a member, in one step under the room's lock: nothing else from the
     /// room can come before the notice, and nothing after it is missed.
-    pub(super) fn admit(self: &Arc<Self>, notice: Message) -> Result<(), JoinRefused>
+    ///
+    /// Who comes back with a position gets what was said `since`, if that is kept and not too much.
+    pub(super) fn admit(
+        &self,
+        seat: &Arc<dyn Seat>,
+        welcome: &Welcome,
+        since: Option<Position>,
+    ) -> Result<(), JoinRefused>
     where
         R: 'static,
     {
@@ -298,9 +326,19 @@ impl<R> Subscriber<R> {
             if members.len() >= self.room.directory.limits().members.get() {
                 return Err(JoinRefused::RoomFull);
             }
-            let pushed = outlet.push_own(notice, &mut dropped);
+            let end = members.log.end();
+            let position = members.log.kept().map(|kept| kept.position());
+            let replay = since.and_then(|since| self.replay(&mut members, since));
+            self.cursor.set_position(replay.as_ref().map_or(end, |replay| replay.start));
+            let notice = |recovered| welcome.message(position, recovered);
+            let pushed = outlet.welcome(seat, replay, notice, &mut dropped);
+            if !matches!(pushed, Ok(true)) {
+                self.cursor.set_position(end);
+            }
             if pushed.is_ok() && members.admit(self, is_direct) {
-                self.cursor.set_position(members.log.end());
+                if let Some(kept) = members.log.kept() {
+                    kept.joined(&RateKeyValue::of(&*self.user));
+                }
                 members.runtime = Handle::try_current().ok().or(members.runtime.take());
                 if let Some(account) = outlet.account() {
                     let room = Arc::downgrade(&self.room);
@@ -315,6 +353,16 @@ impl<R> Subscriber<R> {
             Err(SendError::TooLarge(_)) => Err(JoinRefused::NoticeTooLarge),
             Err(SendError::Full(_) | SendError::Closed(_)) => Err(JoinRefused::Closed),
         }
+    }
+
+    /// What was said `since`, if all of that is kept and the user may have it.
+    fn replay(&self, members: &mut Members<R>, since: Position) -> Option<Replay> {
+        let number = members.log.kept()?.lacks(&RateKeyValue::of(&*self.user), since)?;
+        let start = members.log.find(number)?;
+        let end = members.log.end();
+        let bytes = usize::try_from(end - start).unwrap_or(usize::MAX);
+        self.publisher.replayed.charge(bytes, 1).ok()?;
+        Some(Replay { start, end, hold: members.log.hold_at(start) })
     }
 
     /// Leaves the room, unless that has happened. If the connection ends in good order, it still hears what
@@ -334,7 +382,11 @@ impl<R> Subscriber<R> {
     }
 
     /// The same as [`Room::publish`], if this still is a member and its user may.
-    pub(super) fn publish(&self, frame: &Frame, first: bool) -> Result<usize, Undelivered>
+    pub(super) fn publish(
+        &self,
+        publication: &Publication,
+        first: bool,
+    ) -> Result<Published, Undelivered>
     where
         R: 'static,
     {
@@ -343,11 +395,12 @@ impl<R> Subscriber<R> {
             if self.is_gone() {
                 return Err(Undelivered::NotAMember);
             }
-            members.fits(frame)?;
+            let frame = publication.frame(members.log.kept().map(|kept| kept.next()));
+            members.fits(&frame)?;
             let user = Some(&self.pace);
             self.room.may_publish(members, Some(&self.pace), first, now)?;
             self.publisher.quota.charge(frame.payload, members.len())?;
-            members.append(frame.clone(), user, now)
+            members.append(frame, user, now)
         })
     }
 

@@ -1,15 +1,26 @@
 //! Keep the rooms of a process together with how they write and where they record.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use crate::{
     audit::{self, AuditRecord, AuditSink, TracingSink},
     connection::Connection,
     layers::Encode,
-    quota::MeterTable,
+    quota::{MeterTable, Quota},
     room::{
-        config::RoomsConfig, directory::Directory, encoder::Encoder, join_refused::JoinRefused,
-        name::RoomKey, publisher::Publisher, state::Room, subscription::PendingJoin,
+        config::RoomsConfig,
+        directory::Directory,
+        encoder::Encoder,
+        history::{History, Kept},
+        join_refused::JoinRefused,
+        log::Log,
+        name::RoomKey,
+        publisher::Publisher,
+        state::Room,
+        subscription::PendingJoin,
     },
 };
 
@@ -19,16 +30,23 @@ pub(super) struct RoomStore<R> {
     pub(super) encoder: Arc<Encoder<R>>,
     /// What users publish, whichever endpoint they come by.
     pub(super) published: MeterTable,
+    /// What users are given of what they have missed, in KiB.
+    pub(super) replayed: MeterTable,
+    history: Option<History>,
+    /// What the histories of all rooms take.
+    kept: Arc<AtomicUsize>,
     /// Where the application's own publications are recorded; members' go to their connections'.
     audit: Option<Arc<dyn AuditSink>>,
 }
 
 impl<R: 'static> RoomStore<R> {
     pub(super) fn new<C: Encode<R>>(config: RoomsConfig<C>) -> Self {
-        let RoomsConfig { codec, limits, publish_quota, audit } = config;
-        let encoder = Arc::new(Encoder::new(codec));
+        let RoomsConfig { codec, limits, publish_quota, history, audit } = config;
+        let encoder = Arc::new(Encoder::new(codec, history.is_some()));
+        let replayed = MeterTable::new(REPLAYED, MAX_PUBLISHERS);
         let published = MeterTable::new(publish_quota, MAX_PUBLISHERS);
-        Self { directory: Arc::new(Directory::new(limits)), encoder, published, audit }
+        let (directory, kept) = (Arc::new(Directory::new(limits)), Arc::default());
+        Self { directory, encoder, published, replayed, history, kept, audit }
     }
 
     /// Begins a join of `key`: before the policy is asked, so that a removal which comes while it is
@@ -42,7 +60,11 @@ impl<R: 'static> RoomStore<R> {
         rooms_each: NonZeroUsize,
     ) -> Result<PendingJoin<R>, JoinRefused> {
         let (directory, encoder) = (&self.directory, &self.encoder);
-        let make = || Room::new(key.clone(), Arc::clone(directory), Arc::clone(encoder));
+        let make = || {
+            let log = Log::new(self.history.map(Kept::new), Arc::clone(&self.kept));
+            let ttl = self.history.map(|it| it.ttl);
+            Room::new(key.clone(), Arc::clone(directory), Arc::clone(encoder), log, ttl)
+        };
         let (lease, pace) = directory.lease(key, publisher, rooms_each, make)?;
         Ok(PendingJoin::new(lease, connection, user, pace))
     }
@@ -57,6 +79,9 @@ impl<R> RoomStore<R> {
         };
     }
 }
+
+/// A room's history each quarter of a second, and thirty-two at once, as who comes back to all of its rooms.
+const REPLAYED: Quota = Quota::per_second(1024).burst(8 * 1024);
 
 /// As many as there are buckets in a rate limit.
 const MAX_PUBLISHERS: usize = 100_000;

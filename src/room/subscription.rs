@@ -9,12 +9,13 @@ use std::sync::Arc;
 use crate::{
     audit::{AuditEvent, LeftAll},
     connection::Connection,
-    message::Message,
     outbound::Seat,
     room::{
         directory::RoomLease,
+        encoder::Welcome,
         join_refused::JoinRefused,
         pace::UsersPace,
+        position::Position,
         state::{Removed, Room, Subscriber},
     },
 };
@@ -40,14 +41,19 @@ impl<R> PendingJoin<R> {
         Self(Subscription { subscriber, seat: None })
     }
 
-    /// Queues `notice` for the joiner and makes it a member, in one step.
-    pub(super) fn admit(self, notice: Message) -> Result<Subscription<R>, JoinRefused>
+    /// Queues what is said in `welcome` for the joiner and makes it a member, in one step.
+    pub(super) fn admit(
+        self,
+        welcome: &Welcome,
+        since: Option<Position>,
+    ) -> Result<Subscription<R>, JoinRefused>
     where
         R: 'static,
     {
         let Self(mut subscription) = self;
-        subscription.subscriber.admit(notice)?;
-        let seat = Arc::clone(&subscription.subscriber);
+        let subscriber = Arc::clone(&subscription.subscriber);
+        let seat: Arc<dyn Seat> = subscription.subscriber.clone();
+        subscriber.admit(&seat, welcome, since)?;
         subscription.seat = Some(seat);
         Ok(subscription)
     }

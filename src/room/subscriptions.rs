@@ -9,11 +9,12 @@ use std::{
 use crate::{
     capacity,
     foreign::Caught,
-    message::Message,
     room::{
+        encoder::Welcome,
         handle::RoomHandle,
         join_refused::JoinRefused,
         name::RoomName,
+        position::Position,
         publisher::Publisher,
         subscription::{PendingJoin, Subscription, leave_all},
     },
@@ -79,13 +80,14 @@ impl<Role, R> Subscriptions<Role, R> {
     }
 
     /// Makes the peer a member, and returns whether it was one before: then there is neither a
-    /// second membership nor a second event, and `notice` is not sent.
+    /// second membership nor a second event, and no welcome is sent.
     pub(super) fn admit(
         &self,
         name: &RoomName,
         join: PendingJoin<R>,
         role: RoleOf<Role>,
-        notice: Message,
+        welcome: &Welcome,
+        since: Option<Position>,
     ) -> Result<bool, JoinRefused>
     where
         R: 'static,
@@ -97,7 +99,7 @@ impl<Role, R> Subscriptions<Role, R> {
         if found? {
             return Ok(true);
         }
-        let subscription = join.admit(notice)?;
+        let subscription = join.admit(welcome, since)?;
         let subscriber = Arc::clone(subscription.subscriber());
         _former = rooms.insert(name.clone(), Membership { subscription, role });
         drop(rooms);

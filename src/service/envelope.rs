@@ -14,7 +14,7 @@ use serde::{
 use crate::{
     layers::{Constraint, Decode, Json, Reworded},
     message::Message,
-    room::RoomName,
+    room::{Position, RoomName},
     service::{
         fields::{ChatText, RequestId, RequestIdField},
         protocol::{Chat, ClientMessage, Join, Leave},
@@ -72,6 +72,8 @@ struct Envelope {
     #[serde(default, deserialize_with = "present")]
     request_id: Option<RequestIdField>,
     #[serde(default, deserialize_with = "present")]
+    since: Option<Position>,
+    #[serde(default, deserialize_with = "present")]
     text: Option<ChatText>,
 }
 
@@ -83,10 +85,13 @@ enum Type {
 }
 
 impl Envelope {
-    const FIELDS: &[&str] = &["type", "roomId", "requestId", "text"];
+    const FIELDS: &[&str] = &["type", "roomId", "requestId", "since", "text"];
 
     fn into_message<E: de::Error>(self) -> Result<ClientMessage, E> {
-        let Self { r#type, room_id, request_id, text } = self;
+        let Self { r#type, room_id, request_id, since, text } = self;
+        if !matches!(r#type, Type::Join) {
+            absent("since", &since)?;
+        }
         if !matches!(r#type, Type::Chat) {
             absent("requestId", &request_id)?;
             absent("text", &text)?;
@@ -102,7 +107,7 @@ impl Envelope {
                 let request_id = request_id.map_or_else(RequestId::new, RequestIdField::or_new);
                 ClientMessage::Chat(Chat { room_id, request_id, text })
             }
-            Type::Join => ClientMessage::Join(Join { room_id }),
+            Type::Join => ClientMessage::Join(Join { room_id, since }),
             Type::Leave => ClientMessage::Leave(Leave { room_id }),
             Type::Ping => ClientMessage::Ping,
         })

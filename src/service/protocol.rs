@@ -3,11 +3,16 @@
 //! | in | out |
 //! |---|---|
 //! | `{"type":"auth","token":S}` | `{"type":"auth_ok","connectionId":S,"userId":S}` |
-//! | `{"type":"join","roomId":R}` | `{"type":"joined","roomId":R}` |
+//! | `{"type":"join","roomId":R,"since"?:P}` | `{"at"?:P,"type":"joined","roomId":R,"recovered"?:B}` |
 //! | `{"type":"leave","roomId":R}` | `{"type":"left","roomId":R}` |
 //! | `{"type":"chat","roomId":R,"requestId"?:S,"text":S}` | to the room: `{"type":"chat","id","requestId","roomId","userId","text","sentAt"}` |
 //! | `{"type":"ping"}` | `{"type":"pong","sentAt"}` |
 //! | – | `{"type":"error","code":S,"requestId"?,"roomId"?}` |
+//!
+//! Where rooms keep a [`History`](crate::room::History), `joined` and `chat` say their position `at`, as in
+//! `k3h9x2ab-17`. A client keeps the last one of each room, and comes back `since` then: `recovered` says
+//! whether it gets all that it has missed, as ordinary messages, or whether something may be missing.
+//! While those come, only they move what it keeps, and not the `at` of `joined`.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -17,7 +22,7 @@ use crate::{
     connection::Connection,
     connection_id::ConnectionId,
     principal::Principal,
-    room::{RoomName, RoomNotice, RoomScoped, Scope},
+    room::{self, Position, RoomName, RoomNotice, RoomScoped, Scope},
     service::fields::{ChatText, MessageId, RequestId},
 };
 
@@ -41,6 +46,8 @@ pub enum ClientMessage {
 pub struct Join {
     /// The room.
     pub room_id: RoomName,
+    /// Up to where the peer has heard it.
+    pub since: Option<Position>,
 }
 
 /// Let me out of this room.
@@ -102,6 +109,9 @@ pub struct AuthOk {
 pub struct Joined {
     /// The room.
     pub room_id: RoomName,
+    /// Whether the peer gets all that it has missed, if it has asked for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<bool>,
 }
 
 /// The peer is not in the room.
@@ -183,7 +193,12 @@ impl ServerMessage {
 impl ClientMessage {
     /// Asks to be let into `room_id`.
     pub fn join(room_id: RoomName) -> Self {
-        Self::Join(Join { room_id })
+        Self::Join(Join { room_id, since: None })
+    }
+
+    /// Asks to be let into `room_id` again, which was heard up to `since`.
+    pub fn join_since(room_id: RoomName, since: Position) -> Self {
+        Self::Join(Join { room_id, since: Some(since) })
     }
 
     /// Asks to be let out of `room_id`.
@@ -207,7 +222,10 @@ impl Refusal {
 impl From<RoomNotice> for ServerMessage {
     fn from(notice: RoomNotice) -> Self {
         match notice {
-            RoomNotice::Joined(it) => Self::Joined(Joined { room_id: it.into_room() }),
+            RoomNotice::Joined(it) => {
+                let recovered = it.recovered();
+                Self::Joined(Joined { room_id: it.into_room(), recovered })
+            }
             RoomNotice::Left(it) => Self::Left(Left { room_id: it.into_room() }),
             other => {
                 let (room, code) = other.into_parts();
@@ -220,7 +238,7 @@ impl From<RoomNotice> for ServerMessage {
 impl RoomScoped for ClientMessage {
     fn scope(&self) -> Scope<'_> {
         match self {
-            Self::Join(it) => Scope::Join((&it.room_id).into()),
+            Self::Join(it) => Scope::Join(room::Join::new(&it.room_id).since(it.since)),
             Self::Leave(it) => Scope::Leave(&it.room_id),
             Self::Chat(it) => Scope::Within(&it.room_id),
             Self::Ping => Scope::Connection,

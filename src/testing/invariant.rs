@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One of the eight properties that this crate promises.
+/// One of the ten properties that this crate promises.
 ///
 /// A test that shows one is marked `// holds: I4`. `docs/assurance/invariants.md` lists them, in the same words and with
 /// the tests that show them.
@@ -25,6 +25,10 @@ pub enum Invariant {
     NoWaiting,
     /// I8: nothing leaks.
     AllReturned,
+    /// I9: what a room says is heard in order.
+    InOrder,
+    /// I10: who comes back knows what it has.
+    Recovered,
 }
 
 impl Invariant {
@@ -38,9 +42,11 @@ impl Invariant {
         Self::NoSecrets,
         Self::NoWaiting,
         Self::AllReturned,
+        Self::InOrder,
+        Self::Recovered,
     ];
 
-    /// Its name: `I1` to `I8`.
+    /// Its name: `I1` to `I10`.
     pub const fn id(self) -> &'static str {
         match self {
             Self::AuthFirst => "I1",
@@ -51,6 +57,8 @@ impl Invariant {
             Self::NoSecrets => "I6",
             Self::NoWaiting => "I7",
             Self::AllReturned => "I8",
+            Self::InOrder => "I9",
+            Self::Recovered => "I10",
         }
     }
 
@@ -68,6 +76,13 @@ impl Invariant {
             Self::NoSecrets => "no secret in any log, reason or error",
             Self::NoWaiting => "a slow or dead member never delays another",
             Self::AllReturned => "all tasks, permits, memberships and descriptors come back",
+            Self::InOrder => {
+                "what a member hears of a room is what the room said while it was in it, in order, each \
+                 once, without a gap"
+            }
+            Self::Recovered => {
+                "who comes back gets exactly what it missed, or is told that it does not"
+            }
         }
     }
 

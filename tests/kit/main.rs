@@ -20,6 +20,7 @@ use tower_websocket::{
 
 mod connections;
 mod handshake_identity;
+mod history;
 mod peers;
 mod properties;
 mod publishing;

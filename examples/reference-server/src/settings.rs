@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
 };
 
 use axum::extract::ConnectInfo;
@@ -10,7 +11,7 @@ use serde_json::json;
 use tower_websocket::{
     Admission, ClientAddrLayer, ConnectionConfig, ConnectionConfigError, Connections, MemoryBudget,
     OriginPolicy, Overflow, Quota, Rooms, TrustedProxies,
-    room::RoomsConfig,
+    room::{History, RoomsConfig},
     service::ServerMessage,
     upgrade::{InvalidOrigin, InvalidProxies},
 };
@@ -138,7 +139,7 @@ impl Options {
     /// Who lets more connections of an address in means that they may be in as many more rooms.
     pub(crate) fn rooms(&self) -> Rooms<ServerMessage> {
         let quota = quota(self.publish_rate, self.publish_burst);
-        let config = RoomsConfig::new().publish_quota(quota);
+        let config = RoomsConfig::new().publish_quota(quota).history(HISTORY);
         Rooms::with(match self.max_connections_per_peer {
             Some(each) => config.max_memberships_per_address(each.saturating_mul(ROOMS_EACH)),
             None => config,
@@ -211,6 +212,9 @@ const DEFAULT_TOKEN: &str = "dev-token";
 
 /// As many as one address may have connections, so that all behind it are back after a restart.
 const HANDSHAKES_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(255);
+
+/// What a phone needs that changes its network, or somebody whose train goes through a tunnel.
+const HISTORY: History = History::new(NonZeroUsize::new(100).unwrap(), Duration::from_secs(120));
 
 #[cfg(test)]
 mod tests {

@@ -159,9 +159,10 @@ function drawStatus() {
 }
 setInterval(() => status.state === "waiting" && drawStatus(), 500);
 
-function onJoined({ again }) {
+function onJoined({ again, recovered }) {
   entered = true;
-  addEvent(again ? "You are back. What was said meanwhile is not shown." : `You joined ${roomId}.`);
+  const back = recovered ? "You are back. Nothing was missed." : "You are back. What was said meanwhile may be missing.";
+  addEvent(again ? back : `You joined ${roomId}.`);
 }
 
 function onRefused({ code, requestId, field, reason }) {

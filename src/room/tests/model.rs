@@ -35,7 +35,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    // holds: I2, I7, I8
+    // holds: I9, I2, I7, I8
     // covers: RM-01, RM-06, RM-10, RM-12, DL-03
     #[test]
     fn no_message_leaves_a_room_except_to_its_members(operations in vec(operation(), 0..150)) {

@@ -41,7 +41,9 @@ async function authenticated(token = TOKEN, options) {
 async function joined(roomId = room) {
   const peer = await authenticated();
   peer.send({ type: "join", roomId });
-  same(await peer.expect("joined"), { type: "joined", roomId });
+  const { at, ...rest } = await peer.expect("joined");
+  same(rest, { type: "joined", roomId });
+  matches(at, /^[0-9a-z]{8}-\d+$/);
   return peer;
 }
 
@@ -76,7 +78,8 @@ const cases = {
   "gets its own chat back with the same requestId": async () => {
     const peer = await joined();
     peer.send(chat("grüße 👋", { requestId: "request-1" }));
-    const { id, sentAt, ...rest } = await peer.expect("chat");
+    const { id, sentAt, at, ...rest } = await peer.expect("chat");
+    matches(at, /^[0-9a-z]{8}-\d+$/);
     matches(id, UUID);
     matches(sentAt, TIME);
     const expected = { requestId: "request-1", roomId: room, text: "grüße 👋", type: "chat", userId: peer.welcome.userId };

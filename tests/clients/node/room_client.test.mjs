@@ -488,3 +488,40 @@ test("an address that there is no way to stops at once and says so", async () =>
   assert.equal(states().at(-1).text, "There is no way to this address.");
   assert.deepEqual(timers, []);
 });
+
+test("it comes back with the last position, and shows nothing twice", async () => {
+  const { events } = await start();
+  const chat = (number) => last().say({ type: "chat", roomId: "r", userId: "ada", text: "x", at: `abcdefgh-${number}` });
+  const shown = () => events.filter(([type]) => type === "chat").map(([, { at }]) => at.split("-")[1]);
+  const joins = () => last().sent.filter(({ type }) => type === "join");
+  const back = async (joined) => {
+    last().end(1006);
+    await advance(5000);
+    last().open();
+    last().say({ type: "auth_ok", userId: "me" });
+    last().say({ type: "joined", roomId: "r", ...joined });
+  };
+  const said = () => events.filter(([type]) => type === "joined").at(-1)[1];
+  last().open();
+  last().say({ type: "auth_ok", userId: "me" });
+  last().say({ type: "joined", roomId: "r", at: "abcdefgh-4" });
+  assert.deepEqual(joins(), [{ type: "join", roomId: "r" }]);
+  chat(5);
+  chat(6);
+  await back({ at: "abcdefgh-8", recovered: true });
+  assert.deepEqual(joins(), [{ type: "join", roomId: "r", since: "abcdefgh-6" }]);
+  assert.deepEqual(said(), { roomId: "r", again: true, recovered: true });
+  // One of two that were missed has come when the connection is lost again.
+  chat(7);
+  await back({ at: "abcdefgh-9", recovered: true });
+  assert.equal(joins()[0].since, "abcdefgh-7");
+  chat(7);
+  chat(8);
+  chat(9);
+  assert.deepEqual(shown(), ["5", "6", "7", "8", "9"]);
+  // Another log: what is said is new, whatever its number, and something may be missing.
+  await back({ at: "zzzzzzzz-2", recovered: false });
+  assert.equal(said().recovered, false);
+  last().say({ type: "chat", roomId: "r", userId: "ada", text: "x", at: "zzzzzzzz-3" });
+  assert.equal(shown().at(-1), "3");
+});

@@ -65,7 +65,9 @@ async def authenticated(token=TOKEN):
 async def joined(room=ROOM):
     peer = await authenticated()
     await peer.send({"type": "join", "roomId": room})
-    same(await peer.expect("joined"), {"type": "joined", "roomId": room})
+    joined = await peer.expect("joined")
+    matches(joined.pop("at"), r"^[0-9a-z]{8}-\d+$")
+    same(joined, {"type": "joined", "roomId": room})
     return peer
 
 
@@ -116,6 +118,7 @@ async def _():
     got = await peer.expect("chat")
     matches(got.pop("id", None), UUID)
     matches(got.pop("sentAt", None), TIME)
+    matches(got.pop("at", None), r"^[0-9a-z]{8}-\d+$")
     same(got, chat(f"grüße {WAVE}", requestId="request-1", userId=peer.welcome["userId"]))
 
 

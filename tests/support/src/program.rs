@@ -222,7 +222,8 @@ impl Peer {
         peer.say(json!({ "type": "auth", "token": token })).await;
         assert_eq!(peer.hear().await["type"], "auth_ok");
         peer.say(json!({ "type": "join", "roomId": room })).await;
-        assert_eq!(peer.hear().await, json!({ "type": "joined", "roomId": room }));
+        let joined = peer.hear().await;
+        assert_eq!((&joined["type"], &joined["roomId"]), (&json!("joined"), &json!(room)));
         peer
     }
 

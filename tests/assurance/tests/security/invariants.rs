@@ -77,7 +77,7 @@ fn an_invariant_that_nothing_shows_is_found() {
     }
     for (name, tests, problem) in [
         ("a test less", tests[1..].to_vec(), "no test: I1"),
-        ("an unknown id", [&tests[..], &[tagged(&["I9"])]].concat(), "no invariant: "),
+        ("an unknown id", [&tests[..], &[tagged(&["I99"])]].concat(), "no invariant: "),
     ] {
         let found = problems(&document, &tests);
         assert!(found.iter().any(|it| it.starts_with(problem)), "{name}: {found:?}");
