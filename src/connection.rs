@@ -187,6 +187,13 @@ impl Connection {
         self.shared.outbound.push(message.detached()).map(|_held| ())
     }
 
+    /// How many bytes wait for the peer: what was pushed and what its rooms have said, that its socket has
+    /// not taken. Who sends much looks here before it passes
+    /// [`max_outbound_bytes`](crate::ConnectionConfig::max_outbound_bytes), which closes the connection.
+    pub fn backlog(&self) -> usize {
+        self.shared.outbound.backlog()
+    }
+
     /// Closes the connection. The first reason given wins; the call does not wait.
     ///
     /// Whatever the reason, what was accepted for the peer before goes out first, if the peer takes it

@@ -198,6 +198,11 @@ impl Outlet {
         self.lock().held(self.share)
     }
 
+    /// Bytes that wait for the peer: of its own, and of its rooms.
+    pub(crate) fn backlog(&self) -> usize {
+        self.lock().bytes()
+    }
+
     /// Whether the peer is behind by more than half of what may be held for it, although it keeps
     /// reading. One whose socket has taken nothing for a second does not count.
     pub(crate) fn is_crowded(&self) -> bool {
@@ -451,8 +456,8 @@ impl Lent<'_> {
     /// Writes what of `view` the seat lacks, as much as the socket takes at once. Says whether that was
     /// less than there was; nothing if the socket failed.
     fn write(&mut self, seat: &impl Seat, view: &View) -> Option<bool> {
-        let position = seat.cursor().position();
-        let bytes = view.from(position);
+        let (position, until) = seat.cursor().span();
+        let bytes = view.part(position, until);
         // After the view was taken, with the pen: who is gone by now hears nothing of it.
         let Some(pen) = self.pen.as_mut().filter(|_| !bytes.is_empty() && !seat.is_gone()) else {
             return Some(false);
@@ -465,11 +470,16 @@ impl Lent<'_> {
             Err(_) => return None,
         };
         let is_full = written < bytes.len();
-        let cut = view.cut(position, written);
+        let cut = view.cut(position, until, written);
         pen.rest = cut.rest;
         seat.cursor().set_position(cut.end);
-        self.walked = Walked { bytes: written as u64, frames: cut.frames };
-        Some(is_full)
+        self.walked.bytes += written as u64;
+        self.walked.frames += cut.frames;
+        if is_full || cut.end < until {
+            return Some(is_full);
+        }
+        // Behind what it said itself there may be something else.
+        self.write(seat, view)
     }
 }
 

@@ -3,9 +3,12 @@
 //! A room is a log, and a member is a position in it. Whoever has the connection's pen moves the position,
 //! and nobody else; the outlet's lock orders those who have it one after the other.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -33,9 +36,15 @@ pub(crate) struct Cursor {
     position: AtomicU64,
     /// Where the log ends for it: when it has left in good order there is an end.
     until: AtomicU64,
+    /// What it does not hear, because it said that itself: where each piece begins and ends. Boxed, because
+    /// few seats have any.
+    skips: Mutex<Ranges>,
+    has_skips: AtomicBool,
     /// One more than its key among the lags of its connection; zero without one. Under the outlet's lock.
     entry: AtomicUsize,
 }
+
+type Ranges = Option<Box<VecDeque<(u64, u64)>>>;
 
 /// What a log had for a seat.
 #[derive(Debug, Default)]
@@ -61,6 +70,8 @@ impl Cursor {
         Self {
             position: AtomicU64::new(position),
             until: AtomicU64::new(u64::MAX),
+            skips: Mutex::default(),
+            has_skips: AtomicBool::new(false),
             entry: AtomicUsize::new(0),
         }
     }
@@ -77,6 +88,45 @@ impl Cursor {
     /// Begun, by who has the pen, are so many bytes more.
     pub(crate) fn advance(&self, bytes: usize) {
         self.set_position(self.position().saturating_add(bytes as u64));
+    }
+
+    /// What stands between `start` and `end` is not heard. Under the room's lock, before anybody else sees
+    /// it in the log.
+    pub(crate) fn skip(&self, start: u64, end: u64) {
+        let mut skips = self.skips();
+        let skips = skips.get_or_insert_default();
+        match skips.back_mut().filter(|(_, last)| *last == start) {
+            Some((_, last)) => *last = end,
+            None => skips.push_back((start, end)),
+        }
+        self.has_skips.store(true, Ordering::Release);
+    }
+
+    /// Where the next bytes stand that are to be heard, and where they end at the latest. By who has the pen,
+    /// who moves the position over what is not to be heard.
+    pub(crate) fn span(&self) -> (u64, u64) {
+        if !self.has_skips.load(Ordering::Acquire) {
+            return (self.position(), u64::MAX);
+        }
+        let mut skips = self.skips();
+        let Some(ranges) = &mut *skips else { return (self.position(), u64::MAX) };
+        while let Some((start, end)) = ranges.front().copied()
+            && start <= self.position()
+        {
+            self.set_position(self.position().max(end));
+            ranges.pop_front();
+        }
+        let next = ranges.front().map_or(u64::MAX, |(start, _)| *start);
+        if ranges.is_empty() {
+            *skips = None;
+            self.has_skips.store(false, Ordering::Release);
+        }
+        (self.position(), next)
+    }
+
+    /// Held to add or take a range. No other lock is taken under it.
+    fn skips(&self) -> MutexGuard<'_, Ranges> {
+        self.skips.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn until(&self) -> u64 {

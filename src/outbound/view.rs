@@ -78,10 +78,17 @@ impl View {
         at.and_then(|at| bytes.get(at..)).unwrap_or_default()
     }
 
-    /// The socket has taken `written` bytes from `position` on, at least one.
-    pub(super) fn cut(&self, position: u64, written: usize) -> Cut {
+    /// The same, up to `until`.
+    pub(super) fn part(&self, position: u64, until: u64) -> &[u8] {
         let bytes = self.from(position);
-        if written == bytes.len() && position == self.start {
+        let most = usize::try_from(until.saturating_sub(position)).unwrap_or(usize::MAX);
+        bytes.get(..most).unwrap_or(bytes)
+    }
+
+    /// The socket has taken `written` bytes from `position` on, at least one, of those up to `until`.
+    pub(super) fn cut(&self, position: u64, until: u64, written: usize) -> Cut {
+        let bytes = self.part(position, until);
+        if written == bytes.len() && position == self.start && until >= self.end {
             return Cut { end: self.end, frames: self.frames, rest: Rest::default() };
         }
         if let Some(large) = &self.large {

@@ -111,6 +111,11 @@ impl<T> Directory<T> {
         books.rooms.get(key).map(|entry| Arc::clone(&entry.room))
     }
 
+    /// The keys of all rooms.
+    pub(super) fn keys(&self) -> Vec<RoomKey> {
+        self.lock().rooms.keys().cloned().collect()
+    }
+
     /// All rooms.
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn all(&self) -> Vec<Arc<T>> {

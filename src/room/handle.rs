@@ -61,12 +61,29 @@ impl<R: 'static> RoomHandle<R> {
     /// [`PublishError::TooLarge`] if it is larger than any message to one of the members may be, and
     /// [`PublishError::Encode`] if it cannot be written.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
+        self.publish(message, false).await
+    }
+
+    /// Publishes `message` to every member but the peer's own connection, to which it is no news: where a
+    /// cursor is, or that somebody is typing. The user's other connections get it.
+    ///
+    /// It is in the room's history as any other message, and so comes to the peer as well if it is recovered
+    /// on another connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`broadcast`](Self::broadcast).
+    pub async fn broadcast_others(&self, message: &R) -> Result<Published, PublishError> {
+        self.publish(message, true).await
+    }
+
+    async fn publish(&self, message: &R, others: bool) -> Result<Published, PublishError> {
         let subscriber = &*self.subscriber;
         let publication = subscriber.room().encoder().publication(message)?;
-        let published = match subscriber.publish(&publication, false) {
+        let published = match subscriber.publish(&publication, others, false) {
             // Out of the way of those who need not wait: a connection keeps room for its handler's future.
             Err(Undelivered::NotBefore(_) | Undelivered::Unwalked) => {
-                Box::pin(self.wait(&publication)).await
+                Box::pin(self.wait(&publication, others)).await
             }
             published => published,
         };
@@ -85,11 +102,17 @@ impl<R: 'static> RoomHandle<R> {
     }
 
     /// Stands in line to publish it.
-    async fn wait(&self, publication: &Publication) -> Result<Published, Undelivered> {
+    async fn wait(
+        &self,
+        publication: &Publication,
+        others: bool,
+    ) -> Result<Published, Undelivered> {
         let subscriber = &*self.subscriber;
         let patience = subscriber.connection().outbound().limits().publish_wait;
         let room = subscriber.room();
-        room.line().wait(patience, room.walked(), || subscriber.publish(publication, true)).await
+        room.line()
+            .wait(patience, room.walked(), || subscriber.publish(publication, others, true))
+            .await
     }
 }
 

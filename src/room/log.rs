@@ -132,8 +132,16 @@ impl Log {
         }
     }
 
-    /// Puts what stands from `position` to `until` behind what is in `into`, `most` bytes or one frame.
-    pub(super) fn read(&self, position: u64, until: u64, into: &mut Vec<u8>, most: usize) -> Lacks {
+    /// Puts what stands from `position` to `next` behind what is in `into`, `most` bytes or one frame. The
+    /// log ends at `until`.
+    pub(super) fn read(
+        &self,
+        position: u64,
+        next: u64,
+        until: u64,
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> Lacks {
         let end = self.end.min(until);
         if position < self.start() && position < end {
             return Lacks { is_lost: true, ..Lacks::default() };
@@ -145,7 +153,7 @@ impl Log {
             self.from(position).flat_map(|segment| segment.from(position))
         {
             let copied = into.len() - begin;
-            if *ends > end || copied > 0 && copied + frame.len() > most {
+            if *ends > end.min(next) || copied > 0 && copied + frame.len() > most {
                 break;
             }
             if frame.len() > LARGE {

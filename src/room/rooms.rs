@@ -73,6 +73,12 @@ impl<R: 'static> Rooms<R> {
         self.store.directory.members()
     }
 
+    /// The rooms that this process has now, in no order: as many as
+    /// [`max_rooms`](crate::room::RoomsConfig::max_rooms) allows.
+    pub fn keys(&self) -> Vec<RoomKey> {
+        self.store.directory.keys()
+    }
+
     pub(super) fn store(&self) -> &RoomStore<R> {
         &self.store
     }

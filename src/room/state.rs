@@ -381,10 +381,12 @@ impl<R> Subscriber<R> {
         Some(removed)
     }
 
-    /// The same as [`Room::publish`], if this still is a member and its user may.
+    /// The same as [`Room::publish`], if this still is a member and its user may. If it is for `others`, it is
+    /// not heard here.
     pub(super) fn publish(
         &self,
         publication: &Publication,
+        others: bool,
         first: bool,
     ) -> Result<Published, Undelivered>
     where
@@ -400,7 +402,12 @@ impl<R> Subscriber<R> {
             let user = Some(&self.pace);
             self.room.may_publish(members, Some(&self.pace), first, now)?;
             self.publisher.quota.charge(frame.payload, members.len())?;
-            members.append(frame, user, now)
+            let start = members.log.end();
+            let appended = members.append(frame, user, now)?;
+            if others {
+                self.cursor.skip(start, members.log.end());
+            }
+            Ok(appended)
         })
     }
 
@@ -454,7 +461,9 @@ impl<R> Seat for Subscriber<R> {
     }
 
     fn read(&self, into: &mut Vec<u8>, most: usize) -> Lacks {
-        self.room.lock().log.read(self.cursor.position(), self.cursor.until(), into, most)
+        let members = self.room.lock();
+        let (position, next) = self.cursor.span();
+        members.log.read(position, next, self.cursor.until(), into, most)
     }
 
     fn released(&self) {

@@ -1,5 +1,13 @@
 //! What the room service does not take closes with 1008, and nobody hears of it.
 
+use test_support::slow::{self, Server, Tokens};
+use tower::{ServiceBuilder, service_fn};
+use tower_websocket::{
+    Close, DecodeLayer, HandlerResult, Inbound, Member, OpenRooms, Reply, RequireAuthLayer, Rooms,
+    RoomsLayer, WebSocketEndpoint,
+    service::{ClientMessage, Refusal, ServerMessage},
+};
+
 use super::{
     support::{TestServer, quiet, say},
     support_client::text,
@@ -57,4 +65,48 @@ async fn a_message_that_can_be_read_in_two_ways_is_not_read_at_all() {
         witness.assert_silent().await;
     }
     assert_eq!(server.probe.calls(), 0);
+}
+
+/// A text that begins with `!` is for the others.
+async fn to_others(
+    inbound: Inbound<ClientMessage, Member<String, ServerMessage>>,
+) -> HandlerResult<ServerMessage> {
+    let (message, member, _) = inbound.into_parts();
+    let ClientMessage::Chat(chat) = message else { return Err(Close::INVALID_MESSAGE.into()) };
+    let mut said = Refusal::new(if chat.text.as_str().starts_with('!') { "others" } else { "all" });
+    said.request_id = Some(chat.request_id);
+    let (said, room) = (ServerMessage::Error(said), member.room()?);
+    match chat.text.as_str().starts_with('!') {
+        true => room.broadcast_others(&said).await?,
+        false => room.broadcast(&said).await?,
+    };
+    Ok(Reply::none())
+}
+
+// holds: I9
+#[tokio::test(start_paused = true)]
+async fn on_the_wire_what_is_for_the_others_is_missing_to_the_sender_alone_whoever_writes() {
+    let messages = ServiceBuilder::new()
+        .layer(RequireAuthLayer::new(Tokens))
+        .layer(DecodeLayer::<ClientMessage>::json())
+        .layer(RoomsLayer::new(Rooms::new(), OpenRooms));
+    let endpoint = WebSocketEndpoint::new(messages, service_fn(to_others));
+    let server = Server::start(endpoint.connection(slow::quiet()).unwrap());
+    let mut sender = server.member("ada", "r").await;
+    let mut other = server.member("bob", "r").await;
+    for round in 0..20 {
+        // One by one, or several that are read at once.
+        let texts: Vec<String> =
+            (0..5).map(|n| format!("{}{round}.{n}", if n % 2 == 0 { "!" } else { "" })).collect();
+        for text in &texts {
+            sender.text(&slow::say("r", text)).await;
+        }
+        for text in &texts {
+            let code = if text.starts_with('!') { "others" } else { "all" };
+            assert!(other.message().await.contains(code), "{text}");
+        }
+        for _ in texts.iter().filter(|it| !it.starts_with('!')) {
+            assert!(sender.message().await.contains("all"), "{round}");
+        }
+    }
 }

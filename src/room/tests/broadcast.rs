@@ -166,6 +166,42 @@ fn a_peer_whose_queue_is_gone_is_not_seated() {
     assert!(rooms.is_empty());
 }
 
+// holds: I9
+#[test]
+fn what_is_for_the_others_is_heard_by_all_but_the_connection_that_says_it() {
+    let rooms = Rooms::new();
+    let kept = Arc::default();
+    let mut peer = keeper(&rooms, "alice", &kept);
+    let mut tab = Peer::new(&rooms, OpenRooms, "alice");
+    let mut bob = Peer::new(&rooms, OpenRooms, "bob");
+    for it in [&mut peer, &mut tab, &mut bob] {
+        it.join("r1").unwrap();
+        it.heard();
+    }
+    peer.tell("r1", "keep it").unwrap();
+    let room = kept_room(&kept);
+    for n in 0..8 {
+        let line = Line(n.to_string());
+        let said = if n % 3 == 0 {
+            room.broadcast(&line).now_or_never()
+        } else {
+            room.broadcast_others(&line).now_or_never()
+        };
+        assert_eq!(said.unwrap().unwrap().members, 3);
+        if n == 5 {
+            assert_eq!(peer.heard(), ["0", "3"]);
+        }
+    }
+    assert_eq!(peer.heard(), ["6"]);
+    assert_eq!(peer.connection.backlog(), 0);
+    bob.tell("r1", "8").unwrap();
+    assert_eq!(peer.heard(), ["8"]);
+    for it in [&tab, &bob] {
+        assert_eq!(it.heard(), ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
+    }
+    assert_eq!(rooms.keys(), [key("", "r1")]);
+}
+
 // covers: RM-16, DL-03
 #[tokio::test(start_paused = true)]
 async fn a_publisher_lets_the_members_be_offered_what_it_said_before_it_says_more() {
