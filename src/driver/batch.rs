@@ -106,7 +106,7 @@ impl Batch {
             self.piece(What::Large(at), large.len());
             self.large = Some(large);
         }
-        turn.outcome = Outcome::Read { end: lacks.end, before: lacks.before, behind: lacks.behind };
+        turn.outcome = Outcome::Read { end: lacks.end, behind: lacks.behind, all: true };
     }
 
     fn is_full(&self) -> bool {

@@ -52,10 +52,9 @@ pub(crate) fn drain(outlet: &Outlet, most: usize) -> Drained {
                 left -= bytes.len();
                 turn.seat.cursor().advance(bytes.len());
                 drained.messages.extend(frame::messages(&Bytes::from(bytes)));
-                let (before, behind) = (lacks.before, lacks.behind);
                 turn.outcome = match lacks.is_lost {
                     true => Outcome::Lost,
-                    false => Outcome::Read { end: lacks.end, before, behind },
+                    false => Outcome::Read { end: lacks.end, behind: lacks.behind, all: true },
                 };
             }
         }

@@ -294,16 +294,13 @@ impl Inbox {
         self.queued = self.queued.saturating_sub(step.begun.charge);
         self.messages = self.messages.saturating_sub(step.begun.messages);
         // From the last, because those that were not touched go back to the front.
-        let mut released: Vec<Turn> = Vec::new();
-        for mut turn in turns.drain(..).rev() {
+        for turn in turns.iter_mut().rev() {
             if matches!(turn.outcome, Outcome::Lost) && self.end == End::Open {
                 self.end = End::Overflowed;
             }
-            if self.lags.settle(&mut turn) {
-                released.push(turn);
-            }
+            self.lags.settle(turn);
         }
-        turns.append(&mut released);
+        turns.retain(Turn::has_released);
         if self.bytes() == 0 {
             self.moved = None;
         } else if step.progressed || self.moved.is_none() {

@@ -38,6 +38,7 @@ pub(crate) struct Turn {
     pub(crate) seat: Arc<dyn Seat>,
     key: usize,
     pub(crate) outcome: Outcome,
+    released: bool,
 }
 
 /// What became of a seat's turn.
@@ -50,19 +51,22 @@ pub(crate) enum Outcome {
     Gone,
     /// What it lacks is gone.
     Lost,
-    /// It was read of a log that ends at `end`. The holds are of where it stood, and of where it stands
-    /// when all that was read has gone out.
-    Read { end: u64, before: Option<Hold>, behind: Option<Hold> },
+    /// It was read of a log that ends at `end`, which `behind` keeps from there on where it stands now, if
+    /// all that was read went out.
+    Read { end: u64, behind: Option<Hold>, all: bool },
 }
 
 impl Turn {
     /// Not all of what was read went out.
     pub(crate) fn stays(&mut self) {
-        if let Outcome::Read { before, behind, .. } = &mut self.outcome
-            && let Some(before) = before.take()
-        {
-            *behind = Some(before);
+        if let Outcome::Read { all, .. } = &mut self.outcome {
+            *all = false;
         }
+    }
+
+    /// Whether its room may be able to cut its log.
+    pub(super) fn has_released(&self) -> bool {
+        self.released
     }
 }
 
@@ -114,34 +118,34 @@ impl Lags {
             if let Some(lag) = self.entries.get_mut(key) {
                 lag.is_listed = false;
                 let seat = Arc::clone(&lag.seat);
-                into.push(Turn { seat, key, outcome: Outcome::Untouched });
+                into.push(Turn { seat, key, outcome: Outcome::Untouched, released: false });
             }
         }
     }
 
-    /// Takes back what [`take`](Self::take) gave; says whether something that was kept is not any more.
-    pub(super) fn settle(&mut self, turn: &mut Turn) -> bool {
-        let Turn { seat, key, outcome } = turn;
+    /// Takes back what [`take`](Self::take) gave.
+    pub(super) fn settle(&mut self, turn: &mut Turn) {
+        let Turn { seat, key, outcome, released } = turn;
         let Some(lag) = self.entries.get_mut(*key).filter(|it| Arc::ptr_eq(&it.seat, seat)) else {
-            return false;
+            return;
         };
         match std::mem::take(outcome) {
             Outcome::Untouched => {
                 if !std::mem::replace(&mut lag.is_listed, true) {
                     self.listed.push_front(*key);
                 }
-                false
             }
             Outcome::Gone | Outcome::Lost => {
+                *released = lag.hold.as_ref().is_some_and(Hold::is_last);
                 self.remove(*key);
-                true
             }
-            Outcome::Read { end, behind, .. } => {
+            Outcome::Read { end, behind, all } => {
                 lag.counted = lag.counted.max(end);
                 count(&mut self.bytes, lag);
                 // Listed again meanwhile, it lacks what was not there when it was read: the old hold, which is
                 // further back, keeps that as well.
-                if behind.is_some() || lag.part == 0 {
+                if all && (behind.is_some() || lag.part == 0) {
+                    *released = lag.hold.as_ref().is_some_and(Hold::is_last);
                     lag.hold = behind;
                 }
                 if lag.part > 0 && !std::mem::replace(&mut lag.is_listed, true) {
@@ -150,7 +154,6 @@ impl Lags {
                 } else if lag.part == 0 && !lag.is_listed {
                     self.remove(*key);
                 }
-                true
             }
         }
     }

@@ -55,8 +55,7 @@ pub(crate) struct Lacks {
     pub(crate) end: u64,
     /// The position has fallen off the log: what it lacks is gone.
     pub(crate) is_lost: bool,
-    /// Keeps the log from the position on, and from the end of what was read on.
-    pub(crate) before: Option<Hold>,
+    /// Keeps the log from the end of what was copied on, if that is not all.
     pub(crate) behind: Option<Hold>,
 }
 
@@ -151,5 +150,10 @@ impl Hold {
     /// Whether nobody else has it.
     pub(crate) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
+    }
+
+    /// Whether only the log has it besides.
+    pub(super) fn is_last(&self) -> bool {
+        Arc::strong_count(&self.0) == 2
     }
 }

@@ -143,27 +143,28 @@ impl Log {
         most: usize,
     ) -> Lacks {
         let end = self.end.min(until);
-        if position < self.start() && position < end {
-            return Lacks { is_lost: true, ..Lacks::default() };
+        let mut lacks = Lacks { end, ..Lacks::default() };
+        if position >= end {
+            return lacks;
         }
-        let mut lacks = Lacks { end, before: self.hold_at(position), ..Lacks::default() };
+        if position < self.start() {
+            lacks.is_lost = true;
+            return lacks;
+        }
         let begin = into.len();
-        let mut at = position;
-        for Entry { end: ends, bytes: frame, .. } in
-            self.from(position).flat_map(|segment| segment.from(position))
-        {
-            let copied = into.len() - begin;
-            if *ends > end.min(next) || copied > 0 && copied + frame.len() > most {
-                break;
+        for segment in self.from(position) {
+            for Entry { end: ends, bytes: frame, .. } in segment.from(position) {
+                let copied = into.len() - begin;
+                let is_enough = copied > 0 && copied + frame.len() > most;
+                if *ends > end.min(next) || is_enough || frame.len() > LARGE {
+                    let is_next = *ends <= end.min(next) && !is_enough;
+                    lacks.large = is_next.then(|| frame.clone());
+                    lacks.behind = Some(segment.hold.clone());
+                    return lacks;
+                }
+                into.extend_from_slice(frame);
             }
-            if frame.len() > LARGE {
-                lacks.large = Some(frame.clone());
-                break;
-            }
-            into.extend_from_slice(frame);
-            at = *ends;
         }
-        lacks.behind = self.hold_at(at);
         lacks
     }
 

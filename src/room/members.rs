@@ -328,7 +328,7 @@ impl<T, L> Slot<T, L> {
 }
 
 /// Members that are visited before others may run: a quarter of a millisecond of writes.
-const STEP: usize = 64;
+pub(super) const STEP: usize = 64;
 
 /// What one visit writes at most, if it is not one frame.
 const VIEW: usize = 64 * 1024;

@@ -17,7 +17,7 @@ use tokio::{runtime::Handle, task::yield_now};
 use crate::{
     outbound::{Dropped, View},
     room::{
-        members::Circle,
+        members::{Circle, STEP},
         state::{Room, Subscriber},
     },
 };
@@ -33,7 +33,7 @@ pub(super) struct Walk<R: 'static> {
 
 impl<R: 'static> Walk<R> {
     pub(super) fn new(room: Arc<Room<R>>, lane: usize) -> Self {
-        Self { room, lane, view: View::default(), seats: Vec::new(), is_over: false }
+        Self { room, lane, view: View::default(), seats: Vec::with_capacity(STEP), is_over: false }
     }
 
     /// Walks on `runtime`; without one, at once, and without writing.
