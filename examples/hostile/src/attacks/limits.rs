@@ -69,7 +69,7 @@ async fn headers(target: &Target) -> Verdict {
     let cases = [
         ("101 lines", many, usize::MAX),
         ("500 KB in one line", long, usize::MAX),
-        ("64 KB, a byte at a time", dribble, 1),
+        ("64 KB, sixteen bytes at a time", dribble, 16),
     ];
     each(cases, async |(name, request, piece): (_, Request, _)| {
         let mut peer = target.socket().await?;
