@@ -51,7 +51,7 @@ use crate::{
         scanner::Partial,
         timers::{Timer, Timers},
         unread::Unread,
-        writer::SocketRoom,
+        written::SocketRoom,
     },
 };
 

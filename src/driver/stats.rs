@@ -6,7 +6,7 @@ use crate::{
     audit::{AuditEvent, Closed, Connected},
     close::CloseReason,
     connection::Connection,
-    driver::writer::SocketRoom,
+    driver::written::SocketRoom,
 };
 
 /// What a connection did, for its close event.

@@ -10,7 +10,6 @@
 //! kilobyte, and a busy one makes few system calls.
 
 use std::{
-    cell::RefCell,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -24,6 +23,7 @@ use tokio::{
 use crate::{
     driver::{
         ping::PingAhead,
+        pool::{Pool, READ_SIZE},
         scanner::FrameScanner,
         transport::{Sink, Transport},
     },
@@ -373,38 +373,3 @@ impl<Io: Transport> Wire<Io> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 }
-
-/// The thread's spare read buffers.
-///
-/// A buffer keeps the bytes of the connection that had it last. Nobody sees them: only what a read
-/// has just filled is ever looked at.
-struct Pool;
-
-impl Pool {
-    fn take() -> Box<[u8]> {
-        SPARE
-            .with(|spare| spare.try_borrow_mut().ok()?.pop())
-            .unwrap_or_else(|| vec![0; READ_SIZE].into())
-    }
-
-    fn give_back(buffer: Box<[u8]>) {
-        SPARE.with(|spare| {
-            if let Ok(mut spare) = spare.try_borrow_mut()
-                && spare.len() < SPARE_BUFFERS
-                && buffer.len() == READ_SIZE
-            {
-                spare.push(buffer);
-            }
-        });
-    }
-}
-
-thread_local! {
-    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// One connection of a thread reads at a time; a few more have been read and wait for their handler.
-const SPARE_BUFFERS: usize = 4;
-
-/// The most that is read at once. A larger piece would let one connection hold its thread for longer.
-const READ_SIZE: usize = 16 * 1024;

@@ -6,8 +6,7 @@
 //! the socket then lacks of it is the *rest*: nothing else is written before that is out, so that no frame
 //! is ever torn, whatever becomes of what stands behind it.
 //!
-//! A ping, a pong or a close frame goes in front of all that has not been begun; what is the
-//! connection's own goes before what its rooms have said.
+//! Control frames go before all that has not been begun; the connection's own before its rooms'.
 
 use std::{
     collections::VecDeque,
@@ -20,12 +19,12 @@ use crate::{
         batch::{Batch, COPIED, Piece, What},
         transport::Transport,
         wire::Wire,
+        written::Written,
     },
     foreign,
-    message::Message,
+    opaque::opaque_debug,
     outbound::{
-        Begin, Encoded, KEPT_ENTRIES, Outlet, Pen, Queued, Rest, Step, Turn, Walked,
-        frame::{self, Header},
+        Begin, Encoded, KEPT_ENTRIES, Outlet, Pen, Queued, Rest, Step, Turn, Walked, frame,
     },
 };
 
@@ -49,48 +48,7 @@ pub(crate) struct Writer {
     messages: u64,
 }
 
-/// How far the output got.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Written {
-    /// The socket has everything.
-    All,
-    /// The socket is full.
-    Pending,
-    /// A walker is writing.
-    PenIsOut,
-    /// The queue went over its bound and is gone.
-    Overflowed,
-    /// The process needed the queue's memory.
-    Evicted,
-    /// The socket failed.
-    Lost,
-}
-
-/// Whether a socket took all that there was for it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum SocketRoom {
-    /// It did, or there is nobody to say.
-    Free,
-    /// It takes no more for now.
-    Full,
-}
-
-impl std::fmt::Debug for Writer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("messages", &self.messages).finish_non_exhaustive()
-    }
-}
-
-impl Written {
-    /// What it says of the socket; nothing if somebody else has it.
-    pub(crate) fn room(self) -> Option<SocketRoom> {
-        match self {
-            Self::Pending => Some(SocketRoom::Full),
-            Self::PenIsOut => None,
-            Self::All | Self::Overflowed | Self::Evicted | Self::Lost => Some(SocketRoom::Free),
-        }
-    }
-}
+opaque_debug! { [] Writer; }
 
 impl Writer {
     /// Data messages begun so far.
@@ -365,7 +323,7 @@ impl Writer {
                     begun.add(&message);
                     self.messages += 1;
                     if taken < *len {
-                        pen.rest = rest_of(message, taken);
+                        pen.rest = Rest::of(message, taken, COPIED);
                     }
                 }
                 What::Control | What::Own => {}
@@ -425,17 +383,6 @@ impl Drop for Writer {
     fn drop(&mut self) {
         foreign::discard(self.taken.drain(..));
     }
-}
-
-/// What is left of the frame of `message` when the socket has `taken` bytes.
-fn rest_of(message: Message, taken: usize) -> Rest {
-    let header = Header::of(&message);
-    let of_payload = taken.checked_sub(header.as_bytes().len());
-    if let Some(at) = of_payload.filter(|_| message.len() > COPIED) {
-        return Rest::piece_of(&message.detached().into_bytes(), at);
-    }
-    let frame = [header.as_bytes(), message.as_bytes()].concat();
-    Rest::copied(frame.get(taken..).unwrap_or_default())
 }
 
 /// A socket that takes nothing of something has failed.

@@ -1,7 +1,7 @@
 //! Hold what a peer is to get, within bounds: of one connection, and of all.
 //!
 //! Reading order: `pen`, `seat` and `view` (what is written, by whom), `lags` and `inbox` (the rules),
-//! `outlet` (their lock).
+//! `outlet` and `rooms` (their lock).
 
 pub use self::send_error::SendError;
 pub(crate) use self::{
@@ -9,8 +9,9 @@ pub(crate) use self::{
     inbox::{Begin, KEPT_ENTRIES, Step, Walked},
     lags::{Outcome, Turn},
     limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits, PUBLISH_WAIT},
-    outlet::{Outlet, Replay},
+    outlet::Outlet,
     pen::{Pen, Rest},
+    rooms::Replay,
     seat::{Cursor, Hold, Lacks, Seat},
     view::{LARGE, View},
 };
@@ -25,6 +26,7 @@ mod dropped;
 mod lags;
 mod inbox;
 mod outlet;
+mod rooms;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod drained;
 pub mod budget;

@@ -6,6 +6,8 @@
 use bytes::{Buf, Bytes};
 use tokio::net::tcp::OwnedWriteHalf;
 
+use crate::{message::Message, outbound::frame::Header};
+
 /// The write half of a socket, if it is a plain TCP socket, and what it lacks of the last frame.
 #[derive(Debug, Default)]
 pub(crate) struct Pen {
@@ -33,6 +35,18 @@ impl Rest {
             return Self::default();
         }
         Self { bytes: whole.slice(at..), whole: whole.len() }
+    }
+
+    /// What is left of the frame of `message` when the socket has `taken` bytes: of a large one a piece, of
+    /// one that is no larger than `copied` a copy.
+    pub(crate) fn of(message: Message, taken: usize, copied: usize) -> Self {
+        let header = Header::of(&message);
+        let of_payload = taken.checked_sub(header.as_bytes().len());
+        if let Some(at) = of_payload.filter(|_| message.len() > copied) {
+            return Self::piece_of(&message.detached().into_bytes(), at);
+        }
+        let frame = [header.as_bytes(), message.as_bytes()].concat();
+        Self::copied(frame.get(taken..).unwrap_or_default())
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Hold one room's members and its log, and say who is a member.
+//! Hold one room's members and its log, and say who is a member. It is long because rooms and those who are
+//! in them are made of each other.
 //!
 //! Whether somebody is a member is decided under the room's lock. A subscriber that is gone stays gone:
 //! coming back makes another one, and a handle kept from the first is worth nothing.
@@ -18,7 +19,8 @@ use crate::{
     audit::{AuditEvent, Left},
     connection::Connection,
     outbound::{
-        Cursor, Dropped, Lacks, OutboundLimits, Replay, Seat, SendError, View, budget::Evict,
+        Cursor, Dropped, Lacks, OutboundLimits, Outlet, Replay, Seat, SendError, View,
+        budget::Evict,
     },
     quota::{RateKeyValue, clock},
     room::{
@@ -34,7 +36,7 @@ use crate::{
         pace::{Line, UsersPace},
         position::Position,
         publisher::Publisher,
-        walker::Walk,
+        walker::{Walk, Walked},
     },
 };
 
@@ -186,24 +188,6 @@ impl<R> Room<R> {
         if let Some(budget) = budget {
             budget.relieve(&mut dropped);
         }
-    }
-
-    /// The next step of a walk, as [`Members::step`](members::Members::step) says.
-    pub(super) fn step(
-        &self,
-        lane: usize,
-        circle: &mut Circle,
-        view: &mut View,
-        seats: &mut Vec<Arc<Subscriber<R>>>,
-    ) -> bool {
-        self.lock().step(lane, circle, view, seats)
-    }
-
-    /// A circle of a walk is over; says whether the walk is, too.
-    pub(super) fn circle_ends(&self, lane: usize, circle: &Circle) -> bool {
-        let over = self.lock().circle_ends(lane, circle);
-        self.walked.notify_waiters();
-        over
     }
 
     fn may_publish(
@@ -468,6 +452,30 @@ impl<R> Seat for Subscriber<R> {
 
     fn released(&self) {
         self.room.lock().trim();
+    }
+}
+
+impl<R: 'static> Walked for Room<R> {
+    type Member = Subscriber<R>;
+
+    fn step(
+        &self,
+        lane: usize,
+        circle: &mut Circle,
+        view: &mut View,
+        members: &mut Vec<Arc<Subscriber<R>>>,
+    ) -> bool {
+        self.lock().step(lane, circle, view, members)
+    }
+
+    fn circle_ends(&self, lane: usize, circle: &Circle) -> bool {
+        let over = self.lock().circle_ends(lane, circle);
+        self.walked.notify_waiters();
+        over
+    }
+
+    fn outlet(member: &Subscriber<R>) -> &Outlet {
+        member.connection.outbound()
     }
 }
 

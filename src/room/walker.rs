@@ -15,25 +15,49 @@ use std::sync::Arc;
 use tokio::{runtime::Handle, task::yield_now};
 
 use crate::{
-    outbound::{Dropped, View},
-    room::{
-        members::{Circle, STEP},
-        state::{Room, Subscriber},
-    },
+    outbound::{Dropped, Outlet, Seat, View},
+    room::members::{Circle, STEP},
 };
 
+/// What has members to go round.
+pub(super) trait Walked: Send + Sync + 'static {
+    type Member: Seat + 'static;
+
+    /// The next step of a circle of `lane`: what is to be offered, and to whom. Says whether there is
+    /// another step to come.
+    fn step(
+        &self,
+        lane: usize,
+        circle: &mut Circle,
+        view: &mut View,
+        members: &mut Vec<Arc<Self::Member>>,
+    ) -> bool;
+
+    /// A circle is over; says whether the walk is, too.
+    fn circle_ends(&self, lane: usize, circle: &Circle) -> bool;
+
+    /// Where what is said to `member` goes out.
+    fn outlet(member: &Self::Member) -> &Outlet;
+}
+
 /// A walk round one lane.
-pub(super) struct Walk<R: 'static> {
-    room: Arc<Room<R>>,
+pub(super) struct Walk<T: Walked> {
+    room: Arc<T>,
     lane: usize,
     view: View,
-    seats: Vec<Arc<Subscriber<R>>>,
+    members: Vec<Arc<T::Member>>,
     is_over: bool,
 }
 
-impl<R: 'static> Walk<R> {
-    pub(super) fn new(room: Arc<Room<R>>, lane: usize) -> Self {
-        Self { room, lane, view: View::default(), seats: Vec::with_capacity(STEP), is_over: false }
+impl<T: Walked> Walk<T> {
+    pub(super) fn new(room: Arc<T>, lane: usize) -> Self {
+        Self {
+            room,
+            lane,
+            view: View::default(),
+            members: Vec::with_capacity(STEP),
+            is_over: false,
+        }
     }
 
     /// Walks on `runtime`; without one, at once, and without writing.
@@ -57,16 +81,16 @@ impl<R: 'static> Walk<R> {
 
     /// Visits some members; says whether there are others in this circle.
     fn step(&mut self, circle: &mut Circle, writes: bool) -> bool {
-        let Self { room, lane, view, seats, .. } = self;
-        let more = room.step(*lane, circle, view, seats);
+        let Self { room, lane, view, members, .. } = self;
+        let more = room.step(*lane, circle, view, members);
         // Dropped when the members have been served.
         let mut dropped = Dropped::default();
-        for seat in seats.drain(..) {
-            let outlet = seat.connection().outbound();
+        for member in members.drain(..) {
+            let outlet = T::outlet(&member);
             circle.crowded |= if writes {
-                outlet.visit(&seat, view, &mut dropped)
+                outlet.visit(&member, view, &mut dropped)
             } else {
-                outlet.leave(&seat, view, &mut dropped)
+                outlet.leave(&member, view, &mut dropped)
             };
         }
         view.forget();
@@ -74,7 +98,7 @@ impl<R: 'static> Walk<R> {
     }
 }
 
-impl<R: 'static> Drop for Walk<R> {
+impl<T: Walked> Drop for Walk<T> {
     fn drop(&mut self) {
         while !self.is_over {
             let mut circle = Circle::default();

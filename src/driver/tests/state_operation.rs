@@ -9,7 +9,7 @@ use crate::{
     close::{Close, CloseReason},
     driver::{
         Authentication, config::ConnectionConfig, phase::Phase, ping::Challenge, scanner,
-        state::State, writer::SocketRoom,
+        state::State, written::SocketRoom,
     },
 };
 

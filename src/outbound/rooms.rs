@@ -1,0 +1,170 @@
+//! Be told by rooms: what they say, who joins them, and who leaves.
+
+use std::{io, sync::Arc};
+
+use crate::{
+    message::Message,
+    outbound::{
+        dropped::{Dropped, Queued},
+        inbox::{End, Visit, Walked},
+        outlet::Outlet,
+        pen::Pen,
+        seat::{Hold, Seat},
+        send_error::SendError,
+        view::View,
+    },
+};
+
+/// What a log has for somebody who comes back.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Keeps it.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// A pen that a walker has. If the walk ends in the middle of a write, nobody knows what is on the wire.
+struct Lent<'a> {
+    outlet: &'a Outlet,
+    /// There until it is put back.
+    pen: Option<Pen>,
+    walked: Walked,
+}
+
+impl Outlet {
+    /// Queues what a joiner is told, and behind that what it has missed, in one hold of the lock: if that is
+    /// no more than half of what is free, so that coming back never is what closes a connection for being
+    /// behind. Says whether it is.
+    pub(crate) fn welcome(
+        &self,
+        seat: &Arc<dyn Seat>,
+        replay: Option<Replay>,
+        notice: impl FnOnce(bool) -> Message,
+        dropped: &mut Dropped,
+    ) -> Result<bool, SendError> {
+        let mut inbox = self.lock();
+        let free = self.limits().bytes.saturating_sub(inbox.bytes());
+        let replay = replay.filter(|it| it.end - it.start <= free as u64 / 2);
+        let message = notice(replay.is_some());
+        self.queue_in(&mut inbox, Queued { message, borrowed: false }, dropped)?;
+        if let Some(Replay { end, hold, .. }) = &replay {
+            inbox.recover(seat, *end, hold.clone());
+        }
+        Ok(replay.is_some())
+    }
+
+    /// A walker comes by with a view of the log of `seat`'s room: it writes what the peer lacks, if it
+    /// may, or leaves it to the driver. Says whether the peer is [crowded](Self::is_crowded).
+    pub(crate) fn visit<S: Seat + 'static>(
+        &self,
+        seat: &Arc<S>,
+        view: &View,
+        dropped: &mut Dropped,
+    ) -> bool {
+        let mut inbox = self.lock();
+        let pen = match inbox.visit(seat, view, self.limits(), dropped) {
+            Visit::Write(pen) => pen,
+            Visit::Over => return false,
+            Visit::Left { wake } => {
+                if wake {
+                    self.wake(&inbox);
+                }
+                return inbox.is_crowded(self.limits());
+            }
+        };
+        drop(inbox);
+        let mut lent = Lent { outlet: self, pen: Some(pen), walked: Walked::default() };
+        let Some(is_full) = lent.write(&**seat, view) else { return false };
+        let mut inbox = self.lock();
+        let mut wake = match lent.pen.take() {
+            Some(pen) => inbox.put_back(pen, lent.walked, is_full),
+            None => false,
+        };
+        wake |= inbox.leave(seat, view, self.limits(), dropped);
+        self.settle_account(&mut inbox);
+        if wake {
+            self.wake(&inbox);
+        }
+        inbox.is_crowded(self.limits())
+    }
+
+    /// The same, without writing.
+    pub(crate) fn leave<S: Seat + 'static>(
+        &self,
+        seat: &Arc<S>,
+        view: &View,
+        dropped: &mut Dropped,
+    ) -> bool {
+        let mut inbox = self.lock();
+        if inbox.leave(seat, view, self.limits(), dropped) {
+            self.wake(&inbox);
+        }
+        inbox.is_crowded(self.limits())
+    }
+
+    /// `seat` hears nothing of its room any more; says whether it held something of the log. If the
+    /// connection ends in good order, the seat hears what there is up to `end` first, which `hold` keeps.
+    pub(crate) fn leave_room(&self, seat: &Arc<dyn Seat>, end: u64, hold: Option<Hold>) -> bool {
+        let mut inbox = self.lock();
+        !inbox.let_finish(seat, end, hold) && inbox.forget(&**seat)
+    }
+
+    /// `seat` hears nothing more of its room, whatever it lacks.
+    pub(crate) fn forget(&self, seat: &dyn Seat) {
+        self.lock().forget(seat);
+    }
+
+    /// What `seat` lacks is gone: its connection is closed for it, if the seat is behind.
+    pub(crate) fn lose(&self, seat: &dyn Seat, dropped: &mut Dropped) {
+        let mut inbox = self.lock();
+        if inbox.end == End::Open && inbox.forget(seat) {
+            self.shut(&mut inbox, End::Overflowed, dropped);
+        }
+    }
+}
+
+impl Lent<'_> {
+    /// Writes what of `view` the seat lacks, as much as the socket takes at once. Says whether that was
+    /// less than there was; nothing if the socket failed.
+    fn write(&mut self, seat: &impl Seat, view: &View) -> Option<bool> {
+        let (position, until) = seat.cursor().span();
+        let bytes = view.part(position, until);
+        // After the view was taken, with the pen: who is gone by now hears nothing of it.
+        let Some(pen) = self.pen.as_mut().filter(|_| !bytes.is_empty() && !seat.is_gone()) else {
+            return Some(false);
+        };
+        let socket = pen.socket.as_ref()?;
+        let written = match socket.try_write(bytes) {
+            Ok(0) => return None,
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(true),
+            Err(_) => return None,
+        };
+        let is_full = written < bytes.len();
+        let cut = view.cut(position, until, written);
+        pen.rest = cut.rest;
+        seat.cursor().set_position(cut.end);
+        self.walked.bytes += written as u64;
+        self.walked.frames += cut.frames;
+        if is_full || cut.end < until {
+            return Some(is_full);
+        }
+        // Behind what it said itself there may be something else.
+        self.write(seat, view)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let Some(pen) = self.pen.take() else { return };
+        // Dropped when the lock is free again.
+        let mut dropped = Dropped::default();
+        let mut inbox = self.outlet.lock();
+        inbox.put_back(pen, self.walked, false);
+        if inbox.end == End::Open {
+            inbox.break_off(&mut dropped);
+        }
+        self.outlet.wake(&inbox);
+    }
+}
