@@ -39,14 +39,13 @@ type OnOpen<U> = dyn Fn(&Authenticated<U>, &Connection) + Send + Sync;
 /// 1. The first message goes to [`Authenticate::authenticate`]. While it is pending nothing is read.
 /// 2. `Ok`: the session's reply, if it has one, is sent; every later message carries
 ///    [`Authenticated<U>`]; the authentication deadline ends, and the session's own begins.
-/// 3. `Err`: the connection closes. There is one attempt for each connection.
+/// 3. `Err`: the connection closes. There is one attempt for each.
 /// 4. The deadline ([`ConnectionConfig::auth_timeout`](crate::ConnectionConfig::auth_timeout)) runs
 ///    from the accepted handshake and includes the verifier's time. When it passes, 4401.
 ///
-/// Refusals all look the same to the peer: 4403 `authentication failed`, whether the message was not
-/// credentials, the user is unknown or the password wrong. What it was stands in the audit record. A
-/// verifier that fails or panics is 1011; after [too many](crate::Admission::failed_logins_per_peer) failures from
-/// an address it is not asked: 1013.
+/// Refusals all look the same to the peer: 4403 `authentication failed`. What it was stands in the audit
+/// record. A verifier that fails or panics is 1011; after
+/// [too many](crate::Admission::failed_logins_per_peer) failures of an address it is not asked: 1013.
 ///
 /// # Example
 ///
@@ -223,9 +222,7 @@ impl<A: Authenticate, S> Layer<S> for RequireAuthLayer<A> {
     }
 }
 
-/// Hands messages on only once their sender is authenticated.
-///
-/// See [`RequireAuthLayer`].
+/// Hands messages on only once their sender is authenticated: see [`RequireAuthLayer`].
 pub struct RequireAuth<S, A: Authenticate> {
     /// Made ready for a message that reaches it, never for credentials.
     inner: ReadyOnCall<S>,

@@ -59,6 +59,14 @@ pub(super) struct Gate {
     warned: AtomicBool,
 }
 
+/// Whether the first message will be credentials.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Login {
+    Due,
+    /// The application knows who it is: the failures of others behind the same address are not his.
+    Done,
+}
+
 #[derive(Debug, Default)]
 struct Open {
     connections: Counts,
@@ -95,6 +103,7 @@ impl Gate {
         self: &Arc<Self>,
         request: TrustedRequest,
         client: Option<ClientAddr>,
+        login: Login,
     ) -> Result<AdmittedRequest, UpgradeRejection> {
         let address = client.filter(|_| !self.shared).map(|it| it.ip());
         if client.is_none() {
@@ -103,7 +112,8 @@ impl Gate {
                 return Err(UpgradeRejectionKind::PeerMissing.into());
             }
         }
-        if let Some((failed, address)) = self.failed_logins.as_ref().zip(address)
+        if login == Login::Due
+            && let Some((failed, address)) = self.failed_logins.as_ref().zip(address)
             && let Some(wait) = failed.enter(address, clock::now())
         {
             let kind = UpgradeRejectionKind::TooManyFailedLogins;

@@ -20,7 +20,7 @@ use tower_service::Service;
 use super::{
     body::ResponseBody,
     client::{Clients, Whence},
-    gate::{AdmittedRequest, Gate},
+    gate::{AdmittedRequest, Gate, Login},
     offers,
     origin::OriginPolicy,
     path::{self, InvalidPath},
@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     audit::{AuditEvent, AuditRecord, Connected, UpgradeRefused, throttle::RefusedHandshakes},
+    layers::HandshakeIdentity,
     opaque::opaque_debug,
     outbound::budget::MemoryBudget,
 };
@@ -179,7 +180,9 @@ impl Shared {
         if self.settings.budget.as_ref().is_some_and(MemoryBudget::is_tight) {
             return Err(UpgradeRejectionKind::MemoryTight.into());
         }
-        let admitted = self.gate.admit(trusted, client)?;
+        let known = request.extensions().get::<HandshakeIdentity>().is_some();
+        let login = if known { Login::Done } else { Login::Due };
+        let admitted = self.gate.admit(trusted, client, login)?;
         Ok(Decision::Accept(admitted, upgrade, *whence, offers::read(request.headers())))
     }
 

@@ -4,11 +4,11 @@ use super::handshake;
 use crate::{
     client_addr::ClientAddr,
     driver::ConnectionConfig,
-    quota::Quota,
+    quota::{Failure, Quota, RateKeyValue},
     upgrade::{
         Admission, OriginPolicy,
         UpgradeRejectionKind::{self, *},
-        gate::{ConnectionPermit, Gate},
+        gate::{ConnectionPermit, Gate, Login},
         request::UpgradeRequest,
     },
 };
@@ -39,10 +39,19 @@ fn gate(limits: Admission) -> Arc<Gate> {
 }
 
 fn admit(gate: &Arc<Gate>, peer: Option<&str>) -> Result<ConnectionPermit, UpgradeRejectionKind> {
+    admit_as(Login::Due, gate, peer)
+}
+
+fn admit_as(
+    login: Login,
+    gate: &Arc<Gate>,
+    peer: Option<&str>,
+) -> Result<ConnectionPermit, UpgradeRejectionKind> {
     let request = UpgradeRequest::parse(&handshake()).unwrap().unwrap();
     let trusted = OriginPolicy::new().verify(request).unwrap();
     let peer = peer.map(|it| it.parse::<SocketAddr>().unwrap());
-    gate.admit(trusted, peer.map(ClientAddr::direct)).map(|it| it.permit).map_err(|it| it.kind())
+    let admitted = gate.admit(trusted, peer.map(ClientAddr::direct), login);
+    admitted.map(|it| it.permit).map_err(|it| it.kind())
 }
 
 // covers: HS-21
@@ -123,6 +132,20 @@ async fn who_sets_a_limit_for_each_address_gets_no_connection_without_one() {
     // Addresses tell nothing: that was set, too.
     let all = Admission::new().max_connections_per_peer(count(10_000));
     assert!(admit(&gate(all), None).is_ok());
+}
+
+// covers: AU-11
+#[tokio::test(start_paused = true)]
+async fn a_user_who_is_known_already_is_not_shut_out_by_the_guesses_of_others() {
+    let gate = gate(Admission::new().failed_logins_per_peer(Quota::per_minute(1).burst(1)));
+    let office = "192.0.2.1:1";
+    let permit = admit(&gate, Some(office)).unwrap();
+    let guess = Failure::Tried(RateKeyValue::of("wrong"));
+    let now = tokio::time::Instant::now();
+    permit.failed_logins().unwrap().count("192.0.2.1".parse().unwrap(), guess, now);
+    assert_eq!(admit(&gate, Some(office)).unwrap_err(), TooManyFailedLogins);
+    assert_eq!(TooManyFailedLogins.status(), 429);
+    assert!(admit_as(Login::Done, &gate, Some(office)).is_ok());
 }
 
 // covers: HS-21
