@@ -50,7 +50,8 @@ use super::{
 /// # Deployment
 ///
 /// Each proxy has to append the address that it sees, or to replace the header with it. One that passes on
-/// what the client wrote, and nothing else, lets everybody be whoever they like.
+/// what the client wrote, and nothing else, lets everybody be whoever they like. The folder `docs/proxies` has
+/// configurations of nginx and HAProxy that are tested.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {
@@ -141,12 +142,18 @@ impl TrustedProxies {
         self
     }
 
+    /// Whether `ip` is in one of the networks: a proxy, or somebody beside it.
+    pub fn includes(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.networks.iter().any(|it| it.contains(&ip))
+    }
+
     /// Who the client is of a request with `headers`, on a socket from `peer`.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Hop, Untold> {
         let mut client = Hop { ip: peer, nth: 0 };
         let mut bytes = 0_usize;
         for element in self.elements(headers) {
-            if !self.trusts(client.ip) {
+            if !self.includes(client.ip) {
                 break;
             }
             bytes = bytes.saturating_add(element.len());
@@ -156,7 +163,7 @@ impl TrustedProxies {
             let ip = self.address(element).ok_or(Untold::Malformed)?;
             client = Hop { ip, nth: client.nth + 1 };
         }
-        let told = client.nth > 0 || self.direct || !self.trusts(peer);
+        let told = client.nth > 0 || self.direct || !self.includes(peer);
         told.then_some(client).ok_or(Untold::Missing)
     }
 
@@ -191,10 +198,6 @@ impl TrustedProxies {
             str::from_utf8(element).ok()?
         };
         forwarded::address(node)
-    }
-
-    fn trusts(&self, ip: IpAddr) -> bool {
-        self.networks.iter().any(|it| it.contains(&ip))
     }
 }
 

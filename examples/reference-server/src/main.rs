@@ -19,7 +19,7 @@ use axum::{
 use tokio::{runtime::Builder, time::timeout};
 use tower_websocket::{Close, TracingSink, upgrade::InvalidPath};
 
-use crate::{accept::Times, desk::Desk, options::Options, sockets::Sockets, stop::Signals};
+use crate::{accept::Door, desk::Desk, options::Options, sockets::Sockets, stop::Signals};
 
 mod accept;
 mod auth;
@@ -33,12 +33,15 @@ mod log_queue;
 mod memory;
 mod options;
 mod page;
+mod proxy;
 #[cfg(test)]
 mod reconnect;
 mod settings;
 mod sockets;
 mod status;
 mod stop;
+mod tls;
+mod validity;
 mod values;
 
 fn main() -> ExitCode {
@@ -71,6 +74,8 @@ async fn start() -> Result<ExitCode, String> {
 
 /// Serves until Ctrl-C or SIGTERM; then refuses what comes and closes every connection with 1001.
 async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String> {
+    // Like the other signals, before anything that takes its time.
+    let hangup = options.tls_cert.is_some().then(stop::hangup).transpose()?;
     let host = options.host();
     let mut address = tokio::select! {
         address = host.address() => address?,
@@ -79,7 +84,9 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     address.set_port(options.port);
     let token = options.token(address.ip())?;
     options.warn_of_defaults();
-    options.warn_of_files(accept::MAX_SOCKETS.get());
+    let proxies = options.proxies()?;
+    let tls = options.tls()?.zip(hangup).map(|((tls, reload), hangup)| (tls, reload, hangup));
+    options.warn_of_files(accept::max_sockets(proxies.as_ref()));
     let (stop, stopping) = stop::channel();
 
     let (connections, sockets) = (options.connections(), Sockets::new());
@@ -90,7 +97,7 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     let endpoint = endpoint::endpoint(options, token, tickets, rooms.clone(), budget.clone())?
         .connections(connections.clone());
     // What the page's own requests are counted by is what the endpoint goes by.
-    let clients = options.clients()?;
+    let clients = Options::clients(proxies.clone());
     let paths = |error: InvalidPath| error.to_string();
     let endpoint = endpoint.layer("/ws").and_then(|it| it.also("/")).map_err(paths)?;
     let app = Router::new()
@@ -106,10 +113,22 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
 
     let listener = listen::listen(address)?;
     let listening = listener.local_addr().map_err(|error| error.to_string())?;
-    tracing::info!(addr = %listening, "listening");
-    tokio::spawn(status::log_on_signal(signals.status, connections.clone(), rooms, budget));
-    let times = Times { header: options.header_timeout_ms, http: options.http_timeout_ms };
-    let mut serving = pin!(accept::serve(listener, app, times, sockets.clone(), stopping));
+    tracing::info!(addr = %listening, tls = tls.is_some(), "listening");
+    let tls = tls.map(|(tls, reload, hangup)| {
+        tokio::spawn(reload.forever(hangup));
+        tls
+    });
+    let status =
+        status::log_on_signal(signals.status, connections.clone(), rooms, budget, tls.clone());
+    tokio::spawn(status);
+    let door = Door {
+        header: options.header_timeout_ms,
+        http: options.http_timeout_ms,
+        proxies,
+        proxy_protocol: options.proxy_protocol,
+        tls,
+    };
+    let mut serving = pin!(accept::serve(listener, app, door, sockets.clone(), stopping));
     tokio::select! {
         () = serving.as_mut() => {}
         () = signals.stop.next() => {}

@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Write as _},
     num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
     process,
     time::Duration,
 };
@@ -27,7 +28,7 @@ use crate::{
     after_help = "An environment variable that is empty counts as one that is not set, but for \
                   DEV_TOKEN: an empty token is refused. On SIGUSR1 the server logs how many \
                   connections, rooms, members and tasks there are, and how much of the memory budget \
-                  is charged. SIGTERM and Ctrl-C end it in good order; a second one ends it at once."
+                  is charged. On SIGHUP it reads certificate and key anew, where it has any. SIGTERM and Ctrl-C end it in good order; a second one ends it at once."
 )]
 pub(crate) struct Options {
     /// Address to listen on, or a name that has one.
@@ -75,6 +76,25 @@ pub(crate) struct Options {
         value_parser = yes_or_no
     )]
     pub(crate) require_tls: bool,
+    /// Each socket begins with the PROXY protocol, of which version ever, and comes from one of the
+    /// networks of `--trusted-proxy`; every other is hung up on. `true` or `false`.
+    #[arg(
+        long,
+        env = "PROXY_PROTOCOL",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = yes_or_no
+    )]
+    pub(crate) proxy_protocol: bool,
+    /// The file with the certificate and those it rests on, as PEM: the server speaks TLS then. It is
+    /// looked at once a minute, and on SIGHUP. None unless set.
+    #[arg(long, env = "TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The file with the key of the certificate, as PEM. None unless set.
+    #[arg(long, env = "TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// What becomes of a message that is not of the protocol: the connection is closed, or the message
     /// is answered with an error that names field and limit, and the connection closed at the fifth in
     /// a row.

@@ -19,6 +19,7 @@ use tower_websocket::{
 use crate::{
     memory,
     options::Options,
+    tls::{Files, Reload, Tls},
     values::{entries, secret},
 };
 
@@ -67,20 +68,33 @@ impl Options {
         }
     }
 
-    /// Who the clients are, behind whatever proxies there are.
+    /// Who the clients are, behind those proxies.
+    pub(crate) fn clients(proxies: Option<TrustedProxies>) -> ClientAddrLayer {
+        let layer = ClientAddrLayer::new()
+            .peer_from(|it| it.get::<ConnectInfo<SocketAddr>>().map(|it| it.0));
+        match proxies {
+            Some(proxies) => layer.trusted_proxies(proxies),
+            None => layer,
+        }
+    }
+
+    /// Whose word counts for who the clients are.
     ///
     /// # Errors
     ///
     /// What is no network or no header, with the option's name.
-    pub(crate) fn clients(&self) -> Result<ClientAddrLayer, String> {
-        let layer = ClientAddrLayer::new()
-            .peer_from(|it| it.get::<ConnectInfo<SocketAddr>>().map(|it| it.0));
+    pub(crate) fn proxies(&self) -> Result<Option<TrustedProxies>, String> {
         if self.trusted_proxy.is_empty() {
-            return match &self.forwarded_header {
-                Some(_) => Err("--forwarded-header (FORWARDED_HEADER) is read from nobody: \
-                                --trusted-proxy says which networks the proxies are in"
-                    .to_owned()),
-                None => Ok(layer),
+            let read_from_nobody = [
+                (self.require_tls && self.tls_cert.is_none(), "--require-tls (REQUIRE_TLS)"),
+                (self.forwarded_header.is_some(), "--forwarded-header (FORWARDED_HEADER)"),
+                (self.proxy_protocol, "--proxy-protocol (PROXY_PROTOCOL)"),
+            ];
+            return match read_from_nobody.iter().find(|it| it.0) {
+                Some((_, option)) => Err(format!(
+                    "{option} goes by what proxies say, and none is trusted: --trusted-proxy names their networks"
+                )),
+                None => Ok(None),
             };
         }
         let header = self.forwarded_header.as_deref().unwrap_or("x-forwarded-for");
@@ -89,7 +103,24 @@ impl Options {
             InvalidProxies::Header(_) => format!("--forwarded-header (FORWARDED_HEADER): {error}"),
             _ => format!("--trusted-proxy (TRUSTED_PROXY): {error}"),
         })?;
-        Ok(layer.trusted_proxies(proxies))
+        Ok(Some(proxies))
+    }
+
+    /// What TLS is spoken with, if it is.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be used, with the option's name.
+    pub(crate) fn tls(&self) -> Result<Option<(Tls, Reload)>, String> {
+        match (&self.tls_cert, &self.tls_key) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => {
+                let files = Files { certificate: certificate.clone(), key: key.clone() };
+                files.load().map(Some)
+            }
+            (Some(_), None) => Err("--tls-key (TLS_KEY) is missing beside --tls-cert".to_owned()),
+            (None, Some(_)) => Err("--tls-cert (TLS_CERT) is missing beside --tls-key".to_owned()),
+        }
     }
 
     /// # Errors

@@ -58,6 +58,15 @@ impl StopSignals {
     }
 }
 
+/// SIGHUP. Only a server with something to read anew hears it: everywhere else it is the end of a terminal.
+///
+/// # Errors
+///
+/// That the system does not let us hear it.
+pub(crate) fn hangup() -> Result<Signal, String> {
+    signal(SignalKind::hangup()).map_err(|error| format!("cannot hear signals: {error}"))
+}
+
 pub(crate) fn channel() -> (Stop, Stopping) {
     let (stop, stopping) = watch::channel(false);
     (Stop(stop), Stopping(stopping))

@@ -51,6 +51,15 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
             ["--forwarded-header", "a b"],
         ),
         (&["--forwarded-header", "forwarded"], &[], ["--forwarded-header", "--trusted-proxy"]),
+        (&["--proxy-protocol"], &[], ["--proxy-protocol", "--trusted-proxy"]),
+        (&["--tls-cert", "/nowhere"], &[], ["--tls-cert", "--tls-key"]),
+        (&["--tls-key", "/nowhere"], &[], ["--tls-cert", "--tls-key"]),
+        (&["--tls-cert", "/nowhere", "--tls-key", "/n"], &[], ["--tls-cert", "/nowhere"]),
+        (
+            &["--tls-cert", "/dev/null", "--tls-key", "/dev/null"],
+            &[],
+            ["--tls-cert", "no certificate"],
+        ),
         (&["--require-tls=perhaps"], &[], ["--require-tls", "true or false"]),
         // A script whose variable is not set.
         (&["--allow-host", ""], &[], ["--allow-host", "names no host"]),
@@ -119,6 +128,7 @@ async fn what_shells_and_compose_files_set_does_not_keep_it_from_starting() {
         &[("HEARTBEAT_INTERVAL_MS", " 500 "), ("USER_BURST", "7\r"), ("INVALID_MESSAGE", "Reply")],
         &[("DEV_TOKEN", "dev-token")],
         &[("TRUSTED_PROXY", ""), ("FORWARDED_HEADER", ""), ("REQUIRE_TLS", "")],
+        &[("PROXY_PROTOCOL", ""), ("TLS_CERT", ""), ("TLS_KEY", "")],
         &[("TRUSTED_PROXY", "10.0.0.0/8, fd00::/8,"), ("FORWARDED_HEADER", "Forwarded")],
     ] {
         let (_server, addr) = started(&[], env).await;
