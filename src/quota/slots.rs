@@ -165,6 +165,11 @@ impl Counts {
         }
     }
 
+    /// Whether everything that is open is of `address`.
+    pub(crate) fn is_all_of(&self, address: IpAddr) -> bool {
+        Network::of(address).all(|(network, _)| self.networks.get(&network) == Some(&self.all))
+    }
+
     pub(crate) fn all(&self) -> usize {
         self.all
     }

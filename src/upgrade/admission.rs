@@ -37,6 +37,9 @@ use crate::quota::Quota;
 /// that addresses tell nothing: then no share of an address holds but those that are set with
 /// `handshakes_per_peer` and `failed_logins_per_peer`.
 ///
+/// If the first hundred connections that are open are all of one address, the endpoint says so once, at `warn`:
+/// it may be a proxy's, of which [`TrustedProxies`](super::TrustedProxies) is to know.
+///
 /// # Unauthenticated
 ///
 /// A place among the unauthenticated is given back when the peer is authenticated or when the

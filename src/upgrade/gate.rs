@@ -57,6 +57,7 @@ pub(super) struct Gate {
     /// instructions, twice or three times in a connection's life.
     open: Mutex<Open>,
     warned: AtomicBool,
+    warned_of_one: AtomicBool,
 }
 
 /// Whether the first message will be credentials.
@@ -95,6 +96,7 @@ impl Gate {
             failed_logins: failed_logins.map(|it| Arc::new(FailedLogins::new(it))),
             open: Mutex::default(),
             warned: AtomicBool::new(false),
+            warned_of_one: AtomicBool::new(false),
         }
     }
 
@@ -122,6 +124,10 @@ impl Gate {
         // First, so that who is refused for want of room does not slow down the others. A refusal
         // after it drops the permit again.
         let permit = self.take(address)?;
+        // A client that a proxy has named is no proxy.
+        if let Some(client) = client.filter(|it| it.ip() == it.peer().ip()) {
+            self.warn_of_one_address(client.ip());
+        }
         if let Some((rate, address)) = self.rate_of_each.as_ref().zip(address) {
             rate.take(address, clock::now())
                 .map_err(|TooFast| UpgradeRejectionKind::TooFastFromPeer)?;
@@ -149,6 +155,20 @@ impl Gate {
         open.unauthenticated.take(address);
         drop(open);
         Ok(ConnectionPermit { gate: Arc::clone(self), address, unauthenticated: true })
+    }
+
+    /// Once. What limits this address is a limit for all then.
+    fn warn_of_one_address(&self, address: IpAddr) {
+        let open = self.open();
+        let alone = open.connections.all() == A_CROWD && open.connections.is_all_of(address);
+        drop(open);
+        if alone && !self.shared && !self.warned_of_one.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %address,
+                "the first {A_CROWD} connections are all of one address: if it is a proxy's, each limit for an \
+                 address is one for everybody. Say with `trusted_proxies` whose word counts"
+            );
+        }
     }
 
     /// Once: it is the operator who has to know, and every handshake would say it again.
@@ -228,6 +248,9 @@ impl fmt::Debug for Gate {
             .finish_non_exhaustive()
     }
 }
+
+/// More than one household or one person's tabs, and below what one address may have.
+const A_CROWD: usize = 100;
 
 /// Networks whose rate is told apart; past it those who come share one.
 const ADDRESSES: usize = 100_000;

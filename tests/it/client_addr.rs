@@ -1,13 +1,22 @@
 //! Who the client is, on a real socket behind somebody who says that he is a proxy.
 
-use std::{net::SocketAddr, num::NonZeroUsize};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc};
 
 use axum::extract::ConnectInfo;
-use tower_websocket::{Admission, AuditEvent, OriginPolicy, TrustedProxies, WebSocketEndpoint};
+use tower::service_fn;
+use tower_websocket::{
+    Admission, AuditEvent, Authenticated, Close, Inbound, Message, OriginPolicy, Quota, Reply,
+    RequireAuthLayer, TrustedProxies, WebSocketEndpoint,
+};
 
 use test_support::{
     http::{HttpServer, handshake, handshake_with},
     slow_peer::Peer,
+};
+
+use super::{
+    log::Log,
+    support::{Probe, User, Verifier, auth},
 };
 
 const THREE: NonZeroUsize = NonZeroUsize::new(3).unwrap();
@@ -98,3 +107,77 @@ async fn a_handshake_in_the_clear_is_refused_and_not_redirected() {
     }
     assert_eq!(server.audit.refused(), ["handshake.plaintext"; 3]);
 }
+
+// covers: HS-23
+#[tokio::test]
+async fn a_crowd_from_one_address_is_said_once_and_none_that_a_proxy_tells_apart() {
+    let (log, _guard) = Log::keep();
+    let quota = Quota::per_second(1_000);
+    let admission = || Admission::new().handshakes_per_peer(quota).max_connections_per_peer(MANY);
+    let direct = HttpServer::start_with(|it| it.admission(admission())).await;
+    let proxied = server(|it| it.admission(admission())).await;
+    let mut open = Vec::new();
+    for n in 0..150 {
+        let client = format!("198.51.100.{}", n % 2);
+        open.push(proxied.send(passed_on("", &client)).await);
+    }
+    assert_eq!(log.lines("all of one address"), 0);
+    for _ in 0..150 {
+        let (head, client) = direct.send(handshake()).await;
+        assert_eq!(head.status, 101);
+        open.push((head, client));
+    }
+    assert_eq!(log.lines("all of one address"), 1);
+}
+
+/// Half of them never log in, the others go in every way there is.
+// covers: HS-21, HS-22, HS-23
+// holds: I8
+#[tokio::test]
+async fn five_hundred_sockets_of_one_client_leave_every_place_behind() {
+    let server = HttpServer::start_endpoint(|| {
+        let messages = RequireAuthLayer::new(Verifier(Arc::new(Probe::default())));
+        let handler = service_fn(async |_: Inbound<Message, Authenticated<User>>| {
+            Err::<Reply<Message>, _>(Close::FORBIDDEN)
+        });
+        let limits = Admission::new()
+            .max_connections_per_peer(SIXTY_FOUR)
+            .handshakes_per_peer(Quota::per_second(10_000))
+            .failed_logins_per_peer(Quota::per_second(10_000));
+        let proxies = TrustedProxies::x_forwarded_for(["127.0.0.0/8"]).unwrap();
+        WebSocketEndpoint::new(messages, handler).admission(limits).trusted_proxies(proxies)
+    })
+    .await;
+    for round in 0..2 {
+        let mut open = Vec::new();
+        for n in 0..500 {
+            let request = passed_on(&format!("192.0.2.{}", n % 250), "198.51.100.1");
+            let (head, mut client) = server.send(request).await;
+            assert!(matches!(head.status, 101 | 429), "{head:?}");
+            if head.status == 429 {
+                continue;
+            }
+            match n % 6 {
+                0 => client.send(auth("good:eve")).await,
+                1 => client.send(auth("bad:eve")).await,
+                // A close frame, a broken one, half of one.
+                2 => client.send(b"\x88\x82\0\0\0\0\x03\xe8").await,
+                3 => client.send(b"\x88\x82\0\0\0\0\x00\x00").await,
+                4 => client.send(b"\x88\x82\0").await,
+                _ => {}
+            }
+            open.push(client);
+        }
+        assert!(open.len() >= 64, "{round}: {}", open.len());
+        drop(open);
+        // The room of a connection is free when its task ends, which its peer cannot see.
+        let all_back = async {
+            let connected = server.audit.connected();
+            assert_eq!(server.audit.closed(connected).await.len(), connected);
+        };
+        all_back.await;
+    }
+}
+
+const MANY: NonZeroUsize = NonZeroUsize::new(200).unwrap();
+const SIXTY_FOUR: NonZeroUsize = NonZeroUsize::new(64).unwrap();

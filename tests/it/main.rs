@@ -3,6 +3,7 @@
 
 mod support_client;
 mod support;
+mod log;
 mod handshake;
 mod origin;
 mod admission;

@@ -1,11 +1,6 @@
 //! An endpoint that is not where its author thinks, and a server that cannot upgrade.
 
-use std::{
-    convert::Infallible,
-    io::{self, Write},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::StatusCode, routing::get};
 use http::{Request, Response};
@@ -18,7 +13,6 @@ use tokio::{
 use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_websocket::{AuditEvent, PeerAddr, WebSocketEndpoint, WebSocketLayer};
-use tracing::subscriber::DefaultGuard;
 
 use test_support::{
     echo::endpoint,
@@ -26,39 +20,7 @@ use test_support::{
     recorder::Recorder,
 };
 
-/// What was logged on this thread at `warn` and above.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn keep() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::WARN)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    /// The lines that have `word`.
-    fn lines(&self, word: &str) -> usize {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|it| it.contains(word)).count()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use super::log::Log;
 
 fn layer() -> WebSocketLayer {
     endpoint(Arc::new(Recorder::default())).layer("/ws").unwrap()
