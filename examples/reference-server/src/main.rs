@@ -82,9 +82,9 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
         () = signals.stop.next() => return Ok(ExitCode::SUCCESS),
     };
     address.set_port(options.port);
+    let proxies = options.proxies()?;
     let token = options.token(address.ip())?;
     options.warn_of_defaults();
-    let proxies = options.proxies()?;
     let tls = options.tls()?.zip(hangup).map(|((tls, reload), hangup)| (tls, reload, hangup));
     options.warn_of_files(accept::max_sockets(proxies.as_ref()));
     let (stop, stopping) = stop::channel();

@@ -117,6 +117,24 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        // covers: HS-23
+        #[test]
+        fn no_bytes_are_more_than_refused(
+            version_2: bool,
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..700),
+        ) {
+            let begin: &[u8] = if version_2 { &VERSION_2 } else { b"PROXY " };
+            let bytes = [begin, &bytes].concat();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (read, rest) = runtime.block_on(read(&bytes));
+            proptest::prop_assert!(bytes.len() - rest <= MAX);
+            if let Ok(client) = read {
+                proptest::prop_assert!(client.parse::<SocketAddr>().is_ok());
+            }
+        }
+    }
+
     // covers: HS-23
     #[tokio::test]
     async fn what_is_no_header_is_refused_and_not_read_to_its_end() {

@@ -32,7 +32,13 @@ impl Options {
     pub(crate) fn token(&self, address: IpAddr) -> Result<&str, String> {
         let token = match &self.dev_token {
             Some(token) => secret(token).map_err(|why| format!("--dev-token (DEV_TOKEN) {why}"))?,
-            None if address.to_canonical().is_loopback() => DEFAULT_TOKEN,
+            None if self.is_only_for_this_machine(address) => DEFAULT_TOKEN,
+            None if address.to_canonical().is_loopback() => {
+                return Err(format!(
+                    "--dev-token (DEV_TOKEN) must be set behind a proxy (--trusted-proxy): without one it is \
+                     {DEFAULT_TOKEN}, which everybody knows"
+                ));
+            }
             None => {
                 return Err(format!(
                     "--dev-token (DEV_TOKEN) must be set to listen on {address}: without one it is \
@@ -54,9 +60,14 @@ impl Options {
 
     /// Whether whoever reaches `address` may come in by any name.
     pub(crate) fn lets_in_by_name(&self, address: IpAddr) -> bool {
-        // On this interface there may be a proxy that is open to all: who has set a token says so.
-        let harmless = self.dev_token.is_none() && address.to_canonical().is_loopback();
+        // A proxy that nobody has named may be open to all: who has set a token says so.
+        let harmless = self.dev_token.is_none() && self.is_only_for_this_machine(address);
         self.login_by_name.unwrap_or(harmless)
+    }
+
+    /// Nobody else reaches `address`, as far as is known: not where there are proxies.
+    fn is_only_for_this_machine(&self, address: IpAddr) -> bool {
+        address.to_canonical().is_loopback() && self.trusted_proxy.is_empty()
     }
 
     pub(crate) fn warn_of_defaults(&self) {

@@ -20,7 +20,8 @@ async fn free() -> SocketAddr {
 }
 
 async fn server(args: &[&str]) -> (Program, SocketAddr) {
-    let args = [&["--port", "0", "--trusted-proxy", "127.0.0.1"], args].concat();
+    let args = [&["--port", "0", "--dev-token", "dev-token", "--trusted-proxy", "127.0.0.1"], args]
+        .concat();
     let mut server = Program::start(SERVER, &args, &[]);
     let addr = server.addr().await;
     (server, addr)

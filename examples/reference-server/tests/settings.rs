@@ -52,6 +52,8 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
         ),
         (&["--forwarded-header", "forwarded"], &[], ["--forwarded-header", "--trusted-proxy"]),
         (&["--proxy-protocol"], &[], ["--proxy-protocol", "--trusted-proxy"]),
+        // Everybody knows the one that there is on the loopback interface.
+        (&["--trusted-proxy", "127.0.0.1"], &[], ["--dev-token", "behind a proxy"]),
         (&["--tls-cert", "/nowhere"], &[], ["--tls-cert", "--tls-key"]),
         (&["--tls-key", "/nowhere"], &[], ["--tls-cert", "--tls-key"]),
         (&["--tls-cert", "/nowhere", "--tls-key", "/n"], &[], ["--tls-cert", "/nowhere"]),
@@ -129,7 +131,11 @@ async fn what_shells_and_compose_files_set_does_not_keep_it_from_starting() {
         &[("DEV_TOKEN", "dev-token")],
         &[("TRUSTED_PROXY", ""), ("FORWARDED_HEADER", ""), ("REQUIRE_TLS", "")],
         &[("PROXY_PROTOCOL", ""), ("TLS_CERT", ""), ("TLS_KEY", "")],
-        &[("TRUSTED_PROXY", "10.0.0.0/8, fd00::/8,"), ("FORWARDED_HEADER", "Forwarded")],
+        &[
+            ("TRUSTED_PROXY", "10.0.0.0/8, fd00::/8,"),
+            ("FORWARDED_HEADER", "Forwarded"),
+            ("DEV_TOKEN", "dev-token"),
+        ],
     ] {
         let (_server, addr) = started(&[], env).await;
         let welcome = login(addr, "dev-token:ada").await;
