@@ -13,7 +13,10 @@ use test_support::{
     slow_peer::Peer,
 };
 
-use super::support::{Probe, User, Verifier, auth};
+use super::{
+    support::{Probe, User, Verifier, auth},
+    support_client::text,
+};
 
 /// A server that lets an address fail so often, and what its verifier saw.
 async fn server(quota: Quota) -> (HttpServer, Arc<Probe>) {
@@ -148,4 +151,32 @@ async fn an_account_is_guarded_against_each_address_and_open_to_others() {
     ada.send(auth("good:ada")).await;
     ada.take(2).await;
     assert_eq!(probe.attempts(), 7);
+}
+
+/// Ten times the quota, from wherever: by choice, since it is a way to lock somebody out.
+// covers: AU-11
+#[tokio::test]
+async fn by_choice_a_whole_account_has_a_limit_too() {
+    let probe = Arc::new(Probe::default());
+    let verifier = Verifier(Arc::clone(&probe));
+    let server = HttpServer::start_endpoint(|| {
+        let handler = service_fn(async |_: Inbound<Message, Authenticated<User>>| {
+            Ok::<_, Close>(Reply::none())
+        });
+        // What is no login claims no account.
+        let account = |it: &Message| it.as_text()?.contains("token").then(|| "ada".to_owned());
+        let door = LoginThrottle::new(verifier, account).quota(FIVE).whole_accounts();
+        WebSocketEndpoint::new(RequireAuthLayer::new(door), handler)
+    })
+    .await;
+    for n in 0..60 {
+        let from = format!("192.0.2.{n}:1");
+        let code = login(open(&server, &from).await.unwrap(), &format!("bad:{n}")).await;
+        assert_eq!(code, if n < 50 { 4403 } else { 1013 }, "{n}");
+    }
+    assert_eq!(probe.attempts(), 50);
+    let mut client = open(&server, "192.0.2.99:1").await.unwrap();
+    client.send(text("hello")).await;
+    assert_eq!(client.take(4).await[2..], 4403_u16.to_be_bytes());
+    assert_eq!(probe.attempts(), 51);
 }

@@ -314,4 +314,20 @@ proptest! {
         }
         prop_assert_eq!(told(header, "10.0.0.1", &values), Ok(client.0.to_string()));
     }
+
+    // covers: HS-23
+    #[test]
+    fn whatever_a_trusted_proxy_writes_is_an_address_or_refused(
+        rfc_7239: bool,
+        values in prop::collection::vec(
+            "[ -~\u{80}-\u{ff}]{0,60}|(for=)?[0-9.,:;=\"\\\\\\[\\] a-f]{0,60}|10\\.0\\.0\\.1(, *10\\.0\\.0\\.2){0,40}",
+            0..5,
+        ),
+    ) {
+        let header = if rfc_7239 { "forwarded" } else { "x-forwarded-for" };
+        match told(header, "10.0.0.1", &values) {
+            Ok(ip) => prop_assert!(ip.parse::<IpAddr>().is_ok()),
+            Err(rule) => prop_assert!(["peer.forwarded", "peer.unknown"].contains(&rule)),
+        }
+    }
 }
