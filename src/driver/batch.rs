@@ -88,12 +88,11 @@ impl Batch {
     }
 
     fn read(&mut self, at: usize, turn: &mut Turn) {
-        if turn.seat.is_gone() {
+        let before = self.bytes.len();
+        let Some(lacks) = turn.seat.read(&mut self.bytes, WRITE_CHUNK - before) else {
             turn.outcome = Outcome::Gone;
             return;
-        }
-        let before = self.bytes.len();
-        let lacks = turn.seat.read(&mut self.bytes, WRITE_CHUNK - before);
+        };
         if lacks.is_lost {
             turn.outcome = Outcome::Lost;
             return;

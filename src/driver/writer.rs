@@ -129,7 +129,7 @@ impl Writer {
             let more = outlet.finish(cx, pen, &step, &mut self.turns);
             self.turns.drain(..).for_each(|turn| turn.seat.released());
             match polled {
-                Poll::Ready(Ok(())) if more => {}
+                Poll::Ready(Ok(())) | Poll::Pending if more => {}
                 Poll::Ready(Ok(())) => return Written::All,
                 Poll::Ready(Err(_)) => return Written::Lost,
                 Poll::Pending => return Written::Pending,

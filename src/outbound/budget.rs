@@ -169,6 +169,11 @@ impl Account {
         self.balance.leaving.store(true, Ordering::Relaxed);
     }
 
+    /// It was shed and goes on, as a room does: it may be the largest again.
+    pub(crate) fn stay(&self) {
+        self.balance.leaving.store(false, Ordering::Relaxed);
+    }
+
     /// The connection has ended; who kept a handle on it keeps the account out of the others' way.
     pub(crate) fn close(&self) {
         let key = self.key.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -39,11 +39,12 @@ pub(crate) fn drain(outlet: &Outlet, most: usize) -> Drained {
             drained.messages.push(entry.message);
         }
         for turn in &mut turns {
-            if turn.seat.is_gone() {
-                turn.outcome = Outcome::Gone;
-            } else if left > 0 {
+            if left > 0 {
                 let mut bytes = Vec::new();
-                let lacks = turn.seat.read(&mut bytes, left);
+                let Some(lacks) = turn.seat.read(&mut bytes, left) else {
+                    turn.outcome = Outcome::Gone;
+                    continue;
+                };
                 bytes.extend(lacks.large.iter().flatten());
                 if bytes.len() > left {
                     left = 0;

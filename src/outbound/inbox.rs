@@ -307,11 +307,10 @@ impl Inbox {
             self.moved = Some(clock::now());
         }
         self.parked = step.is_full;
-        !step.is_full
-            && (step.has_more
-                || !self.own.is_empty()
-                || !self.lags.nothing_is_listed()
-                || matches!(self.end, End::Overflowed | End::Evicted | End::Broken))
+        // An end that came meanwhile did not wake the driver, and no socket has to be waited for.
+        matches!(self.end, End::Overflowed | End::Evicted | End::Broken)
+            || !step.is_full
+                && (step.has_more || !self.own.is_empty() || !self.lags.nothing_is_listed())
     }
 
     /// The driver has more to write than its turn has time for.
@@ -377,3 +376,10 @@ pub(crate) const KEPT_ENTRIES: usize = 16;
 
 /// Rooms that go out together in one write, at most.
 const SEATS_PER_STEP: usize = 16;
+
+#[cfg(test)]
+#[path = "tests/model_outlet.rs"]
+mod model_outlet;
+#[cfg(test)]
+#[path = "tests/model_outlet_end.rs"]
+mod model_outlet_end;

@@ -127,6 +127,10 @@ impl Lags {
     pub(super) fn settle(&mut self, turn: &mut Turn) {
         let Turn { seat, key, outcome, released } = turn;
         let Some(lag) = self.entries.get_mut(*key).filter(|it| Arc::ptr_eq(&it.seat, seat)) else {
+            // Forgotten meanwhile. What the turn itself kept, its room could not cut then.
+            if let Outcome::Read { behind: Some(hold), .. } = std::mem::take(outcome) {
+                *released = hold.release();
+            }
             return;
         };
         match std::mem::take(outcome) {
@@ -136,7 +140,7 @@ impl Lags {
                 }
             }
             Outcome::Gone | Outcome::Lost => {
-                *released = lag.hold.as_ref().is_some_and(Hold::is_last);
+                *released = lag.hold.take().is_some_and(Hold::release);
                 self.remove(*key);
             }
             Outcome::Read { end, behind, all } => {
@@ -145,8 +149,8 @@ impl Lags {
                 // Listed again meanwhile, it lacks what was not there when it was read: the old hold, which is
                 // further back, keeps that as well.
                 if all && (behind.is_some() || lag.part == 0) {
-                    *released = lag.hold.as_ref().is_some_and(Hold::is_last);
-                    lag.hold = behind;
+                    let before = std::mem::replace(&mut lag.hold, behind);
+                    *released = before.is_some_and(Hold::release);
                 }
                 if lag.part > 0 && !std::mem::replace(&mut lag.is_listed, true) {
                     // Behind the others: none of a hundred rooms waits for one that talks much.
@@ -172,6 +176,15 @@ impl Lags {
         let lags = std::mem::take(self);
         let seats = lags.entries.into_iter().map(|(_, lag)| lag.seat);
         seats.inspect(|seat| seat.cursor().set_entry(None)).collect()
+    }
+
+    /// All that decides what becomes of them.
+    #[cfg(test)]
+    pub(super) fn state(&self) -> impl std::hash::Hash + use<> {
+        let lag = |(key, it): (usize, &Lag)| {
+            (key, it.seat.cursor().position(), it.is_listed, it.counted, it.part, it.hold.is_some())
+        };
+        (self.entries.iter().map(lag).collect::<Vec<_>>(), self.listed.clone(), self.bytes)
     }
 
     fn remove(&mut self, key: usize) {

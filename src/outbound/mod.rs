@@ -29,4 +29,7 @@ mod outlet;
 mod rooms;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod drained;
+#[cfg(test)]
+#[path = "tests/explore.rs"]
+pub(crate) mod explore;
 pub mod budget;

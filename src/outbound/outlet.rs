@@ -104,15 +104,20 @@ impl Outlet {
         self.queue(Queued { message, borrowed: true }, dropped)
     }
 
+    /// Sheds the largest holder if the memory budget is tight. No lock of a holder may be held.
+    pub(crate) fn relieve(&self, dropped: &mut Dropped) {
+        if let Some(account) = &self.account {
+            account.relieve(dropped);
+        }
+    }
+
     /// Queues `entry`, or gives the queue up if that would pass the bound. Returns what is now
     /// [`held`](Self::held) for the peer.
     fn queue(&self, entry: Queued, dropped: &mut Dropped) -> Result<usize, SendError> {
         let mut inbox = self.lock();
         let held = self.queue_in(&mut inbox, entry, dropped)?;
         drop(inbox);
-        if let Some(account) = &self.account {
-            account.relieve(dropped);
-        }
+        self.relieve(dropped);
         Ok(held)
     }
 

@@ -35,7 +35,8 @@ struct Lent<'a> {
 impl Outlet {
     /// Queues what a joiner is told, and behind that what it has missed, in one hold of the lock: if that is
     /// no more than half of what is free, so that coming back never is what closes a connection for being
-    /// behind. Says whether it is.
+    /// behind. Says whether it is. The room's lock is held: [`relieve`](Self::relieve) is to be called when it
+    /// is free again.
     pub(crate) fn welcome(
         &self,
         seat: &Arc<dyn Seat>,

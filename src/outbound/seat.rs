@@ -21,9 +21,10 @@ pub(crate) trait Seat: Send + Sync {
     /// Whether nothing of the room is to be heard here any more.
     fn is_gone(&self) -> bool;
 
-    /// Puts whole frames from the position on behind what is in `into`: `most` bytes, or one frame. The
-    /// room's lock is taken.
-    fn read(&self, into: &mut Vec<u8>, most: usize) -> Lacks;
+    /// Puts whole frames from the position on behind what is in `into`: `most` bytes, or one frame; or says
+    /// that nothing is to be heard any more. The room's lock is taken, and both are decided under it:
+    /// what is said after a removal is not read.
+    fn read(&self, into: &mut Vec<u8>, most: usize) -> Option<Lacks>;
 
     /// What was held is held no more: the room may cut its log. The room's lock is taken.
     fn released(&self);
@@ -152,8 +153,11 @@ impl Hold {
         Arc::strong_count(&self.0) == 1
     }
 
-    /// Whether only the log has it besides.
-    pub(super) fn is_last(&self) -> bool {
-        Arc::strong_count(&self.0) == 2
+    /// Gives it back; says whether only the log has it now. Looked at afterwards: of two who give it back at
+    /// once, one sees that it was the last.
+    pub(super) fn release(self) -> bool {
+        let of_log = Arc::downgrade(&self.0);
+        drop(self);
+        of_log.strong_count() <= 1
     }
 }

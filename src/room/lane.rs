@@ -54,7 +54,7 @@ impl<T: Indexed, L> Lane<T, L> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.slots.len() >= LANE
+        self.slots.len() - self.empty >= LANE
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -90,8 +90,17 @@ impl<T: Indexed, L> Lane<T, L> {
 
     /// Gives `subscriber` a slot; it is no member yet.
     pub(super) fn enter(&mut self, subscriber: Arc<T>, lease: L) -> usize {
-        let slot = Slot { subscriber, is_member: false, is_direct: false, _lease: lease };
-        self.slots.push(Some(slot));
+        let slot = Some(Slot { subscriber, is_member: false, is_direct: false, _lease: lease });
+        // A room that always talks is always walked: it is not to grow with each who comes and goes.
+        if self.empty > 0
+            && let Some(at) = self.slots.iter().position(Option::is_none)
+            && let Some(place) = self.slots.get_mut(at)
+        {
+            *place = slot;
+            self.empty -= 1;
+            return at;
+        }
+        self.slots.push(slot);
         self.slots.len() - 1
     }
 

@@ -48,6 +48,8 @@ struct Segment {
     /// Position of its first frame.
     start: u64,
     frames: Vec<Entry>,
+    /// What the room's account is charged for them.
+    charged: usize,
     hold: Hold,
 }
 
@@ -93,7 +95,9 @@ impl Log {
 
     /// Puts `frame` behind all others, if there is memory for it.
     pub(super) fn append(&mut self, frame: Bytes) -> bool {
-        if self.account.as_ref().is_some_and(|account| !account.try_grow(price(&frame))) {
+        // What was said before the room had an account is never charged.
+        let charge = self.account.as_ref().map_or(0, |_| price(&frame));
+        if self.account.as_ref().is_some_and(|account| !account.try_grow(charge)) {
             return false;
         }
         let start = self.end;
@@ -105,10 +109,13 @@ impl Log {
         }
         let entry = Entry { end: self.end, bytes: frame, at: clock::now() };
         match self.segments.back_mut().filter(|segment| segment.has_room()) {
-            Some(segment) => segment.frames.push(entry),
+            Some(segment) => {
+                segment.frames.push(entry);
+                segment.charged += charge;
+            }
             None => {
-                let frames = vec![entry];
-                self.segments.push_back(Segment { start, frames, hold: Hold::default() });
+                let (frames, charged, hold) = (vec![entry], charge, Hold::default());
+                self.segments.push_back(Segment { start, frames, charged, hold });
             }
         }
         true
@@ -216,9 +223,14 @@ impl Log {
         None
     }
 
-    /// Forgets what stands before `offered`, whoever holds it.
+    /// Forgets the older half of it, whoever holds that, but nothing that was not offered to everybody. Who
+    /// reads is a moment behind, at the end, where its driver writes for it.
     pub(super) fn cut(&mut self, offered: u64) {
-        while self.segments.front().is_some_and(|front| front.end() <= offered) {
+        let middle = self.start() + (self.end - self.start()) / 2;
+        while let Some(front) = self.segments.front()
+            && front.start < middle
+            && front.end() <= offered
+        {
             self.cut_front();
         }
     }
@@ -232,7 +244,7 @@ impl Log {
         let Some(segment) = self.segments.pop_front() else { return };
         let price = segment.frames.iter().map(|entry| price(&entry.bytes)).sum();
         if let Some(account) = &self.account {
-            account.shrink(price);
+            account.shrink(segment.charged);
         }
         if self.kept.is_some() {
             self.counted -= price;

@@ -332,6 +332,8 @@ impl<R> Subscriber<R> {
             }
             pushed
         };
+        // Not under the room's lock: it may be this room that is shed.
+        outlet.relieve(&mut dropped);
         match pushed {
             Ok(_) => Ok(()),
             Err(SendError::TooLarge(_)) => Err(JoinRefused::NoticeTooLarge),
@@ -444,10 +446,13 @@ impl<R> Seat for Subscriber<R> {
         self.is_gone() && self.cursor.until() == u64::MAX
     }
 
-    fn read(&self, into: &mut Vec<u8>, most: usize) -> Lacks {
+    fn read(&self, into: &mut Vec<u8>, most: usize) -> Option<Lacks> {
         let members = self.room.lock();
+        if Seat::is_gone(self) {
+            return None;
+        }
         let (position, next) = self.cursor.span();
-        members.log.read(position, next, self.cursor.until(), into, most)
+        Some(members.log.read(position, next, self.cursor.until(), into, most))
     }
 
     fn released(&self) {
@@ -481,7 +486,14 @@ impl<R: 'static> Walked for Room<R> {
 
 impl<R> Evict for Room<R> {
     fn evict(&self, dropped: &mut Dropped) {
-        let lost = self.lock().cut();
+        let lost = {
+            let mut members = self.lock();
+            let lost = members.cut();
+            if let Some(account) = members.log.account() {
+                account.stay();
+            }
+            lost
+        };
         for seat in lost {
             seat.connection.outbound().lose(&*seat, dropped);
         }

@@ -24,9 +24,11 @@ use crate::{
 };
 
 mod broadcast;
+mod budget;
 mod codec;
 mod drops;
 mod join;
+mod lane;
 mod lifetime;
 mod members;
 mod model;

@@ -130,7 +130,12 @@ fn is_compiled(file: &str) -> bool {
     let module = format!("mod {stem};");
     let by_path = format!("#[path = \"tests/{stem}.rs\"]");
     ["mod.rs", "main.rs", "lib.rs"].iter().any(|parent| has(&folder.join(parent), &module))
-        || has(&folder.with_file_name(format!("{stem}.rs")), &by_path)
+        || in_folder(folder.parent().unwrap_or(folder)).iter().any(|it| has(it, &by_path))
+}
+
+fn in_folder(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(in_repository(folder)).into_iter().flatten().flatten();
+    entries.map(|it| folder.join(it.file_name())).collect()
 }
 
 /// The files below `folder` in which a tag may stand, in one order everywhere. Those that judge the
