@@ -4,7 +4,7 @@ use std::{
     any::TypeId,
     fmt,
     net::{IpAddr, SocketAddr},
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,14 +19,14 @@ use crate::{
     client_addr::ClientAddr,
     close::{Close, CloseReason, Outgoing},
     connection_id::ConnectionId,
-    login::{Login, SessionKey},
+    login::{Login, SessionKey, SessionLimits},
     message::Message,
     outbound::{
         OutboundLimits, Outlet, SendError,
         budget::{Charge, MemoryBudget},
     },
     principal::Principal,
-    quota::{FailedLogins, Failure, RateKeyValue, clock},
+    quota::{FailedLogins, Failure, Measured, Meter, RateKeyValue, clock},
 };
 
 /// A handle on one connection. Cheap to clone; a kept clone does not keep the connection open.
@@ -43,6 +43,10 @@ struct Shared {
     opened: Instant,
     audit: Audit,
     outbound: Arc<Outlet>,
+    /// What is spoken, where that has a name. Boxed: few have one.
+    protocol: OnceLock<Box<Arc<str>>>,
+    /// What its session may, if that was ever bounded.
+    limited: OnceLock<Box<Mutex<Option<Meter>>>>,
     /// Where it is to be found, and under which number.
     registered: OnceLock<(Arc<dyn Registry>, u64)>,
     /// Set once, by the authentication layer; read by audit records and per-user limits.
@@ -110,6 +114,8 @@ impl Connection {
                 opened: Instant::now(),
                 audit,
                 outbound,
+                protocol: OnceLock::new(),
+                limited: OnceLock::new(),
                 registered: OnceLock::new(),
                 user: OnceLock::new(),
                 codec: OnceLock::new(),
@@ -157,6 +163,17 @@ impl Connection {
     /// unique within a tenant only.
     pub fn tenant(&self) -> Option<&Arc<str>> {
         self.shared.user.get().and_then(|it| it.tenant.as_ref())
+    }
+
+    /// The subprotocol that the handshake agreed on, of the endpoint's
+    /// [`Subprotocols`](crate::upgrade::Subprotocols).
+    pub fn protocol(&self) -> Option<&str> {
+        self.shared.protocol.get().map(|it| &***it)
+    }
+
+    /// This is spoken.
+    pub(crate) fn set_protocol(&self, protocol: Arc<str>) {
+        let _ = self.shared.protocol.set(Box::new(protocol));
     }
 
     /// The last round trip of a ping and its pong. One during which a message was being handled is
@@ -239,6 +256,31 @@ impl Connection {
     pub(crate) fn leave_registry(&self) {
         if let Some((registry, serial)) = self.shared.registered.get() {
             registry.leave(self, *serial);
+        }
+    }
+
+    /// Its session may this from now on.
+    pub(crate) fn limit(&self, limits: &SessionLimits) {
+        let meter = limits.messages.map(Meter::of);
+        if meter.is_none() && self.shared.limited.get().is_none() {
+            return;
+        }
+        let limited = self.shared.limited.get_or_init(Box::default);
+        *limited.lock().unwrap_or_else(PoisonError::into_inner) = meter;
+    }
+
+    /// Charges a message to its session; an error is why it is one too many.
+    #[inline]
+    pub(crate) fn charge_session(&self) -> Result<(), Close> {
+        let Some(limited) = self.shared.limited.get() else { return Ok(()) };
+        // Held for a clone.
+        let meter = limited.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match meter {
+            Some(meter) if meter.take(NonZeroU32::MIN) != Measured::Within => {
+                self.refuse("auth", "session.rate", None, Some(meter.limit().into()));
+                Err(Close::RATE_LIMITED)
+            }
+            _ => Ok(()),
         }
     }
 

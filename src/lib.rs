@@ -134,7 +134,7 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | say who may connect, and how many | [`upgrade`], [`OriginPolicy`], [`Admission`] |
+//! | say who may connect, and how many | [`upgrade`], [`OriginPolicy`], [`Admission`], [`Subprotocols`](upgrade::Subprotocols) |
 //! | know who is on the other end of a proxy | [`WebSocketEndpoint::peer_from`], [`TrustedProxies`], [`ClientAddrLayer`] |
 //! | set the bounds of a connection | [`ConnectionConfig`] |
 //! | log peers in | [`RequireAuthLayer`], [`Authenticate`]; by cookie [`HandshakeIdentity`], by ticket [`Tickets`] |
@@ -181,6 +181,7 @@ pub use self::{
         HandleErrorLayer, Handler, HandlerResult, HandshakeIdentity, Inbound, Json, JsonLimits,
         LoginThrottle, RateLimitLayer, Reply, RequireAuthLayer, Session,
     },
+    login::SessionLimits,
     message::{EncodeError, Message, Utf8Bytes},
     outbound::{
         SendError,

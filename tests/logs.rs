@@ -15,10 +15,11 @@ use std::{
 use tower::{ServiceBuilder, service_fn};
 use tower_layer::Identity;
 use tower_websocket::{
-    Anonymous, AuthFailure, Authenticate, Close, Connection, DecodeLayer, Failure, Inbound, Member,
-    Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms, RoomsLayer, Session,
-    TracingSink, WebSocketEndpoint,
+    Anonymous, AuthFailure, Authenticate, Authenticated, Close, Connection, DecodeLayer, Failure,
+    Inbound, Member, Message, OpenRooms, Quota, RateLimitLayer, Reply, RequireAuthLayer, Rooms,
+    RoomsLayer, Session, Tickets, TracingSink, WebSocketEndpoint,
     service::{self, ClientMessage, ServerMessage, credentials},
+    upgrade::Subprotocols,
 };
 use tracing::Metadata;
 use tracing_subscriber::{
@@ -293,4 +294,42 @@ async fn a_raw_message_shows_its_length_only() {
     peer.message().await;
     assert!(FILTERED.contains("Text(18 bytes)"));
     assert!(!FILTERED.contains("SECRET"));
+}
+
+/// Says what it was asked, into the log as well.
+async fn echo(
+    inbound: Inbound<Message, Authenticated<User>>,
+) -> Result<Reply<Message>, Failure<Message>> {
+    tracing::info!(?inbound, "handling");
+    Ok(Reply::one(inbound.message))
+}
+
+// covers: LG-01, HS-18
+#[tokio::test]
+async fn no_ticket_is_ever_logged_nor_what_is_carried_as_a_subprotocol() {
+    let _turn = turn().await;
+    let tickets = Tickets::<User>::new();
+    let ours = Subprotocols::new(["chat"]).unwrap().token_prefix("bearer.").unwrap();
+    let endpoint = WebSocketEndpoint::new(RequireAuthLayer::new(tickets.clone()), service_fn(echo))
+        .connection(quiet())
+        .unwrap()
+        .subprotocols(ours)
+        .audit(TracingSink::new());
+    tracing::info!(?endpoint, ?tickets, "made");
+    let server = Server::start_unrecorded(endpoint);
+    let session = Session::new("ada".to_owned()).session_id("SECRET-session");
+    tracing::info!(?session, "known");
+    let ticket = tickets.issue(session).await.unwrap();
+    tracing::info!(?ticket, "issued");
+    let offer = ["chat".to_owned(), format!("bearer.{}", ticket.as_str())];
+    let request = handshake_with("Sec-WebSocket-Protocol", &offer.each_ref().map(|it| &**it));
+    let mut peer = server.connect_with(&request).await;
+    peer.text("hello").await;
+    assert_eq!(peer.message().await, "hello");
+    // Shown again, it is refused, and that is recorded.
+    server.connect_with(&request).await.assert_closed(4403).await;
+    FILTERED.wait_for("ticket.replayed").await;
+    for secret in [ticket.as_str(), "SECRET-session"] {
+        assert!(!FILTERED.contains(secret), "{secret} is in the log");
+    }
 }

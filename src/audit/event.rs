@@ -54,7 +54,7 @@ pub struct UpgradeRefused {
 pub struct Connected {
     /// Other protocols in `Upgrade`, of which none was taken.
     pub upgrades: Offered,
-    /// Subprotocols, of which none was taken.
+    /// Subprotocols that were not taken.
     pub subprotocols: Offered,
     /// Extensions, of which none was taken.
     pub extensions: Offered,

@@ -37,6 +37,7 @@ mod selected;
 /// | tell a user something, on all devices | [`user`](Self::user)`(..).`[`push`](Selected::push) |
 /// | throw a user out, to stay away (*kick*) | `user(..).`[`close`](Selected::close) with a [`Close`] of yours |
 /// | void what a user or session came in by, so that it comes back with something fresh (*revoke*) | `user(..)` or [`session`](Self::session)`(..).`[`revoke`](Selected::revoke) |
+/// | slow a user down | `user(..).`[`limit`](Selected::limit) |
 /// | bound the devices of a user | [`max_per_user`](Self::max_per_user) |
 /// | show who is there | [`iter_page`](Self::iter_page) |
 ///

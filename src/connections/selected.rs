@@ -6,7 +6,7 @@ use super::{BATCH, Shared};
 use crate::{
     close::Close,
     connection::Connection,
-    login::{SessionKey, Subject},
+    login::{SessionKey, SessionLimits, Subject},
     message::Message,
     outbound::SendError,
 };
@@ -114,6 +114,18 @@ impl<'a> Selected<'a> {
     /// the session.
     pub fn revoke(&self) -> usize {
         self.close(Close::REVOKED)
+    }
+
+    /// Has each of them do no more than this from now on. Returns how many there were. A login that is under
+    /// way, or comes later, has what its session says.
+    pub fn limit(&self, limits: &SessionLimits) -> usize {
+        let mut limited = 0;
+        self.for_each_while(|connection| {
+            connection.limit(limits);
+            limited += 1;
+            true
+        });
+        limited
     }
 
     /// Calls `act` for each, without a lock, as long as it says so. Those that come meanwhile are newer,

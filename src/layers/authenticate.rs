@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     connection::Connection,
-    login::{Login, Moment, SessionKey},
+    login::{Login, Moment, SessionKey, SessionLimits},
     message::{EncodeError, Message},
     opaque::opaque_debug,
     principal::Principal,
@@ -36,6 +36,7 @@ pub struct Session<U> {
     /// By when it was known.
     began: Moment,
     id: Option<SessionKey>,
+    pub(super) limits: Option<SessionLimits>,
 }
 
 /// Why credentials were not accepted. The peer is not told whether they were any, or whether they were wrong.
@@ -94,8 +95,8 @@ impl AuthFailure {
 impl<U> Session<U> {
     /// A session of `user` that does not end by itself.
     pub fn new(user: U) -> Self {
-        let (expires, reply, id) = Default::default();
-        Self { user: Arc::new(user), expires, reply, began: Moment::now(), id }
+        let (expires, reply, id, limits) = Default::default();
+        Self { user: Arc::new(user), expires, reply, began: Moment::now(), id, limits }
     }
 
     /// Whose session it is.
@@ -138,6 +139,12 @@ impl<U> Session<U> {
         self
     }
 
+    /// Bounds what the peer may in this session. Default: nothing but the endpoint's layers does.
+    pub fn limits(mut self, limits: SessionLimits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     /// The login by it, of somebody who asked for it at `asked`.
     pub(crate) fn login(&self, asked: Moment) -> Login {
         Login { began: self.began.min(asked), session: self.id }
@@ -160,9 +167,9 @@ impl From<EncodeError> for AuthFailure {
 
 impl<U> Clone for Session<U> {
     fn clone(&self) -> Self {
-        let Self { user, expires, reply, began, id } = self;
-        let (user, reply) = (Arc::clone(user), reply.clone());
-        Self { user, expires: *expires, reply, began: *began, id: *id }
+        let Self { user, expires, reply, began, id, limits } = self;
+        let (user, reply, limits) = (Arc::clone(user), reply.clone(), limits.clone());
+        Self { user, expires: *expires, reply, began: *began, id: *id, limits }
     }
 }
 

@@ -50,6 +50,9 @@ pub struct HandshakeIdentity {
 
 impl HandshakeIdentity {
     /// The sender of a handshake has this session.
+    ///
+    /// To be made for each handshake, once its session was looked up: whoever was thrown out since this call
+    /// is not let in by it.
     pub fn new<U: Principal>(session: Session<U>) -> Self {
         Self { session: Caught::new(Arc::new(session)) }
     }

@@ -18,6 +18,8 @@ thread_local! {
 #[derive(Default)]
 pub(crate) struct Opening {
     identity: Option<HandshakeIdentity>,
+    /// A layer asks for logins.
+    pub(crate) authenticates: bool,
     /// A layer goes by identities.
     pub(crate) asked: bool,
     /// Why there is to be no connection.

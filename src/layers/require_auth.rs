@@ -243,14 +243,15 @@ enum Progress<U> {
 impl<A: Authenticate> RequireAuthLayer<A> {
     /// How far a connection is that is about to open.
     fn progress(&self) -> Progress<A::User> {
-        if let Way::Message = self.way {
-            return Progress::Nothing;
-        }
         // Made where there is no handshake, as in a test, it goes by the first message.
         opening::current(|opening| self.progress_after(opening)).unwrap_or(Progress::Nothing)
     }
 
     fn progress_after(&self, opening: &mut Opening) -> Progress<A::User> {
+        opening.authenticates = true;
+        if let Way::Message = self.way {
+            return Progress::Nothing;
+        }
         let missing = match opening.identity::<A::User>() {
             Ok(identity) => {
                 let (layer, slot) = (self.clone(), Arc::new(OnceLock::new()));
@@ -290,11 +291,14 @@ impl<A: Authenticate> RequireAuthLayer<A> {
         slot: &OnceLock<Authenticated<A::User>>,
     ) -> Result<Option<Message>, Close> {
         let login = session.login(asked);
-        let Session { user, expires, reply, .. } = session;
+        let Session { user, expires, reply, limits, .. } = session;
         connection.authenticated(&*user, expires, login).inspect_err(|close| {
             let rule = close.reason().rule();
             connection.record(AuditEvent::AuthFailed(AuthFailed { rule }));
         })?;
+        if let Some(limits) = limits {
+            connection.limit(&limits);
+        }
         let proof = slot.get_or_init(|| Authenticated::claim(user));
         if let Err(panic) = self.on_open.call(|hook| hook(proof, connection)) {
             resume_unwind(panic);
@@ -337,6 +341,9 @@ where
             Err(close) => return ResponseFuture::refused(close),
         };
         if let Some(proof) = self.verified(&own).cloned() {
+            if let Err(close) = inbound.connection().charge_session() {
+                return ResponseFuture::refused(close);
+            }
             let (message, Anonymous { .. }, connection) = inbound.into_parts();
             let inbound = Inbound::new(message, proof, connection);
             return self.inner.call(inbound, Unchanged);

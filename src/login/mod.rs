@@ -11,10 +11,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use self::limits::SessionLimits;
 #[cfg(test)]
 pub(crate) use self::voided::MAX_NOTES;
 pub(crate) use self::voided::{Subject, Voided};
 
+mod limits;
 mod voided;
 
 /// A login, as whoever ends it needs to know it.

@@ -149,7 +149,8 @@ where
     U: Principal + Serialize + DeserializeOwned,
     S: TicketStore,
 {
-    /// A ticket for `session`, whose [reply](Session::reply) is not kept: see [`welcome`](Self::welcome).
+    /// A ticket for `session`, whose [limits](Session::limits) and [reply](Session::reply) are not kept: see
+    /// [`welcome`](Self::welcome).
     ///
     /// # Errors
     ///

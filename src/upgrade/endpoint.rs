@@ -16,6 +16,7 @@ use super::{
     path::InvalidPath,
     proxies::TrustedProxies,
     stack::StackEndpoint,
+    subprotocol::Subprotocols,
     switch::{Settings, SpawnConnection},
 };
 use crate::{
@@ -146,6 +147,7 @@ impl WebSocketEndpoint {
                 authentication: Authentication::Required,
                 identity: IdentityPolicy::default(),
                 connections: None,
+                subprotocols: None,
                 audit: Audit::new(TracingSink::shared()),
                 budget: None,
                 on_connect: Hooks::default(),
@@ -243,6 +245,12 @@ impl WebSocketEndpoint {
     /// end. Default: none.
     pub fn connections(mut self, connections: Connections) -> Self {
         self.settings.connections = Some(Arc::new(connections));
+        self
+    }
+
+    /// What the endpoint speaks. Default: nothing that has a name; what clients offer is not read.
+    pub fn subprotocols(mut self, subprotocols: Subprotocols) -> Self {
+        self.settings.subprotocols = Some(subprotocols);
         self
     }
 

@@ -14,6 +14,7 @@ use crate::{
         HandshakeIdentity,
         opening::{NotIdentified, Opening},
     },
+    message::Message,
     principal::Principal,
 };
 
@@ -77,16 +78,23 @@ impl IdentityPolicy {
     /// Looks at what the layers made of it.
     pub(super) fn judge(
         &self,
-        identified: bool,
+        identity: Option<&HandshakeIdentity>,
+        token: Option<&Message>,
         opening: &Opening,
     ) -> Result<(), UpgradeRejectionKind> {
+        if token.is_some() && !opening.authenticates {
+            return Err(self.misfit(
+                "a handshake had a token for a subprotocol, and no layer of the stack is a \
+                 RequireAuthLayer: the application would get it for a message",
+            ));
+        }
         if opening.asked && self.is_of.is_none() {
             return Err(self.misfit(
                 "a RequireAuthLayer goes by identities from handshakes, and the endpoint does not \
                  read them: call handshake_identity",
             ));
         }
-        if identified && !opening.asked {
+        if identity.is_some() && !opening.asked {
             return Err(self.misfit(
                 "a handshake had an identity, and no layer goes by it: the stack needs \
                  RequireAuthLayer::handshake or RequireAuthLayer::first_of",

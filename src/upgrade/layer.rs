@@ -20,7 +20,7 @@ use tower_service::Service;
 use super::{
     body::ResponseBody,
     client::{Clients, Whence},
-    gate::{AdmittedRequest, Gate, Login},
+    gate::{Gate, Login},
     offers,
     origin::OriginPolicy,
     path::{self, InvalidPath},
@@ -28,10 +28,11 @@ use super::{
     refused,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
     request::{UpgradeRequest, is_attempt},
-    switch::{Settings, SpawnConnection, switch_protocols, take_upgrade},
+    subprotocol::Chosen,
+    switch::{Attempt, Settings, SpawnConnection, switch_protocols, take_upgrade},
 };
 use crate::{
-    audit::{AuditEvent, AuditRecord, Connected, UpgradeRefused, throttle::RefusedHandshakes},
+    audit::{AuditEvent, AuditRecord, UpgradeRefused, throttle::RefusedHandshakes},
     layers::HandshakeIdentity,
     opaque::opaque_debug,
     outbound::budget::MemoryBudget,
@@ -96,7 +97,7 @@ enum Decision {
     /// It has nothing to do with WebSockets.
     Inward,
     /// The endpoint takes it.
-    Accept(AdmittedRequest, OnUpgrade, Whence, Connected),
+    Accept(Box<Attempt>, Whence),
 }
 
 /// Why a handshake is refused, and who it is from.
@@ -176,6 +177,11 @@ impl Shared {
         };
         let client = whence.client?;
         let trusted = self.origin.verify(UpgradeRequest { tls: whence.tls, ..attempt })?;
+        let max_token = self.settings.connection.max_first_message_size;
+        let chosen = match &self.settings.subprotocols {
+            Some(ours) => ours.choose(request.headers(), max_token)?,
+            None => Chosen::default(),
+        };
         let upgrade = upgrade.ok_or(UpgradeRejectionKind::NotUpgradable)?;
         if self.settings.budget.as_ref().is_some_and(MemoryBudget::is_tight) {
             return Err(UpgradeRejectionKind::MemoryTight.into());
@@ -183,7 +189,9 @@ impl Shared {
         let known = request.extensions().get::<HandshakeIdentity>().is_some();
         let login = if known { Login::Done } else { Login::Due };
         let admitted = self.gate.admit(trusted, client, login)?;
-        Ok(Decision::Accept(admitted, upgrade, *whence, offers::read(request.headers())))
+        let offers = offers::read(request.headers(), &chosen);
+        let attempt = Attempt { admitted, upgrade, client, offers, chosen };
+        Ok(Decision::Accept(Box::new(attempt), *whence))
     }
 
     /// Writes the record of a refusal and makes the answer.
@@ -228,23 +236,13 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shared = &self.shared;
-        let (admitted, upgrade, whence, offers) = match shared.decide(&self.paths, &mut request) {
+        let (attempt, whence) = match shared.decide(&self.paths, &mut request) {
             Ok(Decision::Inward) => return ResponseFuture::inner(self.inner.call(request)),
-            Ok(Decision::Accept(admitted, upgrade, whence, offers)) => {
-                (admitted, upgrade, whence, offers)
-            }
+            Ok(Decision::Accept(attempt, whence)) => (*attempt, whence),
             Err(refusal) => return ResponseFuture::finished(shared.refuse(&request, refusal)),
         };
         let (mut parts, body) = request.into_parts();
-        let switched = switch_protocols(
-            admitted,
-            upgrade,
-            whence.client.ok().flatten(),
-            offers,
-            &mut parts,
-            &*shared.spawn,
-            &shared.settings,
-        );
+        let switched = switch_protocols(attempt, &mut parts, &*shared.spawn, &shared.settings);
         ResponseFuture::finished(switched.unwrap_or_else(|kind| {
             shared.refuse(
                 &Request::from_parts(parts, body),

@@ -1,13 +1,14 @@
 //! What happens before the 101: who may open a connection, and whether there is room.
 //!
 //! A [`WebSocketEndpoint`] is a service for a route, or a layer around an HTTP service. A request on one of
-//! its paths that tries to upgrade goes through six steps, each of which needs what the one before it proved:
+//! its paths that tries to upgrade goes through seven steps, each of which needs what the one before it proved:
 //!
 //! | step | asks | refuses with |
 //! |---|---|---|
 //! | request | is it a handshake, to the letter of RFC 6455 §4.2.1, and without credentials in the URL? | 400, 405, 426 |
 //! | client | who is on the other end of the proxies? [`TrustedProxies`] | 400, 500 |
 //! | origin | whose page started it? [`OriginPolicy`] | 403, 421 |
+//! | subprotocol | do we speak what is offered, where it matters? [`Subprotocols`] | 400 |
 //! | admission | is there room, also for this address, and is it not too fast? [`Admission`] | 429, 503 |
 //! | identity | who is it, [if that is known already](crate::HandshakeIdentity)? | 401 |
 //! | serve | 101, and one task for the connection | |
@@ -63,6 +64,7 @@ pub use self::{
     peer_addr::{PeerAddr, PeerTls},
     proxies::TrustedProxies,
     rejection::{UpgradeRejection, UpgradeRejectionKind},
+    subprotocol::{InvalidSubprotocol, Subprotocols},
 };
 pub use crate::quota::{PeerSlot, PeerSlots};
 
@@ -85,6 +87,7 @@ mod cookie;
 mod admission;
 mod gate;
 mod identity;
+mod subprotocol;
 mod switch;
 mod offers;
 mod reachability;

@@ -6,10 +6,11 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+use super::subprotocol::Chosen;
 use crate::audit::{Connected, Offered};
 
 /// What is offered besides a WebSocket, which it gets.
-pub(super) fn read(headers: &HeaderMap) -> Connected {
+pub(super) fn read(headers: &HeaderMap, chosen: &Chosen) -> Connected {
     let mut upgrades = offered(headers, &header::UPGRADE, &UPGRADES);
     // The one that is taken, in whatever spelling and however often.
     let taken = list(headers, &header::UPGRADE);
@@ -17,9 +18,23 @@ pub(super) fn read(headers: &HeaderMap) -> Connected {
     upgrades.others = upgrades.others.saturating_sub(taken);
     Connected {
         upgrades,
-        subprotocols: offered(headers, &header::SEC_WEBSOCKET_PROTOCOL, &SUBPROTOCOLS),
+        subprotocols: subprotocols(headers, chosen),
         extensions: offered(headers, &header::SEC_WEBSOCKET_EXTENSIONS, &EXTENSIONS),
     }
+}
+
+/// Those of which nothing came: neither the one that is spoken, nor a token.
+fn subprotocols(headers: &HeaderMap, chosen: &Chosen) -> Offered {
+    let mut offered = offered(headers, &header::SEC_WEBSOCKET_PROTOCOL, &SUBPROTOCOLS);
+    let mut others = usize::from(chosen.token.is_some());
+    if let Some((spoken, _)) = &chosen.protocol {
+        match offered.names.iter().position(|it| *it == &**spoken) {
+            Some(known) => _ = offered.names.swap_remove(known),
+            None => others += 1,
+        }
+    }
+    offered.others = offered.others.saturating_sub(others);
+    offered
 }
 
 fn offered(headers: &HeaderMap, name: &HeaderName, known: &[&'static str]) -> Offered {
@@ -87,7 +102,7 @@ mod tests {
         ] {
             headers.append(name, value.parse().unwrap());
         }
-        let offers = read(&headers);
+        let offers = read(&headers, &Chosen::default());
         let told = [&offers.upgrades, &offers.subprotocols, &offers.extensions];
         assert_eq!(
             told.map(|it| it.names.clone()),

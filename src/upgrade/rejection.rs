@@ -111,6 +111,11 @@ rejections! {
     /// The peer's address has as many connections as one address may have.
     TooManyFromPeer: TOO_MANY_REQUESTS "too many connections", "admission.peer";
     // The same text as when the endpoint is full: a flooder need not know which limit it is.
+    /// `Sec-WebSocket-Protocol` is no list of a few tokens, each once; or there is a token in it that is to be
+    /// a credential, and nothing else, or two of them.
+    Subprotocol: BAD_REQUEST "invalid sec-websocket-protocol", "handshake.subprotocol";
+    /// None of the endpoint's subprotocols is offered, and it asks for one.
+    SubprotocolMissing: BAD_REQUEST "subprotocol required", "handshake.subprotocol_missing";
     /// Too many connections wait for their credentials.
     TooManyUnauthenticated: SERVICE_UNAVAILABLE "no room", "admission.unauthenticated";
     /// Of those that wait for their credentials, the peer's address has as many as one may have.

@@ -63,19 +63,24 @@ fn spawn(
     settings: &Settings,
     make: &mut dyn FnMut(&Connection) -> Calls,
 ) -> Result<(), UpgradeRejectionKind> {
-    let Accepted { upgrade, client, identity, offers, mut permit } = accepted;
+    let Accepted { upgrade, client, identity, protocol, token, offers, mut permit } = accepted;
     settings.identity.expect(identity.is_some())?;
     let config = Arc::clone(&settings.connection);
     let limits = config.outbound_limits();
     let connection =
         Connection::new(client, limits, settings.budget.as_ref(), settings.audit.clone())
             .with_failed_logins(permit.failed_logins());
+    if let Some(protocol) = protocol {
+        connection.set_protocol(protocol);
+    }
     // Code of the application, on the server's task: if it panics, there is no answer and no
     // connection, but a record of one.
     let made =
         catch_unwind(AssertUnwindSafe(|| opening::during(identity.clone(), || make(&connection))));
     if let Ok((_, opening)) = &made {
-        settings.identity.judge(identity.is_some(), opening)?;
+        let judged = settings.identity.judge(identity.as_ref(), token.as_ref(), opening);
+        // Whoever made the handler may have kept a handle on what never comes to be.
+        judged.inspect_err(|_| connection.outbound().end())?;
     }
     let authentication = settings.authentication;
     if authentication == Authentication::Optional {
@@ -94,7 +99,7 @@ fn spawn(
     if let Err(panic) = settings.on_connect.call(|hook| hook(&connection)) {
         resume_unwind(panic);
     }
-    let (calls, opening) = match made {
+    let (mut calls, opening) = match made {
         Ok(made) => made,
         Err(panic) => resume_unwind(panic),
     };
@@ -103,6 +108,10 @@ fn spawn(
         && foreign::run(|| enter(&connection)).is_none()
     {
         connection.close(Close::HANDLER_FAILED);
+    }
+    // Whom the handshake has told of needs no other login.
+    if let Some(token) = token.filter(|_| identity.is_none()) {
+        calls.put(token);
     }
     let waiting =
         Box::new(Waiting { stats, config, authentication, calls, permit: Box::new(permit) });

@@ -16,6 +16,7 @@ use super::{
     gate::{AdmittedRequest, ConnectionPermit},
     identity::IdentityPolicy,
     rejection::UpgradeRejectionKind,
+    subprotocol::{Chosen, Subprotocols},
 };
 use crate::{
     audit::{Audit, Closed, Connected},
@@ -25,6 +26,7 @@ use crate::{
     driver::{Authentication, ConnectionConfig},
     hooks::Hooks,
     layers::HandshakeIdentity,
+    message::Message,
     outbound::budget::MemoryBudget,
 };
 
@@ -37,10 +39,24 @@ pub(crate) struct Accepted {
     pub(crate) client: Option<ClientAddr>,
     /// Who it is, if the layers in front have said so.
     pub(crate) identity: Option<HandshakeIdentity>,
+    /// The subprotocol that is spoken.
+    pub(crate) protocol: Option<Arc<str>>,
+    /// Credentials that came with the handshake.
+    pub(crate) token: Option<Message>,
     /// What the handshake offered besides, for the record.
     pub(crate) offers: Connected,
     /// To be kept until the connection is over.
     pub(crate) permit: ConnectionPermit,
+}
+
+/// A handshake that has passed all that could be looked at so far.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) admitted: AdmittedRequest,
+    pub(super) upgrade: OnUpgrade,
+    pub(super) client: Option<ClientAddr>,
+    pub(super) offers: Connected,
+    pub(super) chosen: Chosen,
 }
 
 /// The connection stage, as the upgrade sees it.
@@ -67,6 +83,7 @@ pub(crate) struct Settings {
     pub(crate) authentication: Authentication,
     pub(crate) identity: IdentityPolicy,
     pub(crate) connections: Option<Arc<Connections>>,
+    pub(crate) subprotocols: Option<Subprotocols>,
     pub(crate) audit: Audit,
     pub(crate) budget: Option<MemoryBudget>,
     pub(crate) on_connect: Hooks<OnConnect>,
@@ -88,24 +105,31 @@ pub(super) fn take_upgrade<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
 
 /// Starts the connection. The answer must be returned as it is: the socket is its other half.
 pub(super) fn switch_protocols<T: Default>(
-    admitted: AdmittedRequest,
-    upgrade: OnUpgrade,
-    client: Option<ClientAddr>,
-    offers: Connected,
+    attempt: Attempt,
     request: &mut Parts,
     connections: &dyn SpawnConnection,
     settings: &Settings,
 ) -> Result<Response<T>, UpgradeRejectionKind> {
-    let AdmittedRequest { accept, permit } = admitted;
+    let Attempt { admitted, upgrade, client, offers, chosen } = attempt;
+    let (AdmittedRequest { accept, permit }, Chosen { protocol, token }) = (admitted, chosen);
+    let (protocol, spoken) = protocol.unzip();
+    if let Some(ours) = settings.subprotocols.as_ref().filter(|_| token.is_some()) {
+        // From here on it is the verifier's alone.
+        ours.take_token(&mut request.headers);
+    }
     // Whether it counts or not: nobody else is to find it.
     let identity = settings.identity.read(request.extensions.remove())?;
-    connections.spawn(Accepted { upgrade, client, identity, offers, permit }, request, settings)?;
+    let accepted = Accepted { upgrade, client, identity, protocol, token, offers, permit };
+    connections.spawn(accepted, request, settings)?;
     let mut response = Response::new(T::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, UPGRADE);
     headers.insert(header::UPGRADE, WEBSOCKET);
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(spoken) = spoken {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, spoken);
+    }
     Ok(response)
 }
 

@@ -24,6 +24,7 @@ mod history;
 mod peers;
 mod properties;
 mod publishing;
+mod subprotocols;
 mod who_is_there;
 
 type User = String;

@@ -7,7 +7,8 @@ use tokio::sync::{Notify, Semaphore};
 use tower::service_fn;
 use tower_websocket::{
     AuthFailure, Authenticated, Close, CloseReason, Connections, HandlerResult, HandshakeIdentity,
-    Inbound, Message, Overflow, Reply, RequireAuthLayer, Retry, Session, WebSocketEndpoint,
+    Inbound, Message, Overflow, Quota, Reply, RequireAuthLayer, Retry, Session, SessionLimits,
+    WebSocketEndpoint,
     testing::{Records, TestPeer, TestServer},
 };
 
@@ -124,4 +125,34 @@ async fn a_user_has_so_many_connections_on_all_endpoints_together() {
     let mut second = server.connect("/").await;
     second.send(login("ada"));
     second.assert_closed(CloseReason::TooManyOfUser).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_may_be_slowed_down_at_the_login_and_while_it_lives() {
+    let connections = Connections::new();
+    let door = RequireAuthLayer::from_fn(async |_, _| {
+        let limits = SessionLimits::new().messages(Quota::per_minute(1).burst(2));
+        Ok::<_, AuthFailure>(Session::new("ada".to_owned()).limits(limits))
+    });
+    let endpoint = WebSocketEndpoint::new(door, service_fn(echo));
+    let server = TestServer::endpoint(endpoint.connections(connections.clone()));
+    let mut slow = server.connect("/").await;
+    slow.send("let me in");
+    for _ in 0..2 {
+        slow.assert_reply("hi", "hi").await;
+    }
+    slow.send("hi");
+    slow.assert_closed(CloseReason::RateLimited).await;
+    let mut calm = server.connect("/").await;
+    calm.send("let me in");
+    calm.assert_reply("hi", "hi").await;
+    // Lifted, and set again.
+    connections.user("ada").limit(&SessionLimits::new());
+    for _ in 0..9 {
+        calm.assert_reply("hi", "hi").await;
+    }
+    connections.user("ada").limit(&SessionLimits::new().messages(Quota::per_minute(1).burst(1)));
+    calm.assert_reply("hi", "hi").await;
+    calm.send("hi");
+    calm.assert_closed(CloseReason::RateLimited).await;
 }
