@@ -126,6 +126,7 @@ const SERVER: &[&str] = &[
     "--max-connections=15000",
     "--max-unauthenticated=5000",
     "--max-connections-per-peer=15000",
+    "--max-connections-per-user=15000",
     "--handshake-rate=5000",
     "--message-rate=1000000",
     "--message-burst=1000000",

@@ -227,6 +227,7 @@ const SERVER: &[&str] = &[
     "--max-connections=40000",
     "--max-unauthenticated=5000",
     "--max-connections-per-peer=40000",
+    "--max-connections-per-user=40000",
     "--handshake-rate=5000",
     "--failed-login-burst=100000",
 ];
