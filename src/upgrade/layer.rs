@@ -97,7 +97,7 @@ enum Decision {
     /// It has nothing to do with WebSockets.
     Inward,
     /// The endpoint takes it.
-    Accept(Box<Attempt>, Whence),
+    Accept(Attempt, Whence),
 }
 
 /// Why a handshake is refused, and who it is from.
@@ -191,7 +191,7 @@ impl Shared {
         let admitted = self.gate.admit(trusted, client, login)?;
         let offers = offers::read(request.headers(), &chosen);
         let attempt = Attempt { admitted, upgrade, client, offers, chosen };
-        Ok(Decision::Accept(Box::new(attempt), *whence))
+        Ok(Decision::Accept(attempt, *whence))
     }
 
     /// Writes the record of a refusal and makes the answer.
@@ -238,7 +238,7 @@ where
         let shared = &self.shared;
         let (attempt, whence) = match shared.decide(&self.paths, &mut request) {
             Ok(Decision::Inward) => return ResponseFuture::inner(self.inner.call(request)),
-            Ok(Decision::Accept(attempt, whence)) => (*attempt, whence),
+            Ok(Decision::Accept(attempt, whence)) => (attempt, whence),
             Err(refusal) => return ResponseFuture::finished(shared.refuse(&request, refusal)),
         };
         let (mut parts, body) = request.into_parts();
