@@ -306,7 +306,8 @@ impl Inbox {
         } else if step.progressed || self.moved.is_none() {
             self.moved = Some(clock::now());
         }
-        self.parked = step.is_full;
+        // What the driver has in its hands is older than what a walker comes with: the `joined` of its room.
+        self.parked = step.is_full || step.has_more;
         // An end that came meanwhile did not wake the driver, and no socket has to be waited for.
         matches!(self.end, End::Overflowed | End::Evicted | End::Broken)
             || !step.is_full
@@ -355,6 +356,21 @@ impl Inbox {
             self.lags.list(seat.cursor(), || Arc::clone(seat), end, |_| hold);
         }
         lacks
+    }
+
+    #[cfg(test)]
+    pub(super) fn state(
+        &self,
+        held_from: impl Fn(&Hold) -> Option<u64>,
+        into: &mut impl std::hash::Hasher,
+    ) {
+        use std::hash::Hash;
+        let pen = self.pen.as_ref().map(|it| it.rest.as_bytes());
+        (pen, self.parked, self.wanted, self.end as u8, self.waker.is_some()).hash(into);
+        let own = self.own.iter().map(|it| it.message.as_bytes());
+        own.collect::<Vec<_>>().hash(into);
+        self.lags.state(held_from, into);
+        (self.queued, self.in_flight, self.messages).hash(into);
     }
 
     /// Ends it: what is queued and not in the driver's hands is given up.

@@ -149,8 +149,11 @@ impl Lags {
                 // Listed again meanwhile, it lacks what was not there when it was read: the old hold, which is
                 // further back, keeps that as well.
                 if all && (behind.is_some() || lag.part == 0) {
+                    let (behind, spare) =
+                        if lag.part > 0 { (behind, None) } else { (None, behind) };
                     let before = std::mem::replace(&mut lag.hold, behind);
-                    *released = before.is_some_and(Hold::release);
+                    let spare = spare.is_some_and(Hold::release);
+                    *released = before.is_some_and(Hold::release) || spare;
                 }
                 if lag.part > 0 && !std::mem::replace(&mut lag.is_listed, true) {
                     // Behind the others: none of a hundred rooms waits for one that talks much.
@@ -180,11 +183,18 @@ impl Lags {
 
     /// All that decides what becomes of them.
     #[cfg(test)]
-    pub(super) fn state(&self) -> impl std::hash::Hash + use<> {
-        let lag = |(key, it): (usize, &Lag)| {
-            (key, it.seat.cursor().position(), it.is_listed, it.counted, it.part, it.hold.is_some())
-        };
-        (self.entries.iter().map(lag).collect::<Vec<_>>(), self.listed.clone(), self.bytes)
+    pub(super) fn state(
+        &self,
+        held_from: impl Fn(&Hold) -> Option<u64>,
+        into: &mut impl std::hash::Hasher,
+    ) {
+        use std::hash::Hash;
+        for (key, it) in &self.entries {
+            let hold = it.hold.as_ref().map(&held_from);
+            let Lag { is_listed, counted, part, .. } = it;
+            (key, it.seat.cursor().position(), is_listed, counted, part, hold).hash(into);
+        }
+        (&self.listed, self.bytes).hash(into);
     }
 
     fn remove(&mut self, key: usize) {

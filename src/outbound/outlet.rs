@@ -322,6 +322,16 @@ impl Outlet {
         (inbox.queued, inbox.in_flight, inbox.messages)
     }
 
+    /// All that decides what becomes of it.
+    #[cfg(test)]
+    pub(crate) fn state(&self, held_from: impl Fn(&crate::outbound::Hold) -> Option<u64>) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.lock().state(held_from, &mut hasher);
+        self.awake.load(Ordering::Relaxed).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// The driver looks no more by itself. Under the lock: whoever has news after this wakes it.
     fn rest(&self, inbox: &mut Inbox, cx: &Context<'_>) {
         self.awake.store(false, Ordering::Relaxed);

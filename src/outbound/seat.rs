@@ -160,4 +160,9 @@ impl Hold {
         drop(self);
         of_log.strong_count() <= 1
     }
+
+    #[cfg(test)]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }

@@ -240,6 +240,18 @@ impl Log {
         position < self.start()
     }
 
+    /// Bytes that it keeps.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.end - self.start()
+    }
+
+    /// From where on `hold` keeps it, if it still does.
+    #[cfg(test)]
+    pub(super) fn held_from(&self, hold: &Hold) -> Option<u64> {
+        self.segments.iter().find(|it| it.hold.is(hold)).map(|it| it.start)
+    }
+
     fn cut_front(&mut self) {
         let Some(segment) = self.segments.pop_front() else { return };
         let price = segment.frames.iter().map(|entry| price(&entry.bytes)).sum();

@@ -69,14 +69,29 @@ pub(super) struct Appended {
 }
 
 /// How far a walk has come with one circle.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Circle {
+    /// Slots of a step.
+    step: usize,
     /// The slot that comes next.
     next: usize,
     /// Where the view of its first step ended: everybody has been offered that when it is over.
     first: Option<u64>,
     /// It has met somebody who is crowded.
     pub(super) crowded: bool,
+}
+
+impl Circle {
+    /// One that takes so many slots in each step.
+    pub(super) fn by(step: usize) -> Self {
+        Self { step, next: 0, first: None, crowded: false }
+    }
+}
+
+impl Default for Circle {
+    fn default() -> Self {
+        Self::by(STEP)
+    }
 }
 
 impl<T: Indexed, L> Members<T, L> {
@@ -247,9 +262,9 @@ impl<T: Indexed, L> Members<T, L> {
         let Some(lane) = self.lanes.get(lane) else { return false };
         self.log.view(lane.offered, VIEW, view);
         circle.first.get_or_insert(view.end());
-        let slots = lane.some(circle.next, STEP).filter(|slot| slot.is_member);
+        let slots = lane.some(circle.next, circle.step).filter(|slot| slot.is_member);
         seats.extend(slots.map(|slot| Arc::clone(&slot.subscriber)));
-        circle.next += STEP;
+        circle.next += circle.step;
         circle.next < lane.len()
     }
 
@@ -289,6 +304,12 @@ impl<T: Indexed, L> Members<T, L> {
         self.log.cut(self.offered());
         let lost = |it: &&Arc<T>| self.log.has_lost(it.cursor().position());
         self.iter().filter(lost).cloned().collect()
+    }
+
+    /// How far each lane was offered the log, and whether it is walked.
+    #[cfg(test)]
+    pub(super) fn walks(&self) -> Vec<(u64, bool)> {
+        self.lanes.iter().map(|lane| (lane.offered, lane.walking)).collect()
     }
 
     #[cfg(test)]

@@ -203,6 +203,17 @@ impl<R> Room<R> {
         members.may_publish(user, first, now)
     }
 
+    /// Publishes `frame`; returns the lanes that are to be walked.
+    #[cfg(test)]
+    pub(super) fn append_only(&self, frame: crate::outbound::frame::Frame) -> Vec<usize> {
+        self.lock().append(frame, None, clock::now()).unwrap().walks
+    }
+
+    #[cfg(test)]
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Members<R>) -> T) -> T {
+        look(&self.lock())
+    }
+
     #[cfg(test)]
     pub(super) fn is_walked(&self) -> bool {
         self.lock().is_walked()

@@ -75,12 +75,22 @@ impl<T: Walked> Walk<T> {
             while self.step(&mut circle, true) {
                 yield_now().await;
             }
-            self.is_over = self.room.circle_ends(self.lane, &circle);
+            self.ends(&circle);
         }
     }
 
+    /// A circle is over, and maybe the walk.
+    pub(super) fn ends(&mut self, circle: &Circle) {
+        self.is_over = self.room.circle_ends(self.lane, circle);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Visits some members; says whether there are others in this circle.
-    fn step(&mut self, circle: &mut Circle, writes: bool) -> bool {
+    pub(super) fn step(&mut self, circle: &mut Circle, writes: bool) -> bool {
         let Self { room, lane, view, members, .. } = self;
         let more = room.step(*lane, circle, view, members);
         // Dropped when the members have been served.
@@ -103,7 +113,7 @@ impl<T: Walked> Drop for Walk<T> {
         while !self.is_over {
             let mut circle = Circle::default();
             while self.step(&mut circle, false) {}
-            self.is_over = self.room.circle_ends(self.lane, &circle);
+            self.ends(&circle);
         }
     }
 }

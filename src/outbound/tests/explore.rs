@@ -2,7 +2,7 @@
 //!
 //! A world is plain data; it is built anew for each order and led along it. Where several could go on, each
 //! does, in an order of its own, unless the world has been in the same state before: so all orders are
-//! looked at, as deep as [`DEPTH`]. Beyond, one is drawn, always the same.
+//! looked at, to the depth that is asked for. Beyond, one is drawn, always the same.
 
 use std::{
     collections::HashSet,
@@ -26,14 +26,14 @@ pub(crate) trait World {
 }
 
 /// Leads worlds along all orders; returns how many states there were.
-pub(crate) fn explore<W: World>(new: impl Fn() -> W) -> usize {
+pub(crate) fn explore<W: World>(depth: usize, new: impl Fn() -> W) -> usize {
     let mut seen = HashSet::new();
     let mut paths = vec![Vec::new()];
     while let Some(mut path) = paths.pop() {
         let mut world = new();
         let ended = catch_unwind(AssertUnwindSafe(|| {
             path.iter().for_each(|who| world.act(*who));
-            follow(&mut world, &mut path, &mut paths, &mut seen);
+            follow(depth, &mut world, &mut path, &mut paths, &mut seen);
         }));
         if let Err(panic) = ended {
             eprintln!("after {path:?}");
@@ -45,23 +45,24 @@ pub(crate) fn explore<W: World>(new: impl Fn() -> W) -> usize {
 }
 
 fn follow<W: World>(
+    depth: usize,
     world: &mut W,
     path: &mut Vec<usize>,
     paths: &mut Vec<Vec<usize>>,
     seen: &mut HashSet<u64>,
 ) {
     // Along the path itself, the last call has not been looked at yet.
-    while path.is_empty() || path.len() > DEPTH || seen.insert(hash_of(&*world)) {
+    while path.is_empty() || path.len() > depth || seen.insert(hash_of(&*world)) {
         let mut able = world.able();
         if able.is_empty() {
             return world.rests();
         }
-        let next = if path.len() < DEPTH {
+        let next = if path.len() < depth {
             able.swap_remove(0)
         } else {
             able.swap_remove(draw(path, able.len()))
         };
-        if path.len() < DEPTH {
+        if path.len() < depth {
             paths.extend(able.into_iter().map(|who| [&path[..], &[who]].concat()));
         }
         path.push(next);
@@ -83,8 +84,7 @@ fn draw(path: &[usize], most: usize) -> usize {
     usize::try_from(hasher.finish() % most as u64).unwrap()
 }
 
-/// Calls: a world of the tests here comes to rest after twice as many at the most.
-const DEPTH: usize = 40;
+/// Calls: a world of the tests here comes to rest long before.
 const ENDLESS: usize = 1_000;
 
 /// States: some seconds of an unoptimised build.

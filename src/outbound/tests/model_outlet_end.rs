@@ -1,10 +1,10 @@
 //! The end of a connection, in all orders in which it can come between its walkers and its driver.
 
-use super::model_outlet::{ENOUGH, FRAME, Model, Plan};
+use super::model_outlet::{ALL, ENOUGH, FRAME, Model, Plan};
 use crate::outbound::explore::explore;
 
 fn look(plan: Plan) {
-    let states = explore(|| Model::new(plan));
+    let states = explore(ALL, || Model::new(plan));
     assert!(states > 500);
 }
 

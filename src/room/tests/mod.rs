@@ -32,6 +32,8 @@ mod lane;
 mod lifetime;
 mod members;
 mod model;
+mod model_retention;
+mod model_room;
 mod name;
 mod pace;
 mod race;

@@ -1,0 +1,318 @@
+//! A room, and all orders in which its publishers, walks, members' drivers, joins and removals can meet.
+//!
+//! Rooms, walks, seats and outlets are the crate's own; a member's driver takes its three critical sections one
+//! by one, and less than there is. Nobody publishes after the last message, and so nobody repairs what one
+//! of them forgot: what is not heard then lies there for ever.
+
+use std::{
+    collections::VecDeque,
+    hash::{Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    audit::Audit,
+    connection::Connection,
+    message::Message,
+    outbound::{
+        Begin, Encoded, Outcome, Pen, Queued, Step, Turn,
+        explore::{World, explore},
+        frame::{self, Frame},
+    },
+    quota::RateKeyValue,
+    room::{
+        Rooms,
+        encoder::Welcome,
+        members::Circle,
+        publisher::Publisher,
+        shares::Holder,
+        state::Room,
+        subscription::{PendingJoin, Subscription},
+        walker::Walk,
+    },
+};
+
+use super::{Events, Line, count, key, limits};
+
+/// How a hall is made.
+#[derive(Clone, Copy)]
+pub(super) struct Plan {
+    /// Who is there at first, and who comes later.
+    pub(super) members: usize,
+    pub(super) late: usize,
+    /// Bytes of payload of each message.
+    pub(super) says: &'static [usize],
+    /// The first member is thrown out.
+    pub(super) removes: bool,
+    /// A walk may end in the middle, as with its runtime.
+    pub(super) dies: bool,
+}
+
+pub(super) struct Hall {
+    plan: Plan,
+    rooms: Rooms<Line>,
+    room: Arc<Room<Line>>,
+    members: Vec<Member>,
+    walks: Vec<Walking>,
+    said: u8,
+    removed: bool,
+    died: bool,
+}
+
+struct Walking {
+    walk: Walk<Room<Line>>,
+    circle: Circle,
+    /// All slots were visited; the circle is not over yet.
+    is_round: bool,
+}
+
+struct Member {
+    connection: Connection,
+    join: Option<PendingJoin<Line>>,
+    in_room: Option<Subscription<Line>>,
+    woken: Arc<Woken>,
+    taken: VecDeque<Queued>,
+    turns: Vec<Turn>,
+    pen: Option<Pen>,
+    wrote: Option<Step>,
+    heard: Vec<u8>,
+    /// Of what is said, the first and one behind the last that it is to hear.
+    from: u8,
+    until: u8,
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Hall {
+    pub(super) fn new(plan: Plan) -> Self {
+        let rooms = Rooms::<Line>::new();
+        let mut members: Vec<_> =
+            (0..plan.members + plan.late).map(|nth| Member::new(&rooms, nth)).collect();
+        let room = rooms.store().directory.find(&key("", "r1")).unwrap();
+        members.iter_mut().take(plan.members).for_each(|it| it.admit(0));
+        let walks = Vec::new();
+        Self { plan, rooms, room, members, walks, said: 0, removed: false, died: false }
+    }
+
+    fn say(&mut self) {
+        let bytes = vec![self.said; self.plan.says[usize::from(self.said)]];
+        self.said += 1;
+        for lane in self.room.append_only(Frame::of(&Message::binary(bytes))) {
+            let walk = Walk::new(Arc::clone(&self.room), lane);
+            self.walks.push(Walking { walk, circle: Circle::by(1), is_round: false });
+        }
+    }
+
+    fn walk(&mut self, nth: usize) {
+        let Walking { walk, circle, is_round } = &mut self.walks[nth];
+        if std::mem::take(is_round) {
+            walk.ends(&std::mem::replace(circle, Circle::by(1)));
+            self.walks.retain(|it| !it.walk.is_over());
+        } else {
+            *is_round = !walk.step(circle, true);
+        }
+    }
+
+    fn bytes_kept(&self) -> u64 {
+        self.room.look(|members| members.log.bytes())
+    }
+}
+
+impl Member {
+    fn new(rooms: &Rooms<Line>, nth: usize) -> Self {
+        let connection = Connection::new(None, limits(), None, Audit::new(Events::default()));
+        let user: Arc<str> = format!("u{nth}").into();
+        let holder = Holder { user: RateKeyValue::of(nth), address: None };
+        let meter = || rooms.store().published.meter(None);
+        let publisher = Arc::new(Publisher::new(holder, meter(), meter()));
+        let join =
+            rooms.store().enter(&key("", "r1"), connection.clone(), user, publisher, count(9));
+        Self {
+            connection,
+            join: Some(join.unwrap()),
+            in_room: None,
+            woken: Arc::new(Woken(AtomicBool::new(true))),
+            taken: VecDeque::new(),
+            turns: Vec::new(),
+            pen: None,
+            wrote: None,
+            heard: Vec::new(),
+            from: 0,
+            until: u8::MAX,
+        }
+    }
+
+    fn admit(&mut self, said: u8) {
+        let welcome = Welcome::Plain(Message::binary(vec![JOINED]));
+        let joined = self.join.take().unwrap().admit(&welcome, None);
+        self.in_room = Some(joined.ok().unwrap());
+        self.from = said;
+    }
+
+    fn can_go_on(&self) -> bool {
+        self.woken.0.load(Ordering::Relaxed) || self.pen.is_some()
+    }
+
+    /// One critical section of its driver's, or what it does between them.
+    fn drive(&mut self) {
+        let waker = Waker::from(Arc::clone(&self.woken));
+        let cx = Context::from_waker(&waker);
+        let outlet = self.connection.outbound();
+        if let Some(step) = self.wrote.take() {
+            let more = outlet.finish(&cx, self.pen.take().unwrap(), &step, &mut self.turns);
+            self.turns.drain(..).for_each(|turn| turn.seat.released());
+            if more {
+                self.woken.0.store(true, Ordering::Relaxed);
+            }
+        } else if self.pen.is_some() {
+            let mut begun = Encoded::default();
+            for Queued { message, .. } in self.taken.drain(..) {
+                begun.add(&message);
+                self.heard.push(message.as_bytes()[0]);
+            }
+            for turn in &mut self.turns {
+                let mut bytes = Vec::new();
+                let Some(lacks) = turn.seat.read(&mut bytes, 1) else {
+                    turn.outcome = Outcome::Gone;
+                    continue;
+                };
+                assert!(!lacks.is_lost, "it fell off the log, within its bound");
+                bytes.extend(lacks.large.iter().flatten());
+                turn.seat.cursor().advance(bytes.len());
+                turn.outcome = Outcome::Read { end: lacks.end, behind: lacks.behind, all: true };
+                let messages = frame::messages(&Bytes::from(bytes));
+                self.heard.extend(messages.iter().map(|it| it.as_bytes()[0]));
+            }
+            self.wrote =
+                Some(Step { begun, control: 0, progressed: true, is_full: false, has_more: false });
+        } else {
+            self.woken.0.store(false, Ordering::Relaxed);
+            outlet.driver_is_awake();
+            match outlet.begin(&cx, true, &mut self.taken, &mut self.turns).0 {
+                Begin::Write(pen) => self.pen = Some(pen),
+                Begin::Nothing => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        let said = self.heard.iter().skip(1).copied();
+        let expected = self.from..self.until;
+        assert!(self.heard.first().is_none_or(|it| *it == JOINED), "{:?}", self.heard);
+        assert!(said.eq(expected.take(self.heard.len().max(1) - 1)), "{:?}", self.heard);
+    }
+}
+
+impl World for Hall {
+    fn able(&self) -> Vec<usize> {
+        let mut able = Vec::new();
+        able.extend((0..self.members.len()).filter(|nth| self.members[*nth].can_go_on()));
+        let late = self.members.iter().any(|it| it.join.is_some());
+        let says = usize::from(self.said) < self.plan.says.len();
+        let removes = self.plan.removes && !self.removed;
+        let others = [(SAY, says), (JOIN, late), (REMOVE, removes)];
+        able.extend(others.iter().filter(|(_, can)| *can).map(|(who, _)| *who));
+        for nth in 0..self.walks.len() {
+            able.push(WALK + nth);
+            if self.plan.dies && !self.died {
+                able.push(DIE + nth);
+            }
+        }
+        able
+    }
+
+    fn act(&mut self, who: usize) {
+        match who {
+            DIE.. => {
+                self.died = true;
+                drop(self.walks.remove(who - DIE));
+            }
+            WALK.. => self.walk(who - WALK),
+            SAY => self.say(),
+            JOIN => {
+                let late = self.members.iter_mut().find(|it| it.join.is_some());
+                late.unwrap().admit(self.said);
+            }
+            REMOVE => {
+                self.removed = true;
+                assert_eq!(self.room.remove("u0", |it| it.is_user("u0")), 1);
+                // What it has heard and what was said by now, and nothing else.
+                self.members[0].until = self.said;
+            }
+            nth => self.members[nth].drive(),
+        }
+    }
+
+    fn state(&self, into: &mut impl Hasher) {
+        (self.said, self.removed, self.died).hash(into);
+        self.room.look(|members| {
+            (members.log.bytes(), members.log.end(), members.walks()).hash(into);
+            for it in &self.members {
+                let outlet = it.connection.outbound().state(|hold| members.log.held_from(hold));
+                (outlet, it.woken.0.load(Ordering::Relaxed), &it.heard, it.join.is_some())
+                    .hash(into);
+                (it.pen.is_some(), it.wrote.is_some(), it.taken.len()).hash(into);
+                for turn in &it.turns {
+                    let Outcome::Read { behind, end, .. } = &turn.outcome else { continue };
+                    (end, behind.as_ref().map(|it| members.log.held_from(it))).hash(into);
+                }
+            }
+        });
+        for Walking { circle, is_round, .. } in &self.walks {
+            (format!("{circle:?}"), is_round).hash(into);
+        }
+    }
+
+    fn rests(&self) {
+        for (nth, it) in self.members.iter().enumerate() {
+            let until = if self.removed && nth == 0 { it.heard.len() as u8 - 1 } else { self.said };
+            let all: Vec<u8> = [JOINED].into_iter().chain(it.from..until).collect();
+            assert_eq!(it.heard, all, "member {nth} was not told");
+        }
+        assert!(self.room.is_walked());
+        assert_eq!(self.bytes_kept(), 0, "nobody needs it");
+        assert_eq!(self.rooms.len(), 1);
+    }
+}
+
+// covers: DL-03, DL-13, RM-13
+#[test]
+fn everybody_hears_what_was_said_since_it_joined_by_itself_and_nothing_after_it_is_removed() {
+    let says = &[1, 1];
+    let plan = Plan { members: 2, late: 1, says, removes: true, dies: false };
+    let states = explore(DEPTH, || Hall::new(plan));
+
+    assert!(states > 1_000);
+}
+
+// covers: DL-03, DL-13
+#[test]
+fn a_walk_that_dies_leaves_nobody_untold() {
+    let plan = Plan { members: 2, late: 0, says: &[1, 1, 1], removes: false, dies: true };
+    let states = explore(DEPTH, || Hall::new(plan));
+
+    assert!(states > 1_000);
+}
+
+/// Calls that are looked at in all orders.
+pub(super) const DEPTH: usize = 11;
+
+const SAY: usize = 10;
+const JOIN: usize = 11;
+const REMOVE: usize = 12;
+const WALK: usize = 20;
+const DIE: usize = 30;
+
+/// What a member hears first.
+const JOINED: u8 = 255;
