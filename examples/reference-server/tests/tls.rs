@@ -92,8 +92,14 @@ async fn sockets_that_never_shake_hands_hold_nobody_up_and_are_hung_up_on() {
 #[tokio::test]
 async fn a_certificate_is_replaced_under_open_sockets() {
     let old = Authority::new("swapped");
-    let lifted = ["--max-connections-per-peer", "600", "--handshake-rate-per-peer", "600"];
-    let (mut server, addr) = server(&old, &lifted).await;
+    // Nobody reads meanwhile, and so nobody answers pings.
+    let lifted = [
+        ["--max-connections-per-peer", "600"],
+        ["--handshake-rate-per-peer", "600"],
+        ["--heartbeat-interval-ms", "600000"],
+    ];
+    let lifted = lifted.as_flattened();
+    let (mut server, addr) = server(&old, lifted).await;
     let mut members = Vec::new();
     for n in 0..500 {
         members.push(Member::join(&old, addr, &format!("user-{}", n % 50)).await);
