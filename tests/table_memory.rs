@@ -75,7 +75,7 @@ impl RoomScoped for Join {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_thousand_rooms_of_one_member_are_below_120_mb() {
+async fn a_hundred_thousand_rooms_of_one_member_are_below_150_mb() {
     let _turn = turn();
     let rooms: Rooms<Told> = Rooms::new();
     let layer = RoomsLayer::new(rooms.clone(), OpenRooms);
@@ -100,7 +100,7 @@ async fn a_hundred_thousand_rooms_of_one_member_are_below_120_mb() {
         }
     });
     assert_eq!((rooms.len(), rooms.memberships()), (100_000, 100_000));
-    assert!((MB..120 * MB).contains(&bytes), "{bytes}");
+    assert!((MB..150 * MB).contains(&bytes), "{bytes}");
     let empty = ALLOCATOR.current_usage();
     drop(members);
     assert!(rooms.is_empty());

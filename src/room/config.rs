@@ -158,7 +158,7 @@ impl<C> fmt::Debug for RoomsConfig<C> {
 /// As many as there may be connections unless that is raised: everybody may be in one room.
 const DEFAULT_MAX_MEMBERS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// Below 120 MB if every room has one member, which is what an attacker would make:
+/// Below 150 MB if every room has one member, which is what an attacker would make:
 /// `tests/table_memory.rs` measures it.
 const DEFAULT_MAX_ROOMS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 

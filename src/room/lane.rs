@@ -100,6 +100,9 @@ impl<T: Indexed, L> Lane<T, L> {
             self.empty -= 1;
             return at;
         }
+        if self.slots.is_empty() {
+            self.slots.reserve_exact(1);
+        }
         self.slots.push(slot);
         self.slots.len() - 1
     }

@@ -121,6 +121,8 @@ impl<T: Indexed, L> Members<T, L> {
     /// Gives `subscriber` a slot; it is no member yet.
     pub(super) fn enter(&mut self, subscriber: Arc<T>, lease: L) {
         let lane = self.lanes.iter().position(|lane| !lane.is_full()).unwrap_or_else(|| {
+            // Most rooms have one, of one member.
+            self.lanes.reserve_exact(1);
             self.lanes.push(Lane::new(self.log.end()));
             self.lanes.len() - 1
         });
