@@ -101,8 +101,8 @@ pub struct Authenticated {}
 #[derive(Clone, Debug)]
 pub struct AuthFailed {
     /// Why: `auth.required`, `auth.failed`, `auth.no_identity` or `auth.error`; `auth.throttled` if
-    /// they were not looked at; `auth.max_per_user` if the user is here too often; or the rule of the close by which the user or session was thrown out while
-    /// the login was under way.
+    /// they were not looked at; `auth.max_per_user` if the user is here too often; or the rule of the close
+    /// by which the user or session was thrown out while the login was under way.
     pub rule: &'static str,
 }
 

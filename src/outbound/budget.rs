@@ -182,6 +182,11 @@ impl Account {
         }
     }
 
+    /// Whether so much is charged by all that somebody may have to go.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.shared.used.load(Ordering::Relaxed) > self.shared.soft
+    }
+
     /// What it is a part of.
     pub(crate) fn budget(&self) -> MemoryBudget {
         MemoryBudget { shared: Arc::clone(&self.shared) }

@@ -245,11 +245,6 @@ impl Inbox {
             || !self.lags.nothing_is_listed()
     }
 
-    /// A walker's write failed, or it panicked: nobody knows what is on the wire.
-    pub(super) fn break_off(&mut self, dropped: &mut Dropped) {
-        self.shut(End::Broken, dropped);
-    }
-
     /// The driver begins a step: it gets what there is to write, and the pen. `is_idle` says that it has
     /// nothing left from the last one.
     pub(super) fn begin(

@@ -161,7 +161,7 @@ impl Drop for Lent<'_> {
         let mut inbox = self.outlet.lock();
         inbox.put_back(pen, self.walked, false);
         if inbox.end == End::Open {
-            inbox.break_off(&mut dropped);
+            inbox.shut(End::Broken, &mut dropped);
         }
         self.outlet.wake(&inbox);
     }

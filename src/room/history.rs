@@ -33,8 +33,6 @@ pub(super) struct Kept {
     /// Users that were removed, and the number from which on they may hear what was said: none as long as
     /// they are out.
     removed: VecDeque<(RateKeyValue, Option<u64>)>,
-    /// Nobody is given what was said before: somebody's removal was forgotten.
-    floor: u64,
 }
 
 impl History {
@@ -47,7 +45,7 @@ impl History {
 
 impl Kept {
     pub(super) fn new(history: History) -> Self {
-        Self { history, epoch: Epoch::new(), next: 1, removed: VecDeque::new(), floor: 0 }
+        Self { history, epoch: Epoch::new(), next: 1, removed: VecDeque::new() }
     }
 
     /// The position behind everything that was said.
@@ -77,17 +75,18 @@ impl Kept {
         let removed = self.removed.iter().find(|(it, _)| it == user);
         let allowed = removed.is_none_or(|(_, from)| from.is_some_and(|from| since.number >= from));
         let known = since.epoch == self.epoch && since.number < self.next;
-        (known && allowed && since.number >= self.floor).then_some(since.number + 1)
+        (known && allowed).then_some(since.number + 1)
     }
 
-    /// `user` is out.
+    /// `user` is out. When there are too many of them to remember, the log is another one from here on: who
+    /// was out knows no position of it.
     pub(super) fn removed(&mut self, user: RateKeyValue) {
         self.removed.retain(|(it, _)| *it != user);
-        self.removed.push_back((user, None));
-        if self.removed.len() > MARKERS {
-            self.removed.pop_front();
-            self.floor = self.next - 1;
+        if self.removed.len() >= MARKERS {
+            self.removed.clear();
+            self.epoch = Epoch::new();
         }
+        self.removed.push_back((user, None));
     }
 
     /// `user` is in: from here on it hears what is said.
@@ -101,7 +100,7 @@ impl Kept {
     }
 }
 
-/// Removals that a room remembers. More are rare, and then only cost a recovery.
+/// Removals that a room remembers. More are rare, and then cost everybody one recovery.
 const MARKERS: usize = 128;
 
 /// What a room keeps of its history, in bytes.

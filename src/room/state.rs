@@ -165,7 +165,8 @@ impl<R> Room<R> {
         let Appended { walks, payload, position } = append(&mut members)?;
         self.has_said.store(position.is_some(), Ordering::Relaxed);
         let published = Published { members: members.len(), bytes: payload, position };
-        let is_charged = members.log.account().is_some();
+        let budget =
+            members.log.account().filter(|it| it.is_tight()).map(|account| account.budget());
         let walks: Vec<_> = walks
             .into_iter()
             .map(|lane| (lane, members.runtime.clone().filter(|_| !members.is_brief(lane))))
@@ -174,20 +175,11 @@ impl<R> Room<R> {
         for (lane, runtime) in walks {
             Walk::new(Arc::clone(self), lane).start(runtime.as_ref());
         }
-        if is_charged {
-            self.relieve();
+        if let Some(budget) = budget {
+            // The largest holder goes, which may be this room.
+            budget.relieve(&mut Dropped::default());
         }
         Ok(published)
-    }
-
-    /// Sheds the largest holder if the memory budget is tight, which may be this room.
-    fn relieve(&self) {
-        // Dropped when no lock is held.
-        let mut dropped = Dropped::default();
-        let budget = self.lock().log.account().map(|account| account.budget());
-        if let Some(budget) = budget {
-            budget.relieve(&mut dropped);
-        }
     }
 
     fn may_publish(
@@ -230,7 +222,8 @@ impl<R> Room<R> {
         self.lock().len()
     }
 
-    /// Takes out everybody who is `user` and for whom `is` holds, joins under way included; returns how many were members.
+    /// Takes out everybody who is `user` and for whom `is` holds, joins under way included; returns how many
+    /// were members.
     pub(super) fn remove(&self, user: &str, is: impl Fn(&Subscriber<R>) -> bool) -> usize {
         let removed = {
             let mut members = self.lock();
@@ -251,7 +244,8 @@ impl<R> Room<R> {
     }
 
     /// Held to publish one message, to admit or remove somebody, or to take a part of the log: never across
-    /// an await or a write, and of other locks only outlets' are taken meanwhile. No code of the application's runs under it.
+    /// an await or a write, and of other locks only outlets' are taken meanwhile. No code of the
+    /// application's runs under it.
     fn lock(&self) -> MutexGuard<'_, Members<R>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -164,6 +164,34 @@ async fn nobody_is_given_what_was_said_while_it_was_thrown_out() {
 
 // holds: I10
 #[tokio::test(start_paused = true)]
+async fn nobody_is_given_it_either_when_more_were_thrown_out_than_are_remembered() {
+    let rooms = rooms();
+    let server = server(&rooms, ConnectionConfig::new());
+    let lobby = rooms.at(&RoomKey::new("lobby".parse().unwrap()));
+    let (mut speaker, _) = enter(&server, "speaker", None).await;
+    let (mut peer, _) = enter(&server, "peer", None).await;
+    let positions = talk(&mut speaker, 2).await;
+    assert_eq!(hear(&mut peer, 2).await, positions);
+    assert_eq!(lobby.remove("peer").await.unwrap(), 1);
+    for n in 0..200 {
+        lobby.remove(&format!("troll-{n}")).await.unwrap();
+    }
+    let secret = talk(&mut speaker, 2).await;
+    let (epoch, _) = positions[1].split_once('-').unwrap();
+    let (_, number) = secret[0].split_once('-').unwrap();
+    // By what it was told, also with a number that came later.
+    for since in [positions[1].clone(), format!("{epoch}-{number}")] {
+        let (_, joined) = enter(&server, "peer", Some(&since)).await;
+        assert_eq!(joined["recovered"], false, "{since}");
+    }
+    // Who was there all the time comes back as ever.
+    let (mut listener, joined) = enter(&server, "listener", Some(&secret[0])).await;
+    assert_eq!(joined["recovered"], true);
+    assert_eq!(hear(&mut listener, 1).await, secret[1..]);
+}
+
+// holds: I10
+#[tokio::test(start_paused = true)]
 async fn a_room_that_everybody_has_left_is_kept_for_its_time_and_then_is_another() {
     let rooms = rooms();
     let server = server(&rooms, ConnectionConfig::new());
