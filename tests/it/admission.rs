@@ -14,7 +14,7 @@ use test_support::{
     slow_peer::Peer,
 };
 
-use super::support::{Probe, User, Verifier, auth};
+use super::support::{Probe, User, Verifier, auth, quiet};
 
 const TEN: NonZeroUsize = NonZeroUsize::new(10).unwrap();
 const FOUR: NonZeroUsize = NonZeroUsize::new(4).unwrap();
@@ -145,7 +145,7 @@ async fn a_refused_login_makes_room_for_the_next_though_its_socket_is_still_hear
         });
         let admission =
             Admission::new().max_unauthenticated(NonZeroUsize::MIN).max_connections(FOUR);
-        WebSocketEndpoint::new(messages, handler).admission(admission)
+        WebSocketEndpoint::new(messages, handler).admission(admission).connection(quiet()).unwrap()
     })
     .await;
     let mut lingering = Vec::new();

@@ -14,7 +14,7 @@ use test_support::{
 };
 
 use super::{
-    support::{Probe, User, Verifier, auth},
+    support::{Probe, User, Verifier, auth, quiet},
     support_client::text,
 };
 
@@ -28,6 +28,8 @@ async fn server(quota: Quota) -> (HttpServer, Arc<Probe>) {
         });
         WebSocketEndpoint::new(RequireAuthLayer::new(verifier), handler)
             .admission(Admission::new().failed_logins_per_peer(quota))
+            .connection(quiet())
+            .unwrap()
     })
     .await;
     (server, probe)
@@ -138,6 +140,8 @@ async fn an_account_is_guarded_against_each_address_and_open_to_others() {
         let door = LoginThrottle::new(verifier, |_| Some("ada".to_owned())).quota(FIVE);
         WebSocketEndpoint::new(RequireAuthLayer::new(door), handler)
             .admission(Admission::new().failed_logins_per_peer(Quota::per_second(1_000)))
+            .connection(quiet())
+            .unwrap()
     })
     .await;
     let mut codes = Vec::new();
@@ -166,7 +170,7 @@ async fn by_choice_a_whole_account_has_a_limit_too() {
         // What is no login claims no account.
         let account = |it: &Message| it.as_text()?.contains("token").then(|| "ada".to_owned());
         let door = LoginThrottle::new(verifier, account).quota(FIVE).whole_accounts();
-        WebSocketEndpoint::new(RequireAuthLayer::new(door), handler)
+        WebSocketEndpoint::new(RequireAuthLayer::new(door), handler).connection(quiet()).unwrap()
     })
     .await;
     for n in 0..60 {
