@@ -6,8 +6,8 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::{
     audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, throttle},
     client_addr::ClientAddr,
-    close::{Close, CloseReason, Outgoing},
+    close::{Close, CloseReason},
     connection_id::ConnectionId,
     login::{Login, SessionKey, SessionLimits},
     message::Message,
@@ -27,6 +27,7 @@ use crate::{
     },
     principal::Principal,
     quota::{FailedLogins, Failure, Measured, Meter, RateKeyValue, clock},
+    signals::{SignalSlot, Signals},
 };
 
 /// A handle on one connection. Cheap to clone; a kept clone does not keep the connection open.
@@ -55,9 +56,7 @@ struct Shared {
     codec: OnceLock<TypeId>,
     /// Microseconds plus one; zero while no pong has come.
     rtt: AtomicU64,
-    /// Whether there is anything in `signals`: spares the driver the lock in nearly every turn.
-    signalled: AtomicBool,
-    signals: Mutex<Signals>,
+    signals: SignalSlot,
     /// What was refused lately, so that a flood of refusals is not a flood of records.
     refused: throttle::Refusals,
     /// The same for joins.
@@ -85,17 +84,6 @@ pub(crate) trait Registry: Send + Sync {
     fn leave(&self, connection: &Connection, serial: u64);
 }
 
-/// What layers and the application ask of the driver. It looks after each turn.
-#[derive(Debug, Default)]
-pub(crate) struct Signals {
-    /// The first reason given by [`Connection::close`].
-    pub(crate) close: Option<Close>,
-    /// A later reason leaves no time for the call in flight.
-    pub(crate) cut_short: bool,
-    /// The peer was authenticated; the inner value is when its session expires.
-    pub(crate) authenticated: Option<Option<Instant>>,
-}
-
 impl Connection {
     pub(crate) fn new(
         client: Option<ClientAddr>,
@@ -120,8 +108,7 @@ impl Connection {
                 user: OnceLock::new(),
                 codec: OnceLock::new(),
                 rtt: AtomicU64::new(0),
-                signalled: AtomicBool::new(false),
-                signals: Mutex::default(),
+                signals: SignalSlot::default(),
                 refused: throttle::Refusals::default(),
                 joined: throttle::Joins::default(),
                 closed: OnceLock::new(),
@@ -218,14 +205,7 @@ impl Connection {
     /// [`Close::GOING_AWAY`] the message that is being handled is still answered; with any other the
     /// handler is dropped at once.
     pub fn close(&self, close: impl Into<Close>) {
-        let close = close.into();
-        {
-            let mut signals = self.signals();
-            signals.cut_short |=
-                signals.close.is_some() && close.reason().outgoing() != Outgoing::Everything;
-            signals.close.get_or_insert(close);
-            self.shared.signalled.store(true, Ordering::Release);
-        }
+        self.shared.signals.close(close.into());
         self.shared.outbound.notify();
     }
 
@@ -303,11 +283,7 @@ impl Connection {
         if let Some((registry, serial)) = self.shared.registered.get() {
             registry.enter(self, *serial, login)?;
         }
-        {
-            let mut signals = self.signals();
-            signals.authenticated = Some(expires);
-            self.shared.signalled.store(true, Ordering::Release);
-        }
+        self.shared.signals.authenticated(expires);
         self.record(AuditEvent::Authenticated(audit::Authenticated {}));
         Ok(())
     }
@@ -336,13 +312,7 @@ impl Connection {
 
     /// What was asked for since the last call, if anything.
     pub(crate) fn take_signals(&self) -> Option<Signals> {
-        if !self.shared.signalled.load(Ordering::Acquire) {
-            return None;
-        }
-        let mut signals = self.signals();
-        // Before they are taken: a signal that comes after is found by the next look.
-        self.shared.signalled.store(false, Ordering::Release);
-        Some(std::mem::take(&mut *signals))
+        self.shared.signals.take()
     }
 
     /// Hands an event to the audit sink, with the time and with whose it is. If the sink panics, the
@@ -406,11 +376,6 @@ impl Connection {
         if let Some(suppressed) = self.shared.refused.pass(rule) {
             self.record(AuditEvent::Refused(Refused { suppressed, ..describe() }));
         }
-    }
-
-    /// Held to read or write two small options, never across an await or another lock.
-    fn signals(&self) -> MutexGuard<'_, Signals> {
-        self.shared.signals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

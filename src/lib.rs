@@ -207,6 +207,7 @@ mod principal;
 mod connection_id;
 mod client_addr;
 mod login;
+mod signals;
 mod connection;
 pub mod connections;
 pub mod upgrade;
