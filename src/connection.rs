@@ -15,7 +15,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, throttle},
+    audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, Skipped, throttle},
     client_addr::ClientAddr,
     close::{Close, CloseReason},
     connection_id::ConnectionId,
@@ -339,6 +339,13 @@ impl Connection {
         };
         self.record(AuditEvent::Joined(Joined { room, suppressed }));
         true
+    }
+
+    /// Records that the peer does not hear so many bytes of `room`, unless that is suppressed.
+    pub(crate) fn record_skipped(&self, room: Arc<str>, bytes: u64) {
+        if let Some(suppressed) = self.shared.refused.pass("room.skipped") {
+            self.record(AuditEvent::Skipped(Skipped { room, bytes, suppressed }));
+        }
     }
 
     /// Records how it ended, and keeps that for [`closed`](Self::closed).

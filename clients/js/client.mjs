@@ -21,6 +21,8 @@
 //   joined    { roomId, again, recovered }; again: after a lost connection. recovered: what was said meanwhile
 //             follows, all of it; otherwise something may be missing
 //   left      { roomId }
+//   gap       { roomId }; this client could not keep up with the room: something is missing here, and the newest
+//             follows
 //   chat      what the server sent, and own: true if this client asked for it
 //   delivery  { requestId, status }; queued sent confirmed unconfirmed unsent refused
 //   refused   { code, requestId?, roomId?, field?, reason? }; the server's error reply
@@ -242,6 +244,10 @@ export class RoomClient extends EventTarget {
       this.#flush();
     } else if (type === "left") {
       this.#emit("left", { roomId });
+    } else if (type === "gap" && room) {
+      // What is missing does not come any more, also to who comes back: it goes on from here.
+      if (isText(at)) room.at = at;
+      this.#emit("gap", { roomId });
     } else if (type === "chat" && isText(roomId) && isText(message.userId) && isText(message.text)) {
       if (room && isText(at)) {
         if (isBehind(at, room.at)) return; // shown already

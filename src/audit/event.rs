@@ -22,6 +22,8 @@ pub enum AuditEvent {
     LeftAll(LeftAll),
     /// A message was published to a room.
     Published(Published),
+    /// A member that could not keep up with a room goes on with the newest.
+    Skipped(Skipped),
     /// A layer refused something.
     Refused(Refused),
     /// The connection is over.
@@ -157,6 +159,19 @@ pub struct Published {
     pub members: usize,
 }
 
+/// A member could not keep up with a room, and does not hear a part of what it said; it was told so.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Skipped {
+    /// The room's key.
+    pub room: Arc<str>,
+    /// Bytes that it does not hear.
+    pub bytes: u64,
+    /// How often this connection went on with the newest of any room since its last record of it. There is
+    /// one a second at most, among all [refusals](Refused) of the connection.
+    pub suppressed: u64,
+}
+
 /// A decision against a peer: who decided, by which rule, on what numbers.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
@@ -216,7 +231,7 @@ pub struct Closed {
     pub rtt: Option<Duration>,
     /// How long the last message took its handler.
     pub last_handler_time: Option<Duration>,
-    /// Refusals and memberships of this connection that are in no record, nor counted by one.
+    /// Refusals, memberships and skips of this connection that are in no record, nor counted by one.
     pub suppressed: u64,
 }
 
@@ -243,13 +258,14 @@ impl AuditEvent {
             Self::UpgradeRefused(refused) => refused.suppressed,
             Self::Joined(joined) => joined.suppressed,
             Self::Refused(refused) => refused.suppressed,
+            Self::Skipped(skipped) => skipped.suppressed,
             _ => 0,
         };
         others.saturating_add(1)
     }
 
     /// What the log calls it: `handshake.rejected`, `connected`, `authenticated`, `auth.failed`,
-    /// `joined`, `left`, `left.all`, `published`, `refused` or `closed`.
+    /// `joined`, `left`, `left.all`, `published`, `skipped`, `refused` or `closed`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::UpgradeRefused(_) => "handshake.rejected",
@@ -260,6 +276,7 @@ impl AuditEvent {
             Self::Left(_) => "left",
             Self::LeftAll(_) => "left.all",
             Self::Published(_) => "published",
+            Self::Skipped(_) => "skipped",
             Self::Refused(_) => "refused",
             Self::Closed(_) => "closed",
         }

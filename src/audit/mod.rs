@@ -17,7 +17,7 @@ use std::{
 pub use self::{
     event::{
         AuditEvent, AuthFailed, Authenticated, Closed, Connected, Joined, Left, LeftAll, Offered,
-        Published, Refused, UpgradeRefused,
+        Published, Refused, Skipped, UpgradeRefused,
     },
     record::AuditRecord,
     tracing_sink::TracingSink,

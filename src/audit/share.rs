@@ -3,7 +3,7 @@
 //! | class | kinds | of the rate and the burst | may wait for the log |
 //! |---|---|---|---|
 //! | lives | `connected`, `authenticated`, `auth.failed`, `closed` | a half | 32,768 |
-//! | decisions | `handshake.rejected`, `refused`, `joined`, `left`, `left.all` | a quarter | 8,192 |
+//! | decisions | `handshake.rejected`, `refused`, `joined`, `left`, `left.all`, `skipped` | a quarter | 8,192 |
 //! | publications | `published` | a quarter | 8,192 |
 //!
 //! A class never takes what is another's: however much is said in rooms, there is a place for the
@@ -45,7 +45,8 @@ impl Class {
             | AuditEvent::Refused(_)
             | AuditEvent::Joined(_)
             | AuditEvent::Left(_)
-            | AuditEvent::LeftAll(_) => Self::Decisions,
+            | AuditEvent::LeftAll(_)
+            | AuditEvent::Skipped(_) => Self::Decisions,
             AuditEvent::Published(_) => Self::Publications,
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Connected, Joined, Left,
-    LeftAll, Offered, Published, UpgradeRefused,
+    LeftAll, Offered, Published, Skipped, UpgradeRefused,
     queue::{Batch, Queue, Unreported},
 };
 use crate::{foreign, opaque::opaque_debug, quota::Quota};
@@ -197,6 +197,9 @@ fn write(record: &AuditRecord) {
         }
         AuditEvent::Published(Published { room, bytes, members }) => {
             line!(room = &**room, bytes, members,);
+        }
+        AuditEvent::Skipped(Skipped { room, bytes, suppressed }) => {
+            line!(room = &**room, bytes, suppressed,);
         }
         AuditEvent::Refused(refused) => line!(
             layer = refused.layer,

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::VecDeque};
 
 use bytes::Bytes;
 
-use crate::outbound::{Outcome, Queued, Turn, frame::Header};
+use crate::outbound::{Gap, Outcome, Queued, Turn, frame::Header};
 
 /// Frames that go out in one write. A thread keeps the room for one: it is filled and written in one go.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ pub(super) enum What {
     Room(usize),
     /// One of them that is large.
     Large(usize),
+    /// That the peer does not hear what its room said before a position.
+    Gap(usize, u64),
 }
 
 impl Batch {
@@ -94,7 +96,11 @@ impl Batch {
             return;
         };
         if lacks.is_lost {
-            turn.outcome = Outcome::Lost;
+            turn.outcome = Outcome::Lost { end: lacks.end };
+            return;
+        }
+        if lacks.has_gap {
+            self.tell(at, turn, lacks.end);
             return;
         }
         let len = self.bytes.len() - before;
@@ -106,6 +112,20 @@ impl Batch {
             self.large = Some(large);
         }
         turn.outcome = Outcome::Read { end: lacks.end, behind: lacks.behind, all: true };
+    }
+
+    /// Of what comes behind a gap nothing is read: where it begins is known when the notice is out.
+    #[cold]
+    fn tell(&mut self, at: usize, turn: &mut Turn, end: u64) {
+        let Some(Gap { to, message }) = turn.seat.gap() else {
+            turn.outcome = if turn.seat.is_gone() { Outcome::Gone } else { Outcome::Untold };
+            return;
+        };
+        let header = Header::of(&message);
+        self.bytes.extend_from_slice(header.as_bytes());
+        self.bytes.extend_from_slice(message.as_bytes());
+        self.piece(What::Gap(at, to), header.as_bytes().len() + message.len());
+        turn.outcome = Outcome::Read { end, behind: None, all: false };
     }
 
     fn is_full(&self) -> bool {

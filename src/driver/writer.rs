@@ -326,7 +326,16 @@ impl Writer {
                         pen.rest = Rest::of(message, taken, COPIED);
                     }
                 }
-                What::Control | What::Own => {}
+                What::Gap(turn, to) if taken > 0 => {
+                    self.messages += 1;
+                    if taken < *len {
+                        pen.rest = Rest::copied(bytes.get(taken..).unwrap_or_default());
+                    }
+                    if let Some(turn) = self.turns.get(*turn) {
+                        turn.seat.told(*to);
+                    }
+                }
+                What::Control | What::Own | What::Gap(..) => {}
                 What::Room(turn) | What::Large(turn) if taken == 0 => {
                     if let Some(turn) = self.turns.get_mut(*turn) {
                         turn.stays();

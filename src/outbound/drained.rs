@@ -45,6 +45,17 @@ pub(crate) fn drain(outlet: &Outlet, most: usize) -> Drained {
                     turn.outcome = Outcome::Gone;
                     continue;
                 };
+                if lacks.has_gap {
+                    let Some(gap) = turn.seat.gap() else {
+                        turn.outcome = Outcome::Untold;
+                        continue;
+                    };
+                    left = left.saturating_sub(gap.message.len());
+                    turn.seat.told(gap.to);
+                    drained.messages.push(gap.message);
+                    turn.outcome = Outcome::Read { end: lacks.end, behind: None, all: false };
+                    continue;
+                }
                 bytes.extend(lacks.large.iter().flatten());
                 if bytes.len() > left {
                     left = 0;
@@ -54,7 +65,7 @@ pub(crate) fn drain(outlet: &Outlet, most: usize) -> Drained {
                 turn.seat.cursor().advance(bytes.len());
                 drained.messages.extend(frame::messages(&Bytes::from(bytes)));
                 turn.outcome = match lacks.is_lost {
-                    true => Outcome::Lost,
+                    true => Outcome::Lost { end: lacks.end },
                     false => Outcome::Read { end: lacks.end, behind: lacks.behind, all: true },
                 };
             }

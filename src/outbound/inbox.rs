@@ -9,7 +9,8 @@
 //! * **A walker writes log bytes to a clean socket and nothing else.** It gets no pen while something of
 //!   the connection's own waits, or another room's news, or the rest of a frame: order, and one write
 //!   for all of it, are the driver's.
-//! * **What is over the bound is decided once**, by whoever makes the sum pass.
+//! * **What is over the bound is decided once**, by whoever makes the sum pass. A room that goes on without
+//!   those who are behind is left behind there; *where* they stand is left to who has the pen.
 
 use std::{collections::VecDeque, sync::Arc, task::Waker};
 
@@ -22,6 +23,7 @@ use crate::{
         limits::{Encoded, OutboundLimits, STALLED},
         pen::Pen,
         seat::{Hold, Seat},
+        slow_member::SlowMember,
         view::View,
     },
     quota::clock,
@@ -221,11 +223,34 @@ impl Inbox {
             |position| view.hold_at(position),
         );
         self.peak_bytes = self.peak_bytes.max(self.bytes().min(limits.bytes));
-        if self.bytes() > limits.bytes {
+        if self.bytes() > limits.bytes && !self.make_room(0, limits.bytes, dropped) {
             self.shut(End::Overflowed, dropped);
             return true;
         }
         is_news && self.heeds_news()
+    }
+
+    /// Makes room for `more` bytes of the connection's own, by what it lacks of rooms that go on without it;
+    /// says whether there is. The room that it lacks most of is asked, and not the one that says something at
+    /// the moment: a quiet one does not pay for a loud one.
+    pub(super) fn make_room(&mut self, more: usize, bound: usize, dropped: &mut Dropped) -> bool {
+        while self.bytes().saturating_add(more) > bound {
+            if !self.lags.leap_largest(self.queued.saturating_add(more), dropped) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What `seat` lacks is gone; says whether it can go on without.
+    pub(super) fn lose(&mut self, seat: &dyn Seat) -> bool {
+        match seat.when_slow() {
+            SlowMember::Skip => {
+                self.lags.leap(seat);
+                true
+            }
+            SlowMember::Close => !self.lags.forget(seat),
+        }
     }
 
     /// A walker puts the pen back, after a write of so much; says whether to wake the driver.
@@ -290,7 +315,12 @@ impl Inbox {
         self.messages = self.messages.saturating_sub(step.begun.messages);
         // From the last, because those that were not touched go back to the front.
         for turn in turns.iter_mut().rev() {
-            if matches!(turn.outcome, Outcome::Lost) && self.end == End::Open {
+            let ends = match turn.outcome {
+                Outcome::Lost { .. } => turn.seat.when_slow() == SlowMember::Close,
+                Outcome::Untold => true,
+                _ => false,
+            };
+            if ends && self.end == End::Open {
                 self.end = End::Overflowed;
             }
             self.lags.settle(turn);
@@ -333,6 +363,7 @@ impl Inbox {
     /// `seat` comes back: it lacks its log up to `end`, which `hold` keeps.
     pub(super) fn recover(&mut self, seat: &Arc<dyn Seat>, end: u64, hold: Option<Hold>) {
         if seat.cursor().position() < end {
+            seat.cursor().replays(end);
             self.lags.list(seat.cursor(), || Arc::clone(seat), end, |_| hold);
             self.peak_bytes = self.peak_bytes.max(self.bytes());
         }
@@ -394,3 +425,6 @@ mod model_outlet;
 #[cfg(test)]
 #[path = "tests/model_outlet_end.rs"]
 mod model_outlet_end;
+#[cfg(test)]
+#[path = "tests/model_outlet_skip.rs"]
+mod model_outlet_skip;

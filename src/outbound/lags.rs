@@ -9,7 +9,11 @@ use slab::Slab;
 
 use crate::{
     capacity,
-    outbound::seat::{Cursor, Hold, Seat},
+    outbound::{
+        dropped::Dropped,
+        seat::{Cursor, Hold, Seat},
+        slow_member::SlowMember,
+    },
 };
 
 /// The seats of one connection that are behind.
@@ -25,6 +29,8 @@ pub(super) struct Lags {
 struct Lag {
     seat: Arc<dyn Seat>,
     is_listed: bool,
+    /// The driver has it in its hands.
+    is_taken: bool,
     /// Where the log ended when somebody last came by.
     counted: u64,
     /// What of that is counted in the sum.
@@ -49,8 +55,10 @@ pub(crate) enum Outcome {
     Untouched,
     /// There is nothing to hear for it any more.
     Gone,
-    /// What it lacks is gone.
-    Lost,
+    /// What it lacks of a log that ends at `end` is gone.
+    Lost { end: u64 },
+    /// It is to be told that it does not hear something, and cannot be.
+    Untold,
     /// It was read of a log that ends at `end`, which `behind` keeps from there on where it stands now, if
     /// all that was read went out.
     Read { end: u64, behind: Option<Hold>, all: bool },
@@ -90,16 +98,23 @@ impl Lags {
         end: u64,
         hold: impl FnOnce(u64) -> Option<Hold>,
     ) -> bool {
-        let position = cursor.position();
+        let from = cursor.from();
         let key = cursor.entry().unwrap_or_else(|| {
-            let (seat, is_listed, counted, part) = (seat(), false, position, 0);
-            self.entries.insert(Lag { seat, is_listed, counted, part, hold: None })
+            let (is_listed, is_taken, counted) = (false, false, from);
+            self.entries.insert(Lag {
+                seat: seat(),
+                is_listed,
+                is_taken,
+                counted,
+                part: 0,
+                hold: None,
+            })
         });
         cursor.set_entry(Some(key));
         let Some(lag) = self.entries.get_mut(key) else { return false };
         if lag.hold.is_none() {
             // Never replaced here: the driver may be at work further back.
-            lag.hold = hold(position);
+            lag.hold = hold(from);
         }
         lag.counted = lag.counted.max(end);
         count(&mut self.bytes, lag);
@@ -110,13 +125,34 @@ impl Lags {
         true
     }
 
+    /// The seat of which the most is lacked, if that is no less than `own`, hears nothing of it any more, if
+    /// its room goes on without. Says whether there is one.
+    pub(super) fn leap_largest(&mut self, own: usize, dropped: &mut Dropped) -> bool {
+        let largest = self.entries.iter_mut().max_by_key(|(_, lag)| lag.part);
+        let Some((_, lag)) = largest.filter(|(_, lag)| lag.part >= own.max(1)) else {
+            return false;
+        };
+        let leaps = lag.seat.when_slow() == SlowMember::Skip;
+        if leaps && leap(&mut self.bytes, lag) {
+            dropped.release(vec![Arc::clone(&lag.seat)]);
+        }
+        leaps
+    }
+
+    /// What `seat` lacks is gone, and it goes on without.
+    pub(super) fn leap(&mut self, seat: &dyn Seat) {
+        if let Some(lag) = seat.cursor().entry().and_then(|key| self.entries.get_mut(key)) {
+            leap(&mut self.bytes, lag);
+        }
+    }
+
     /// Gives the driver up to `most` seats that are listed.
     pub(super) fn take(&mut self, most: usize, into: &mut Vec<Turn>) {
         while into.len() < most
             && let Some(key) = self.listed.pop_front()
         {
             if let Some(lag) = self.entries.get_mut(key) {
-                lag.is_listed = false;
+                (lag.is_listed, lag.is_taken) = (false, true);
                 let seat = Arc::clone(&lag.seat);
                 into.push(Turn { seat, key, outcome: Outcome::Untouched, released: false });
             }
@@ -133,32 +169,44 @@ impl Lags {
             }
             return;
         };
+        lag.is_taken = false;
         match std::mem::take(outcome) {
             Outcome::Untouched => {
+                *released = lag.spares() && lag.hold.take().is_some_and(Hold::release);
                 if !std::mem::replace(&mut lag.is_listed, true) {
                     self.listed.push_front(*key);
                 }
             }
-            Outcome::Gone | Outcome::Lost => {
+            Outcome::Lost { end } if lag.seat.when_slow() == SlowMember::Skip => {
+                lag.counted = lag.counted.max(end);
+                *released = leap(&mut self.bytes, lag);
+                if !std::mem::replace(&mut lag.is_listed, true) {
+                    self.listed.push_back(*key);
+                }
+            }
+            Outcome::Gone | Outcome::Lost { .. } | Outcome::Untold => {
                 *released = lag.hold.take().is_some_and(Hold::release);
                 self.remove(*key);
             }
             Outcome::Read { end, behind, all } => {
                 lag.counted = lag.counted.max(end);
                 count(&mut self.bytes, lag);
+                let leaps = lag.leaps();
                 // Listed again meanwhile, it lacks what was not there when it was read: the old hold, which is
-                // further back, keeps that as well.
-                if all && (behind.is_some() || lag.part == 0) {
+                // further back, keeps that as well. So it is where it goes on, if it leaps.
+                let spares = leaps && lag.part == 0;
+                if spares || !leaps && all && (behind.is_some() || lag.part == 0) {
                     let (behind, spare) =
                         if lag.part > 0 { (behind, None) } else { (None, behind) };
                     let before = std::mem::replace(&mut lag.hold, behind);
                     let spare = spare.is_some_and(Hold::release);
                     *released = before.is_some_and(Hold::release) || spare;
                 }
-                if lag.part > 0 && !std::mem::replace(&mut lag.is_listed, true) {
+                let lacks = lag.part > 0 || leaps;
+                if lacks && !std::mem::replace(&mut lag.is_listed, true) {
                     // Behind the others: none of a hundred rooms waits for one that talks much.
                     self.listed.push_back(*key);
-                } else if lag.part == 0 && !lag.is_listed {
+                } else if !lacks && !lag.is_listed {
                     self.remove(*key);
                 }
             }
@@ -191,8 +239,10 @@ impl Lags {
         use std::hash::Hash;
         for (key, it) in &self.entries {
             let hold = it.hold.as_ref().map(&held_from);
-            let Lag { is_listed, counted, part, .. } = it;
-            (key, it.seat.cursor().position(), is_listed, counted, part, hold).hash(into);
+            let Lag { is_listed, is_taken, counted, part, .. } = it;
+            let cursor = it.seat.cursor();
+            (key, cursor.position(), cursor.leaps_to(), counted, part, hold).hash(into);
+            (is_listed, is_taken).hash(into);
         }
         (&self.listed, self.bytes).hash(into);
     }
@@ -215,9 +265,28 @@ impl Lags {
     }
 }
 
+impl Lag {
+    fn leaps(&self) -> bool {
+        self.seat.cursor().leaps_to().is_some()
+    }
+
+    /// Whether it needs nothing of the log: it goes on behind all that there is.
+    fn spares(&self) -> bool {
+        self.part == 0 && self.leaps()
+    }
+}
+
+/// It hears nothing of what it lacks; says whether its room may be able to cut its log.
+fn leap(sum: &mut usize, lag: &mut Lag) -> bool {
+    lag.seat.cursor().leap(lag.counted);
+    count(sum, lag);
+    // Whoever is writing for it may come to stand behind where it leaps to, and then does not.
+    !lag.is_taken && lag.hold.take().is_some_and(Hold::release)
+}
+
 /// Sets right what of `lag` is counted in `sum`.
 fn count(sum: &mut usize, lag: &mut Lag) {
-    let lacks = lag.counted.saturating_sub(lag.seat.cursor().position());
+    let lacks = lag.counted.saturating_sub(lag.seat.cursor().from());
     let part = usize::try_from(lacks).unwrap_or(usize::MAX);
     *sum = sum.saturating_sub(lag.part).saturating_add(part);
     lag.part = part;

@@ -3,7 +3,6 @@
 //! Reading order: `pen`, `seat` and `view` (what is written, by whom), `lags` and `inbox` (the rules),
 //! `outlet` and `rooms` (their lock).
 
-pub use self::send_error::SendError;
 pub(crate) use self::{
     dropped::{Dropped, Queued},
     inbox::{Begin, KEPT_ENTRIES, Step, Walked},
@@ -12,11 +11,13 @@ pub(crate) use self::{
     outlet::Outlet,
     pen::{Pen, Rest},
     rooms::Replay,
-    seat::{Cursor, Hold, Lacks, Seat},
+    seat::{Cursor, Gap, Hold, Lacks, Seat},
     view::{LARGE, View},
 };
+pub use self::{send_error::SendError, slow_member::SlowMember};
 
 mod limits;
+mod slow_member;
 mod send_error;
 pub(crate) mod frame;
 mod pen;

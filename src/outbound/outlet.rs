@@ -135,7 +135,10 @@ impl Outlet {
         if inbox.end != End::Open {
             return Err(SendError::Closed(entry.message));
         }
-        let held = inbox.bytes() + charge;
+        let mut held = inbox.bytes() + charge;
+        if held > self.limits.bytes && inbox.make_room(charge, self.limits.bytes, dropped) {
+            held = inbox.bytes() + charge;
+        }
         if held > self.limits.bytes || inbox.messages >= self.limits.messages {
             self.shut(inbox, End::Overflowed, dropped);
             return Err(SendError::Full(entry.message));

@@ -6,11 +6,12 @@ use crate::{
     message::Message,
     outbound::{
         dropped::{Dropped, Queued},
-        inbox::{End, Visit, Walked},
+        inbox::{End, Inbox, Visit, Walked},
         outlet::Outlet,
         pen::Pen,
         seat::{Hold, Seat},
         send_error::SendError,
+        slow_member::SlowMember,
         view::View,
     },
 };
@@ -71,7 +72,7 @@ impl Outlet {
                 if wake {
                     self.wake(&inbox);
                 }
-                return inbox.is_crowded(self.limits());
+                return self.crowds(&inbox, &**seat);
             }
         };
         drop(inbox);
@@ -87,7 +88,7 @@ impl Outlet {
         if wake {
             self.wake(&inbox);
         }
-        inbox.is_crowded(self.limits())
+        self.crowds(&inbox, &**seat)
     }
 
     /// The same, without writing.
@@ -101,7 +102,12 @@ impl Outlet {
         if inbox.leave(seat, view, self.limits(), dropped) {
             self.wake(&inbox);
         }
-        inbox.is_crowded(self.limits())
+        self.crowds(&inbox, &**seat)
+    }
+
+    /// Whether `seat`'s room is to wait for this peer.
+    fn crowds(&self, inbox: &Inbox, seat: &dyn Seat) -> bool {
+        inbox.is_crowded(self.limits()) && seat.when_slow() == SlowMember::Close
     }
 
     /// `seat` hears nothing of its room any more; says whether it held something of the log. If the
@@ -116,10 +122,11 @@ impl Outlet {
         self.lock().forget(seat);
     }
 
-    /// What `seat` lacks is gone: its connection is closed for it, if the seat is behind.
+    /// What `seat` lacks is gone: if the seat is behind and its room does not go on without it, its connection
+    /// is closed for it.
     pub(crate) fn lose(&self, seat: &dyn Seat, dropped: &mut Dropped) {
         let mut inbox = self.lock();
-        if inbox.end == End::Open && inbox.forget(seat) {
+        if inbox.end == End::Open && !inbox.lose(seat) {
             self.shut(&mut inbox, End::Overflowed, dropped);
         }
     }

@@ -13,6 +13,8 @@ use std::{
 
 use bytes::Bytes;
 
+use crate::{message::Message, outbound::slow_member::SlowMember};
+
 /// A connection's place in a room.
 pub(crate) trait Seat: Send + Sync {
     /// How far it has heard the room.
@@ -21,10 +23,20 @@ pub(crate) trait Seat: Send + Sync {
     /// Whether nothing of the room is to be heard here any more.
     fn is_gone(&self) -> bool;
 
+    /// What becomes of it if it is what its connection is too far behind in.
+    fn when_slow(&self) -> SlowMember;
+
     /// Puts whole frames from the position on behind what is in `into`: `most` bytes, or one frame; or says
     /// that nothing is to be heard any more. The room's lock is taken, and both are decided under it:
     /// what is said after a removal is not read.
     fn read(&self, into: &mut Vec<u8>, most: usize) -> Option<Lacks>;
+
+    /// Where it goes on that is to [leap](Cursor::leap), and what it is told of that; nothing if it cannot be
+    /// told. The room's lock is taken, and code of the application's runs without it.
+    fn gap(&self) -> Option<Gap>;
+
+    /// It was told so, and goes on at `to`. By who has the pen; code of the application's runs.
+    fn told(&self, to: u64);
 
     /// What was held is held no more: the room may cut its log. The room's lock is taken.
     fn released(&self);
@@ -37,15 +49,31 @@ pub(crate) struct Cursor {
     position: AtomicU64,
     /// Where the log ends for it: when it has left in good order there is an end.
     until: AtomicU64,
-    /// What it does not hear, because it said that itself: where each piece begins and ends. Boxed, because
-    /// few seats have any.
-    skips: Mutex<Ranges>,
+    /// What it does not hear. Boxed, because few seats have any.
+    skips: Mutex<Option<Box<Skips>>>,
     has_skips: AtomicBool,
     /// One more than its key among the lags of its connection; zero without one. Under the outlet's lock.
     entry: AtomicUsize,
 }
 
-type Ranges = Option<Box<VecDeque<(u64, u64)>>>;
+/// What a seat does not hear of its room.
+#[derive(Debug, Default)]
+struct Skips {
+    /// What it said itself: where each piece begins and ends.
+    own: VecDeque<(u64, u64)>,
+    /// Where it goes on, once it was told that it does not hear what stands before.
+    leap: u64,
+    /// What stands before was said before it came.
+    replay: u64,
+}
+
+/// A hole in what a seat hears.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    /// Where it ends.
+    pub(crate) to: u64,
+    pub(crate) message: Message,
+}
 
 /// What a log had for a seat.
 #[derive(Debug, Default)]
@@ -54,8 +82,10 @@ pub(crate) struct Lacks {
     pub(crate) large: Option<Bytes>,
     /// Where the log ends, for this seat.
     pub(crate) end: u64,
-    /// The position has fallen off the log: what it lacks is gone.
+    /// The position has fallen off the log, or is too old: what it lacks is gone.
     pub(crate) is_lost: bool,
+    /// It is to be told that there is a gap, before anything else.
+    pub(crate) has_gap: bool,
     /// Keeps the log from the end of what was copied on, if that is not all.
     pub(crate) behind: Option<Hold>,
 }
@@ -93,39 +123,84 @@ impl Cursor {
     /// What stands between `start` and `end` is not heard. Under the room's lock, before anybody else sees
     /// it in the log.
     pub(crate) fn skip(&self, start: u64, end: u64) {
-        let mut skips = self.skips();
-        let skips = skips.get_or_insert_default();
-        match skips.back_mut().filter(|(_, last)| *last == start) {
+        self.change(|skips| match skips.own.back_mut().filter(|(_, last)| *last == start) {
             Some((_, last)) => *last = end,
-            None => skips.push_back((start, end)),
-        }
-        self.has_skips.store(true, Ordering::Release);
+            None => skips.own.push_back((start, end)),
+        });
     }
 
-    /// Where the next bytes stand that are to be heard, and where they end at the latest. By who has the pen,
-    /// who moves the position over what is not to be heard.
+    /// What stands before `to` is heard no more, but for what is begun already: whoever has the pen may be in
+    /// the middle of it, and so the position stays. Under the outlet's lock.
+    pub(crate) fn leap(&self, to: u64) {
+        self.change(|skips| {
+            skips.leap = skips.leap.max(to);
+            // What it publishes while it reads nothing is not to pile up. A piece that is read at this moment
+            // is before the first of them.
+            while skips.own.front().is_some_and(|(_, end)| *end <= to) {
+                skips.own.pop_front();
+            }
+        });
+    }
+
+    /// What stands before `end` was said before it came, and is old for that reason.
+    pub(crate) fn replays(&self, end: u64) {
+        self.change(|skips| skips.replay = end);
+    }
+
+    /// Whether it is given what was said before it came.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.look(|skips| skips.replay > self.position()).unwrap_or(false)
+    }
+
+    /// Where it is to go on, if it is to be told that it does not hear what stands before.
+    pub(crate) fn leaps_to(&self) -> Option<u64> {
+        self.look(|skips| Some(skips.leap).filter(|to| *to > self.position())).flatten()
+    }
+
+    /// Where what it is to hear begins.
+    pub(crate) fn from(&self) -> u64 {
+        self.leaps_to().unwrap_or(self.position())
+    }
+
+    /// Where the next bytes stand that are to be heard, and where they end at the latest: there, if it is to
+    /// leap first. By who has the pen, who moves the position over what is not to be heard.
     pub(crate) fn span(&self) -> (u64, u64) {
         if !self.has_skips.load(Ordering::Acquire) {
             return (self.position(), u64::MAX);
         }
         let mut skips = self.skips();
-        let Some(ranges) = &mut *skips else { return (self.position(), u64::MAX) };
-        while let Some((start, end)) = ranges.front().copied()
+        let Some(it) = &mut *skips else { return (self.position(), u64::MAX) };
+        if it.leap > self.position() {
+            return (self.position(), self.position());
+        }
+        while let Some((start, end)) = it.own.front().copied()
             && start <= self.position()
         {
             self.set_position(self.position().max(end));
-            ranges.pop_front();
+            it.own.pop_front();
         }
-        let next = ranges.front().map_or(u64::MAX, |(start, _)| *start);
-        if ranges.is_empty() {
+        let next = it.own.front().map_or(u64::MAX, |(start, _)| *start);
+        if it.own.is_empty() && it.replay <= self.position() {
             *skips = None;
             self.has_skips.store(false, Ordering::Release);
         }
         (self.position(), next)
     }
 
+    fn change(&self, change: impl FnOnce(&mut Skips)) {
+        change(self.skips().get_or_insert_default());
+        self.has_skips.store(true, Ordering::Release);
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Skips) -> T) -> Option<T> {
+        if !self.has_skips.load(Ordering::Acquire) {
+            return None;
+        }
+        self.skips().as_deref().map(look)
+    }
+
     /// Held to add or take a range. No other lock is taken under it.
-    fn skips(&self) -> MutexGuard<'_, Ranges> {
+    fn skips(&self) -> MutexGuard<'_, Option<Box<Skips>>> {
         self.skips.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,12 +1,13 @@
 //! Say how many rooms there may be, and how large.
 
-use std::{fmt, num::NonZeroUsize, sync::Arc};
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
     audit::AuditSink,
     layers::Json,
+    outbound::SlowMember,
     quota::Quota,
-    room::{history::History, shares::ShareLimits},
+    room::{history::History, name::RoomKey, shares::ShareLimits},
 };
 
 /// What the [`Rooms`](crate::Rooms) of a process may take, and how they write. Given to
@@ -30,8 +31,22 @@ pub struct RoomsConfig<C = Json> {
     /// How much one user may publish.
     pub(super) publish_quota: Quota,
     pub(super) history: Option<History>,
+    pub(super) lag: LagLimits,
     /// Where the application's own publications are recorded; members' go to their connections'.
     pub(super) audit: Option<Arc<dyn AuditSink>>,
+}
+
+/// How far a member may be behind, and what becomes of one that is further.
+#[derive(Clone, Default)]
+pub(super) struct LagLimits {
+    pub(super) slow_members: SlowMembers,
+    pub(super) age: Option<Duration>,
+}
+
+#[derive(Clone)]
+pub(super) enum SlowMembers {
+    All(SlowMember),
+    Each(Arc<dyn Fn(&RoomKey) -> SlowMember + Send + Sync>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +67,9 @@ impl RoomsConfig {
             per_user: None,
             per_address: None,
         };
+        let (codec, lag) = (Json::default(), LagLimits::default());
         let publish_quota = DEFAULT_PUBLISH_QUOTA;
-        Self { codec: Json::default(), limits, publish_quota, history: None, audit: None }
+        Self { codec, limits, publish_quota, history: None, lag, audit: None }
     }
 }
 
@@ -63,8 +79,8 @@ impl<C> RoomsConfig<C> {
     /// It has to be of the type that the members' [`DecodeLayer`](crate::DecodeLayer) has. A connection
     /// whose layer has another one is closed with 1011 when it joins, and the operator is told.
     pub fn codec<D>(self, codec: D) -> RoomsConfig<D> {
-        let Self { limits, publish_quota, history, audit, .. } = self;
-        RoomsConfig { codec, limits, publish_quota, history, audit }
+        let Self { limits, publish_quota, history, lag, audit, .. } = self;
+        RoomsConfig { codec, limits, publish_quota, history, lag, audit }
     }
 
     /// How many members a room may have: 10,000 unless set. One message of one member is that many
@@ -124,6 +140,49 @@ impl<C> RoomsConfig<C> {
         self
     }
 
+    /// What becomes of a member that cannot keep up: [`SlowMember::Close`] unless set, in all rooms. With
+    /// [`SlowMember::Skip`] it goes on with the newest, is told so
+    /// ([`RoomNotice::Gap`](crate::RoomNotice::Gap)), and there is a record of it
+    /// ([`AuditEvent::Skipped`](crate::AuditEvent::Skipped)).
+    ///
+    /// What counts is what the connection lacks of all of its rooms and of its own. When that is too much, it
+    /// is the room of which it lacks most that is asked, so that a quiet room does not lose its member to a
+    /// loud one.
+    pub fn slow_members(mut self, becomes: SlowMember) -> Self {
+        self.lag.slow_members = SlowMembers::All(becomes);
+        self
+    }
+
+    /// The same, as `becomes` says of each room. It is asked when somebody joins, before the policy is; if it
+    /// panics, the join is refused.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_websocket::room::{SlowMember, RoomsConfig};
+    ///
+    /// let config = RoomsConfig::new().slow_members_of(|room| match room.name().as_str() {
+    ///     name if name.starts_with("prices:") => SlowMember::Skip,
+    ///     _ => SlowMember::Close,
+    /// });
+    /// # let _ = config;
+    /// ```
+    pub fn slow_members_of(
+        mut self,
+        becomes: impl Fn(&RoomKey) -> SlowMember + Send + Sync + 'static,
+    ) -> Self {
+        self.lag.slow_members = SlowMembers::Each(Arc::new(becomes));
+        self
+    }
+
+    /// How old what a member gets may be: without a bound unless set. When its socket takes more and what
+    /// comes next was said longer ago, the member is as one that is too many bytes behind. What it
+    /// [missed](crate::room::Join::since) before it came may be older.
+    pub fn max_lag(mut self, age: Duration) -> Self {
+        self.lag.age = Some(age);
+        self
+    }
+
     /// Where [`RoomAdmin::broadcast`](crate::room::RoomAdmin::broadcast) is recorded: the process's
     /// [`TracingSink`](crate::TracingSink) unless set.
     pub fn audit(mut self, sink: impl AuditSink) -> Self {
@@ -140,6 +199,22 @@ impl RoomLimits {
         let user = self.per_user.or(part(USERS)).map_or(least, |it| it.max(least));
         let address = self.per_address.or(part(ADDRESSES)).map_or(user, |it| it.max(user));
         ShareLimits { user, address }
+    }
+}
+
+impl SlowMembers {
+    /// What it is in the room `key`. Code of the application's runs.
+    pub(super) fn of(&self, key: &RoomKey) -> SlowMember {
+        match self {
+            Self::All(it) => *it,
+            Self::Each(of) => of(key),
+        }
+    }
+}
+
+impl Default for SlowMembers {
+    fn default() -> Self {
+        Self::All(SlowMember::Close)
     }
 }
 

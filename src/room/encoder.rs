@@ -2,7 +2,10 @@
 
 use std::{
     any::TypeId,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -10,10 +13,11 @@ use bytes::Bytes;
 use crate::{
     close::Close,
     connection::Connection,
+    foreign,
     layers::{Encode, EncodeError, Stamped},
     message::Message,
     outbound::frame::Frame,
-    room::position::Position,
+    room::{position::Position, scope::RoomNotice},
 };
 
 /// What is to be published.
@@ -64,6 +68,8 @@ pub(super) struct Encoder<R> {
     /// The rooms keep a history.
     stamps: bool,
     codec_type: TypeId,
+    /// How a notice is said that no message of the peer's asked for. Known when somebody joins.
+    words: OnceLock<fn(RoomNotice) -> R>,
     /// The operator was told that an endpoint has another codec.
     reported: AtomicBool,
 }
@@ -71,7 +77,8 @@ pub(super) struct Encoder<R> {
 impl<R: 'static> Encoder<R> {
     pub(super) fn new<C: Encode<R>>(codec: C, stamps: bool) -> Self {
         let codec_type = TypeId::of::<C>();
-        Self { codec: Box::new(codec), stamps, codec_type, reported: AtomicBool::new(false) }
+        let (codec, words, reported) = (Box::new(codec), OnceLock::new(), AtomicBool::new(false));
+        Self { codec, stamps, codec_type, words, reported }
     }
 
     /// Writes `message` as all members get it.
@@ -103,6 +110,20 @@ impl<R: 'static> Encoder<R> {
         })
     }
 
+    /// Writes a notice that is about the room's log at `position`, if it is; nothing if the application
+    /// cannot say it.
+    pub(super) fn notice(&self, notice: RoomNotice, position: Option<Position>) -> Option<Message> {
+        let words = self.words.get()?;
+        foreign::run(|| {
+            let message = words(notice);
+            match position.filter(|_| self.stamps) {
+                Some(at) => self.codec.encode_stamped(&message).map(|it| it.at(&at)),
+                None => self.encode(&message),
+            }
+        })?
+        .ok()
+    }
+
     /// Writes `message`, and copies what the codec has made of it: it may wait, and
     /// whoever serves it would run the destructor of a payload that is the codec's.
     pub(super) fn encode(&self, message: &R) -> Result<Message, EncodeError> {
@@ -114,6 +135,11 @@ impl<R: 'static> Encoder<R> {
 }
 
 impl<R> Encoder<R> {
+    /// Notices are said in these words.
+    pub(super) fn speak(&self, words: fn(RoomNotice) -> R) {
+        self.words.get_or_init(|| words);
+    }
+
     /// Whether what is published is written as `connection` is written to, or the reason that it
     /// closes with: its peer could not read what it hears. It is a mistake in how the endpoint was
     /// built, and who built it is told once.

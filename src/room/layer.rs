@@ -163,9 +163,11 @@ where
         let user = proof.into_user();
         let member = match message.scope() {
             Scope::Join(join) => {
-                if let Err(reason) = self.rooms.store().encoder.check(&connection) {
+                let encoder = &self.rooms.store().encoder;
+                if let Err(reason) = encoder.check(&connection) {
                     return ResponseFuture::refused(reason);
                 }
+                encoder.speak(R::from);
                 let join = Joining {
                     rooms: self.rooms.clone(),
                     policy: Arc::clone(&self.policy),
@@ -247,6 +249,7 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
             let (connection, each) = (self.connection.clone(), self.subscriptions.max_rooms);
             let join = self.rooms.store().enter(
                 &key,
+                &self.name,
                 connection,
                 self.user_id(),
                 self.publisher(),

@@ -25,7 +25,10 @@ use crate::{
         budget::{Account, Evict, MemoryBudget},
     },
     quota::clock,
-    room::history::{Kept, MOST_BYTES, MOST_OF_ALL},
+    room::{
+        history::{Kept, MOST_BYTES, MOST_OF_ALL},
+        position::Position,
+    },
 };
 
 /// What a room has said and not everybody has heard.
@@ -233,6 +236,19 @@ impl Log {
         {
             self.cut_front();
         }
+    }
+
+    /// The position in the history of who has heard all before `position`, if there is a history.
+    pub(super) fn name(&self, position: u64) -> Option<Position> {
+        let kept = self.kept.as_ref()?;
+        let Position { epoch, number } = kept.position();
+        Some(Position { epoch, number: number.saturating_sub(self.count_behind(position)) })
+    }
+
+    /// Whether what stands at `position` was said before `time`.
+    pub(super) fn is_older(&self, position: u64, time: Instant) -> bool {
+        let first = self.from(position).next().and_then(|it| it.from(position).next());
+        first.is_some_and(|entry| entry.at < time)
     }
 
     /// Whether what stands at `position` is gone.

@@ -304,7 +304,7 @@ impl<T: Indexed, L> Members<T, L> {
         T: crate::outbound::Seat,
     {
         self.log.cut(self.offered());
-        let lost = |it: &&Arc<T>| self.log.has_lost(it.cursor().position());
+        let lost = |it: &&Arc<T>| self.log.has_lost(it.cursor().from());
         self.iter().filter(lost).cloned().collect()
     }
 

@@ -25,6 +25,11 @@
 //! [`Position`] then; a peer that was cut off names the last one that it has heard ([`Join::since`]), and
 //! gets exactly what it missed, or is told that something may be missing ([`Joined::recovered`]).
 //!
+//! A member that cannot keep up is closed with 1013, unless its room goes on without it
+//! ([`SlowMember::Skip`]): then it hears a [`RoomNotice::Gap`] where something is missing, and from there on the
+//! newest. So what a member hears is what the room said while it was there, in order and without a hole, but
+//! for those that it is told of.
+//!
 //! What is published is written once for all members, by the codec of the [`Rooms`]
 //! ([`RoomsConfig::codec`]). A member reads what its own [`DecodeLayer`](crate::DecodeLayer) writes, so a
 //! connection whose layer has a codec of another type is not let in: its first join closes it with 1011,
@@ -101,7 +106,8 @@
 //!
 //! Rooms are those of one process: behind a balancer, the peers of a room must come to the same one.
 //! Publishing waits while members that keep reading are far behind ([`RoomHandle::broadcast`]); it does not wait
-//! for one that does not read, which is closed with 1013.
+//! for one that does not read, which is closed with 1013, nor in a room that goes on without those who are
+//! behind.
 //! One message costs as many deliveries as its room has members; where rooms are large, a rate limit
 //! before this layer is what keeps a member from asking for that too often.
 
@@ -119,8 +125,9 @@ pub use self::{
     policy::{JoinDenied, JoinRequest, OpenRooms, RoomPolicy},
     position::{InvalidPosition, Position},
     rooms::Rooms,
-    scope::{Join, Joined, Left, Refused, RoomNotice, RoomScoped, Scope},
+    scope::{Gap, Join, Joined, Left, Refused, RoomNotice, RoomScoped, Scope},
 };
+pub use crate::outbound::SlowMember;
 
 mod name;
 mod position;

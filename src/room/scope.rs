@@ -77,6 +77,11 @@ pub enum RoomNotice {
     Left(Left),
     /// The peer's join was refused.
     Refused(Refused),
+    /// The peer could not keep up: something of the room that was said before this does not reach it, and
+    /// from here on it gets the newest ([`SlowMember::Skip`](crate::room::SlowMember)). It stands exactly where
+    /// the hole is. In a room with a [`History`](crate::room::History) it says the position at which it goes
+    /// on, as a message does.
+    Gap(Gap),
 }
 
 /// The peer is a member of a room.
@@ -97,6 +102,12 @@ pub struct Left {
 pub struct Refused {
     room: RoomName,
     code: &'static str,
+}
+
+/// Something of a room does not reach a peer that could not keep up.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Gap {
+    room: RoomName,
 }
 
 impl<'a> Join<'a> {
@@ -135,6 +146,9 @@ impl RoomNotice {
     /// The code of [`RoomNotice::Left`].
     pub const LEFT: &str = "left";
 
+    /// The code of [`RoomNotice::Gap`].
+    pub const GAP: &str = "gap";
+
     /// The one code for every refusal that has to do with the room: forbidden, full, or the policy
     /// failed. Whether the room exists is not told.
     pub const JOIN_REFUSED: &str = "join_refused";
@@ -149,6 +163,7 @@ impl RoomNotice {
             Self::Joined(it) => &it.room,
             Self::Left(it) => &it.room,
             Self::Refused(it) => &it.room,
+            Self::Gap(it) => &it.room,
         }
     }
 
@@ -158,6 +173,7 @@ impl RoomNotice {
             Self::Joined(_) => Self::JOINED,
             Self::Left(_) => Self::LEFT,
             Self::Refused(it) => it.code,
+            Self::Gap(_) => Self::GAP,
         }
     }
 
@@ -168,6 +184,7 @@ impl RoomNotice {
             Self::Joined(it) => it.room,
             Self::Left(it) => it.room,
             Self::Refused(it) => it.room,
+            Self::Gap(it) => it.room,
         };
         (room, code)
     }
@@ -205,6 +222,23 @@ impl Joined {
 
 impl Left {
     /// The peer is not a member of `room`.
+    pub const fn new(room: RoomName) -> Self {
+        Self { room }
+    }
+
+    /// The room.
+    pub const fn room(&self) -> &RoomName {
+        &self.room
+    }
+
+    /// The room.
+    pub fn into_room(self) -> RoomName {
+        self.room
+    }
+}
+
+impl Gap {
+    /// Something of `room` is missing here.
     pub const fn new(room: RoomName) -> Self {
         Self { room }
     }

@@ -19,8 +19,8 @@ use crate::{
     audit::{AuditEvent, Left},
     connection::Connection,
     outbound::{
-        Cursor, Dropped, Lacks, OutboundLimits, Outlet, Replay, Seat, SendError, View,
-        budget::Evict,
+        Cursor, Dropped, Gap, Lacks, OutboundLimits, Outlet, Replay, Seat, SendError, SlowMember,
+        View, budget::Evict,
     },
     quota::{RateKeyValue, clock},
     room::{
@@ -31,11 +31,12 @@ use crate::{
         log::Log,
         member_info::MemberInfo,
         members::{self, Appended, Circle, Indexed},
-        name::RoomKey,
+        name::{RoomKey, RoomName},
         outcome::{Published, Undelivered},
         pace::{Line, UsersPace},
         position::Position,
         publisher::Publisher,
+        scope::{self, RoomNotice},
         walker::{Walk, Walked},
     },
 };
@@ -52,10 +53,20 @@ pub(super) struct Room<R> {
     line: Line,
     /// All members of a lane have been offered what was published when the circle began.
     walked: Notify,
-    /// How long what was said is kept for those who come back.
-    ttl: Option<Duration>,
+    settings: Settings,
     /// There is something to keep.
     has_said: AtomicBool,
+}
+
+/// What the application has set for a room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    /// How long what was said is kept for those who come back.
+    pub(super) ttl: Option<Duration>,
+    /// What becomes of who cannot keep up.
+    pub(super) slow_member: SlowMember,
+    /// How old what is heard may be.
+    pub(super) max_lag: Option<Duration>,
 }
 
 /// One connection in one room, or on its way there. The room, the connection's subscriptions and the
@@ -64,6 +75,8 @@ pub(super) struct Subscriber<R> {
     room: Arc<Room<R>>,
     connection: Connection,
     user: Arc<str>,
+    /// What the peer calls the room, if that is not its name.
+    alias: Option<Box<RoomName>>,
     /// [`NEW`], [`ANNOUNCED`] or [`GONE`]. Becomes `GONE` under the room's lock only.
     phase: AtomicU8,
     /// Where among the members it is.
@@ -87,13 +100,13 @@ impl<R> Room<R> {
         directory: Arc<Directory<Self>>,
         encoder: Arc<Encoder<R>>,
         log: Log,
-        ttl: Option<Duration>,
+        settings: Settings,
     ) -> Self {
         let label = key.to_string().into();
         let members = Mutex::new(Members::new(log));
         let walked = Notify::new();
         let (line, has_said) = (Line::new(), AtomicBool::new(false));
-        Self { key, label, directory, encoder, members, line, walked, ttl, has_said }
+        Self { key, label, directory, encoder, members, line, walked, settings, has_said }
     }
 
     pub(super) fn label(&self) -> &Arc<str> {
@@ -112,9 +125,10 @@ impl<R> Room<R> {
         &self.walked
     }
 
-    /// Begins the join of `connection` to the room of `lease`.
+    /// Begins the join of `connection` to the room of `lease`, which its peer calls `name`.
     pub(super) fn enter(
         lease: RoomLease<Self>,
+        name: &RoomName,
         connection: Connection,
         user: Arc<str>,
         pace: Arc<UsersPace>,
@@ -124,6 +138,7 @@ impl<R> Room<R> {
             room: Arc::clone(&room),
             connection,
             user,
+            alias: (name != room.key.name()).then(|| Box::new(name.clone())),
             phase: AtomicU8::new(NEW),
             index: SlotIndex::default(),
             cursor: Cursor::new(0),
@@ -224,7 +239,10 @@ impl<R> Room<R> {
 
     /// Takes out everybody who is `user` and for whom `is` holds, joins under way included; returns how many
     /// were members.
-    pub(super) fn remove(&self, user: &str, is: impl Fn(&Subscriber<R>) -> bool) -> usize {
+    pub(super) fn remove(&self, user: &str, is: impl Fn(&Subscriber<R>) -> bool) -> usize
+    where
+        R: 'static,
+    {
         let removed = {
             let mut members = self.lock();
             if let Some(kept) = members.log.kept() {
@@ -261,7 +279,7 @@ impl<R> Listed for Room<R> {
     }
 
     fn kept_for(&self) -> Option<Duration> {
-        self.ttl.filter(|_| self.has_said.load(Ordering::Relaxed))
+        self.settings.ttl.filter(|_| self.has_said.load(Ordering::Relaxed))
     }
 }
 
@@ -281,6 +299,11 @@ impl<R> Subscriber<R> {
 
     pub(super) fn user(&self) -> &Arc<str> {
         &self.user
+    }
+
+    /// What the peer calls the room.
+    fn name(&self) -> &RoomName {
+        self.alias.as_deref().unwrap_or(self.room.key.name())
     }
 
     pub(super) fn is_user(&self, id: &str) -> bool {
@@ -362,7 +385,7 @@ impl<R> Subscriber<R> {
         let (removed, end, hold) = {
             let mut members = self.room.lock();
             let removed = members.remove(self)?;
-            (removed, members.log.end(), members.log.hold_at(self.cursor.position()))
+            (removed, members.log.end(), members.log.hold_at(self.cursor.from()))
         };
         if let Some(seat) = seat {
             self.connection.outbound().leave_room(seat, end, hold);
@@ -438,11 +461,12 @@ impl<R> Indexed for Subscriber<R> {
     }
 
     fn is_crowded(&self) -> bool {
-        self.connection.outbound().is_crowded()
+        self.room.settings.slow_member == SlowMember::Close
+            && self.connection.outbound().is_crowded()
     }
 }
 
-impl<R> Seat for Subscriber<R> {
+impl<R: 'static> Seat for Subscriber<R> {
     fn cursor(&self) -> &Cursor {
         &self.cursor
     }
@@ -451,13 +475,47 @@ impl<R> Seat for Subscriber<R> {
         self.is_gone() && self.cursor.until() == u64::MAX
     }
 
+    fn when_slow(&self) -> SlowMember {
+        self.room.settings.slow_member
+    }
+
     fn read(&self, into: &mut Vec<u8>, most: usize) -> Option<Lacks> {
         let members = self.room.lock();
         if Seat::is_gone(self) {
             return None;
         }
         let (position, next) = self.cursor.span();
+        let lacks =
+            || Lacks { end: members.log.end().min(self.cursor.until()), ..Lacks::default() };
+        if next == position {
+            return Some(Lacks { has_gap: true, ..lacks() });
+        }
+        if let Some(oldest) = self.room.settings.max_lag.and_then(|it| clock::now().checked_sub(it))
+            && members.log.is_older(position, oldest)
+            && !self.cursor.is_replaying()
+        {
+            return Some(Lacks { is_lost: true, ..lacks() });
+        }
         Some(members.log.read(position, next, self.cursor.until(), into, most))
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        let (to, position) = {
+            let members = self.room.lock();
+            let to = self.cursor.leaps_to().filter(|_| !Seat::is_gone(self))?;
+            let to = if members.log.has_lost(to) { members.log.end() } else { to };
+            (to, members.log.name(to))
+        };
+        let notice = RoomNotice::Gap(scope::Gap::new(self.name().clone()));
+        let message = self.room.encoder.notice(notice, position)?;
+        let fits = message.len() <= self.connection.outbound().limits().message_size;
+        fits.then_some(Gap { to, message })
+    }
+
+    fn told(&self, to: u64) {
+        let bytes = to.saturating_sub(self.cursor.position());
+        self.cursor.set_position(to);
+        self.connection.record_skipped(Arc::clone(&self.room.label), bytes);
     }
 
     fn released(&self) {
@@ -489,7 +547,7 @@ impl<R: 'static> Walked for Room<R> {
     }
 }
 
-impl<R> Evict for Room<R> {
+impl<R: 'static> Evict for Room<R> {
     fn evict(&self, dropped: &mut Dropped) {
         let lost = {
             let mut members = self.lock();

@@ -11,15 +11,15 @@ use crate::{
     layers::Encode,
     quota::{MeterTable, Quota},
     room::{
-        config::RoomsConfig,
+        config::{LagLimits, RoomsConfig},
         directory::Directory,
         encoder::Encoder,
         history::{History, Kept},
         join_refused::JoinRefused,
         log::Log,
-        name::RoomKey,
+        name::{RoomKey, RoomName},
         publisher::Publisher,
-        state::Room,
+        state::{Room, Settings},
         subscription::PendingJoin,
     },
 };
@@ -33,6 +33,7 @@ pub(super) struct RoomStore<R> {
     /// What users are given of what they have missed, in KiB.
     pub(super) replayed: MeterTable,
     history: Option<History>,
+    lag: LagLimits,
     /// What the histories of all rooms take.
     kept: Arc<AtomicUsize>,
     /// Where the application's own publications are recorded; members' go to their connections'.
@@ -41,32 +42,36 @@ pub(super) struct RoomStore<R> {
 
 impl<R: 'static> RoomStore<R> {
     pub(super) fn new<C: Encode<R>>(config: RoomsConfig<C>) -> Self {
-        let RoomsConfig { codec, limits, publish_quota, history, audit } = config;
+        let RoomsConfig { codec, limits, publish_quota, history, lag, audit } = config;
         let encoder = Arc::new(Encoder::new(codec, history.is_some()));
         let replayed = MeterTable::new(REPLAYED, MAX_PUBLISHERS);
         let published = MeterTable::new(publish_quota, MAX_PUBLISHERS);
         let (directory, kept) = (Arc::new(Directory::new(limits)), Arc::default());
-        Self { directory, encoder, published, replayed, history, kept, audit }
+        Self { directory, encoder, published, replayed, history, lag, kept, audit }
     }
 
-    /// Begins a join of `key`: before the policy is asked, so that a removal which comes while it is
+    /// Begins a join of `key`, which the peer calls `name`: before the policy is asked, so that a removal which comes while it is
     /// being asked meets this join too.
     pub(super) fn enter(
         &self,
         key: &RoomKey,
+        name: &RoomName,
         connection: Connection,
         user: Arc<str>,
         publisher: Arc<Publisher>,
         rooms_each: NonZeroUsize,
     ) -> Result<PendingJoin<R>, JoinRefused> {
         let (directory, encoder) = (&self.directory, &self.encoder);
+        // Not under the directory's lock: it is the application's.
+        let slow_member = self.lag.slow_members.of(key);
         let make = || {
             let log = Log::new(self.history.map(Kept::new), Arc::clone(&self.kept));
-            let ttl = self.history.map(|it| it.ttl);
-            Room::new(key.clone(), Arc::clone(directory), Arc::clone(encoder), log, ttl)
+            let settings =
+                Settings { ttl: self.history.map(|it| it.ttl), slow_member, max_lag: self.lag.age };
+            Room::new(key.clone(), Arc::clone(directory), Arc::clone(encoder), log, settings)
         };
         let (lease, pace) = directory.lease(key, publisher, rooms_each, make)?;
-        Ok(PendingJoin::new(lease, connection, user, pace))
+        Ok(PendingJoin::new(lease, name, connection, user, pace))
     }
 }
 

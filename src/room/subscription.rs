@@ -14,6 +14,7 @@ use crate::{
         directory::RoomLease,
         encoder::Welcome,
         join_refused::JoinRefused,
+        name::RoomName,
         pace::UsersPace,
         position::Position,
         state::{Removed, Room, Subscriber},
@@ -33,11 +34,12 @@ pub(super) struct Subscription<R> {
 impl<R> PendingJoin<R> {
     pub(super) fn new(
         lease: RoomLease<Room<R>>,
+        name: &RoomName,
         connection: Connection,
         user: Arc<str>,
         pace: Arc<UsersPace>,
     ) -> Self {
-        let subscriber = Room::enter(lease, connection, user, pace);
+        let subscriber = Room::enter(lease, name, connection, user, pace);
         Self(Subscription { subscriber, seat: None })
     }
 

@@ -25,7 +25,7 @@ pub use self::{
     fields::{ChatText, InvalidChatText, MessageId, RequestId},
     handler::handle,
     protocol::{
-        AuthOk, Chat, ClientMessage, Join, Joined, Leave, Left, Pong, Refusal, SentChat,
+        AuthOk, Chat, ClientMessage, Gap, Join, Joined, Leave, Left, Pong, Refusal, SentChat,
         ServerMessage,
     },
 };

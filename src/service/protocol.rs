@@ -7,12 +7,18 @@
 //! | `{"type":"leave","roomId":R}` | `{"type":"left","roomId":R}` |
 //! | `{"type":"chat","roomId":R,"requestId"?:S,"text":S}` | to the room: `{"type":"chat","id","requestId","roomId","userId","text","sentAt"}` |
 //! | `{"type":"ping"}` | `{"type":"pong","sentAt"}` |
+//! | – | `{"at"?:P,"type":"gap","roomId":R}` |
 //! | – | `{"type":"error","code":S,"requestId"?,"roomId"?}` |
 //!
 //! Where rooms keep a [`History`](crate::room::History), `joined` and `chat` say their position `at`, as in
 //! `k3h9x2ab-17`. A client keeps the last one of each room, and comes back `since` then: `recovered` says
 //! whether it gets all that it has missed, as ordinary messages, or whether something may be missing.
 //! While those come, only they move what it keeps, and not the `at` of `joined`.
+//!
+//! `gap` comes only where rooms go on without those who cannot keep up
+//! ([`SlowMember::Skip`](crate::room::SlowMember)): something that was said before it is missing, and what comes
+//! next is the newest. A client that needs all of it loads it from elsewhere; its `at` is kept as that of a
+//! message.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -83,6 +89,8 @@ pub enum ServerMessage {
     Left(Left),
     /// A member told the room.
     Chat(SentChat),
+    /// The peer could not keep up with the room: something is missing here.
+    Gap(Gap),
     /// The service is there.
     Pong(Pong),
     /// Something was refused.
@@ -142,6 +150,15 @@ pub struct SentChat {
     /// The server's time.
     #[serde(serialize_with = "rfc3339")]
     pub sent_at: SystemTime,
+}
+
+/// The peer could not keep up with the room: something is missing here.
+#[non_exhaustive]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gap {
+    /// The room.
+    pub room_id: RoomName,
 }
 
 /// The service is there.
@@ -227,6 +244,7 @@ impl From<RoomNotice> for ServerMessage {
                 Self::Joined(Joined { room_id: it.into_room(), recovered })
             }
             RoomNotice::Left(it) => Self::Left(Left { room_id: it.into_room() }),
+            RoomNotice::Gap(it) => Self::Gap(Gap { room_id: it.into_room() }),
             other => {
                 let (room, code) = other.into_parts();
                 Self::Error(Refusal { room_id: Some(room), ..Refusal::new(code) })

@@ -78,7 +78,7 @@ impl Invariant {
             Self::AllReturned => "all tasks, permits, memberships and descriptors come back",
             Self::InOrder => {
                 "what a member hears of a room is what the room said while it was in it, in order, each \
-                 once, without a gap"
+                 once, and without a gap that it is not told of"
             }
             Self::Recovered => {
                 "who comes back gets exactly what it missed, or is told that it does not"

@@ -11,7 +11,7 @@ use super::TestConnection;
 use crate::{
     audit::{
         AuditEvent, AuditRecord, AuditSink, AuthFailed, Authenticated, Closed, Connected, Joined,
-        Left, LeftAll, Offered, Published, Refused, UpgradeRefused,
+        Left, LeftAll, Offered, Published, Refused, Skipped, UpgradeRefused,
     },
     layers::Fault,
 };
@@ -127,6 +127,7 @@ impl Records {
                 count: 2,
                 rooms: vec!["acme/cellar".into(), Arc::clone(&room)],
             }),
+            AuditEvent::Skipped(Skipped { room: Arc::clone(&room), bytes: 70_000, suppressed: 1 }),
             AuditEvent::Published(Published { room, bytes: 100, members: 2 }),
             AuditEvent::Refused(Refused {
                 observed,

@@ -26,6 +26,7 @@ mod heartbeat;
 mod ghosts;
 
 mod slow_line;
+mod slow_members;
 mod backpressure;
 mod ping_flood;
 mod budget;

@@ -100,6 +100,10 @@ pub(crate) struct Options {
     /// a row.
     #[arg(long, env = "INVALID_MESSAGE", default_value = "close", value_parser = invalid_message)]
     pub(crate) invalid_message: InvalidMessage,
+    /// What becomes of a member that cannot keep up with its rooms: its connection is closed with 1013, or it
+    /// goes on with the newest and is told that something is missing. `close` or `skip`.
+    #[arg(long, env = "SLOW_MEMBERS", default_value = "close", value_parser = slow_members)]
+    pub(crate) slow_members: SlowMembers,
     /// Milliseconds between pings.
     #[arg(long, env = "HEARTBEAT_INTERVAL_MS", default_value = "30000", value_parser = millis)]
     pub(crate) heartbeat_interval_ms: Duration,
@@ -172,6 +176,13 @@ pub(crate) struct Options {
     /// Failed logins of one address at once.
     #[arg(long, env = "FAILED_LOGIN_BURST", default_value = "20", value_parser = number::<NonZeroU32>)]
     pub(crate) failed_login_burst: NonZeroU32,
+}
+
+/// What becomes of a member that cannot keep up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum SlowMembers {
+    Close,
+    Skip,
 }
 
 /// What becomes of a message that is not of the protocol.
@@ -253,6 +264,10 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
         "false" | "no" | "off" | "0" => Ok(false),
         _ => Err("must be true or false".to_owned()),
     }
+}
+
+fn slow_members(text: &str) -> Result<SlowMembers, String> {
+    SlowMembers::from_str(text.trim(), true).map_err(|_| "must be close or skip".to_owned())
 }
 
 fn invalid_message(text: &str) -> Result<InvalidMessage, String> {

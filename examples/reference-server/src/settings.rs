@@ -11,14 +11,14 @@ use serde_json::json;
 use tower_websocket::{
     Admission, ClientAddrLayer, ConnectionConfig, ConnectionConfigError, Connections, MemoryBudget,
     OriginPolicy, Overflow, Quota, Rooms, TrustedProxies,
-    room::{History, RoomsConfig},
+    room::{History, RoomsConfig, SlowMember},
     service::ServerMessage,
     upgrade::{InvalidOrigin, InvalidProxies},
 };
 
 use crate::{
     memory,
-    options::Options,
+    options::{Options, SlowMembers},
     tls::{Files, Reload, Tls},
     values::{entries, secret},
 };
@@ -181,7 +181,12 @@ impl Options {
     /// Who lets more connections of an address in means that they may be in as many more rooms.
     pub(crate) fn rooms(&self) -> Rooms<ServerMessage> {
         let quota = quota(self.publish_rate, self.publish_burst);
-        let config = RoomsConfig::new().publish_quota(quota).history(HISTORY);
+        let slow_members = match self.slow_members {
+            SlowMembers::Close => SlowMember::Close,
+            SlowMembers::Skip => SlowMember::Skip,
+        };
+        let config =
+            RoomsConfig::new().publish_quota(quota).history(HISTORY).slow_members(slow_members);
         Rooms::with(match self.max_connections_per_peer {
             Some(each) => config.max_memberships_per_address(each.saturating_mul(ROOMS_EACH)),
             None => config,

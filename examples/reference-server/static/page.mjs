@@ -74,7 +74,7 @@ function enter() {
 
   known = name.value;
   const visit = (client = new RoomClient({ url: socketUrl(), token: getTicket }));
-  const listeners = { state: onState, joined: onJoined, chat: onChat, delivery: onDelivery, refused: onRefused };
+  const listeners = { state: onState, joined: onJoined, gap: onGap, chat: onChat, delivery: onDelivery, refused: onRefused };
   for (const [type, listener] of Object.entries(listeners)) {
     client.addEventListener(type, ({ detail }) => visit === client && listener(detail));
   }
@@ -163,6 +163,10 @@ function onJoined({ again, recovered }) {
   entered = true;
   const back = recovered ? "You are back. Nothing was missed." : "You are back. What was said meanwhile may be missing.";
   addEvent(again ? back : `You joined ${roomId}.`);
+}
+
+function onGap() {
+  addEvent("Messages are missing here: this device could not keep up with the room.");
 }
 
 function onRefused({ code, requestId, field, reason }) {

@@ -103,6 +103,7 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
         (&["--pong-timeout-ms", "99999999999"], &[], ["--pong-timeout-ms", "too large"]),
         (&["--memory-budget-mb", "1GiB"], &[], ["--memory-budget-mb", "MiB"]),
         (&["--invalid-message", "ignore"], &[], ["--invalid-message", "close or reply"]),
+        (&["--slow-members", "wait"], &[], ["--slow-members", "close or skip"]),
     ] {
         let args = [&["--port", "0"], args].concat();
         let args = if env.iter().any(|it| it.0 == "PORT") { &args[2..] } else { &args };

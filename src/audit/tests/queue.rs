@@ -122,6 +122,7 @@ async fn a_record_that_stands_for_a_thousand_and_is_not_written_counts_as_a_thou
         match &mut record.event {
             AuditEvent::UpgradeRefused(refused) => refused.suppressed = 999,
             AuditEvent::Joined(joined) => joined.suppressed = 999,
+            AuditEvent::Skipped(skipped) => skipped.suppressed = 999,
             AuditEvent::Refused(refused) => refused.suppressed = u64::MAX,
             _ => {}
         }
@@ -131,7 +132,7 @@ async fn a_record_that_stands_for_a_thousand_and_is_not_written_counts_as_a_thou
     assert_eq!(told.len(), kinds().len());
     for (kind, count) in told {
         let expected = match kind {
-            "handshake.rejected" | "joined" => 1_000,
+            "handshake.rejected" | "joined" | "skipped" => 1_000,
             "refused" => u64::MAX,
             _ => 1,
         };

@@ -49,7 +49,7 @@ impl Model {
                 match begin {
                     Begin::Write(pen) => return self.driver.pen = Some(pen),
                     Begin::Nothing | Begin::PenIsOut => return,
-                    Begin::Overflowed => assert!(self.plan.bound < ENOUGH),
+                    Begin::Overflowed => assert!(self.plan.bound < ENOUGH && !self.plan.skips),
                     Begin::Evicted | Begin::Broken => panic!("{begin:?}"),
                 }
             }
@@ -76,19 +76,30 @@ impl Model {
                 taken.iter().flat_map(|it| Frame::of(&it.message).bytes).collect();
             let mut ends = Vec::new();
             for turn in &mut *turns {
+                let mut leaps = None;
                 turn.outcome = match turn.seat.read(&mut batch, FRAME) {
                     None => Outcome::Gone,
+                    Some(Lacks { end, has_gap: true, .. }) => {
+                        let gap = turn.seat.gap().unwrap();
+                        batch.extend_from_slice(&Frame::of(&gap.message).bytes);
+                        leaps = Some(gap.to);
+                        Outcome::Read { end, behind: None, all: false }
+                    }
                     Some(Lacks { end, behind, .. }) => Outcome::Read { end, behind, all: true },
                 };
-                ends.push(batch.len());
+                ends.push((batch.len(), leaps));
             }
             let written = kernel.write(heard, &batch);
             let at = written.next_multiple_of(FRAME);
             pen.rest = Rest::copied(&batch[written..at]);
             let mut from = taken.len() * FRAME;
             taken.drain(..(at / FRAME).min(taken.len())).for_each(|it| begun.add(&it.message));
-            for (turn, end) in turns.iter_mut().zip(ends) {
-                turn.seat.cursor().advance(at.clamp(from, end) - from);
+            for (turn, (end, leaps)) in turns.iter_mut().zip(ends) {
+                match leaps {
+                    Some(to) if at > from => turn.seat.told(to),
+                    Some(_) => {}
+                    None => turn.seat.cursor().advance(at.clamp(from, end) - from),
+                }
                 if at < end {
                     turn.stays();
                 }

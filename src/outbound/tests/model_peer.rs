@@ -9,12 +9,16 @@ use crate::{
     message::Message,
     outbound::{
         frame,
-        seat::{Cursor, Lacks, Seat},
+        seat::{Cursor, Gap, Lacks, Seat},
+        slow_member::SlowMember,
     },
 };
 
 /// A member's place in a room that has said the frames of `log`, and the room.
 pub(super) struct Place {
+    /// Which room it is.
+    pub(super) source: usize,
+    pub(super) slow_member: SlowMember,
     pub(super) log: Mutex<Vec<u8>>,
     pub(super) cursor: Cursor,
     pub(super) gone: AtomicBool,
@@ -31,9 +35,30 @@ impl Seat for Place {
 
     fn read(&self, into: &mut Vec<u8>, most: usize) -> Option<Lacks> {
         let log = self.log.lock().unwrap();
-        let lacks = &log[usize::try_from(self.cursor.position()).unwrap()..];
-        into.extend_from_slice(&lacks[..lacks.len().min(most / FRAME * FRAME)]);
-        (!self.is_gone()).then(|| Lacks { end: log.len() as u64, ..Lacks::default() })
+        let (position, next) = self.cursor.span();
+        let mut read = Lacks { end: log.len() as u64, ..Lacks::default() };
+        if next == position {
+            read.has_gap = true;
+        } else {
+            let lacks = &log[usize::try_from(position).unwrap()..];
+            into.extend_from_slice(&lacks[..lacks.len().min(most / FRAME * FRAME)]);
+        }
+        (!self.is_gone()).then_some(read)
+    }
+
+    fn when_slow(&self) -> SlowMember {
+        self.slow_member
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        let to = self.cursor.leaps_to()?;
+        let nth = u8::try_from(to).unwrap() / u8::try_from(FRAME).unwrap();
+        let id = GAP + u8::try_from(self.source).unwrap();
+        Some(Gap { to, message: Message::binary(vec![id, nth]) })
+    }
+
+    fn told(&self, to: u64) {
+        self.cursor.set_position(to);
     }
 
     fn released(&self) {}
@@ -63,6 +88,7 @@ pub(super) struct Heard {
     /// Of each room, and of what was pushed.
     pub(super) counts: [u8; 3],
     pub(super) closes: u8,
+    pub(super) gaps: u8,
 }
 
 impl Heard {
@@ -77,6 +103,12 @@ impl Heard {
             assert_eq!(self.closes, 0, "nothing comes behind the close frame");
             match frame[..] {
                 [frame::CLOSE, 0] => self.closes += 1,
+                [0x82, 2, id, nth] if id >= GAP => {
+                    let source = usize::from(id - GAP);
+                    assert!(self.counts[source] < nth, "a gap, and nothing is missing");
+                    self.counts[source] = nth;
+                    self.gaps += 1;
+                }
                 [0x82, 2, id, pushed] => {
                     let (source, nth) = (usize::from(id / 50), id % 50);
                     assert_eq!(self.counts[source], nth, "each once, and in order");
@@ -99,3 +131,6 @@ pub(super) fn message(source: usize, nth: u8, pushed: u8) -> Message {
 
 /// Bytes of each frame.
 pub(crate) const FRAME: usize = 4;
+
+/// What says that something of a room is missing.
+const GAP: u8 = 200;

@@ -2,12 +2,12 @@
 
 use proptest::{collection::vec, prelude::*};
 
-use crate::testing::driven::rooms::{Operation, PEERS, ROOMS, Run, Saying, Verdict};
+use crate::testing::driven::rooms::{LIVE, Operation, PEERS, ROOMS, Run, Saying, Verdict};
 
 fn operation() -> impl Strategy<Value = Operation> {
     let peer = || 0..PEERS.len();
     // Much in one room, so that queues fill up.
-    let room = || prop_oneof![9 => Just(0), 2 => 0..ROOMS.len()];
+    let room = || prop_oneof![6 => Just(0), 4 => Just(LIVE), 2 => 0..ROOMS.len()];
     let size = || prop_oneof![1 => 0usize..765, 1 => Just(764)];
     let verdict =
         prop_oneof![4 => Just(Verdict::Yes), 1 => Just(Verdict::No), 1 => Just(Verdict::Panics)];
@@ -46,6 +46,7 @@ proptest! {
             // Who is in no room and speaks is closed, and there would be nobody left.
             for at in 0..PEERS.len() {
                 run.apply(&Operation::Say(at, Saying::Join(0))).await;
+                run.apply(&Operation::Say(at, Saying::Join(LIVE))).await;
             }
             for operation in &operations {
                 run.apply(operation).await;

@@ -15,17 +15,17 @@ const SEGMENT: usize = 16 * 1024;
 // covers: DL-23
 #[test]
 fn of_two_who_are_behind_nobody_falls_off_and_at_the_end_nothing_is_kept() {
-    look(Plan { members: 2, late: 0, says: &[SEGMENT; 3], removes: false, dies: false });
+    look(Plan { says: &[SEGMENT; 3], ..Plan::ORDINARY });
 }
 
 // covers: DL-23
 #[test]
 fn nor_if_one_is_removed_meanwhile() {
-    look(Plan { members: 2, late: 0, says: &[SEGMENT; 3], removes: true, dies: false });
+    look(Plan { says: &[SEGMENT; 3], removes: true, ..Plan::ORDINARY });
 }
 
 // covers: DL-23
 #[test]
 fn nor_if_a_walk_dies() {
-    look(Plan { members: 2, late: 0, says: &[SEGMENT; 3], removes: false, dies: true });
+    look(Plan { says: &[SEGMENT; 3], dies: true, ..Plan::ORDINARY });
 }

@@ -21,13 +21,13 @@ use crate::{
     connection::Connection,
     message::Message,
     outbound::{
-        Begin, Encoded, Outcome, Pen, Queued, Step, Turn,
+        Begin, Encoded, OutboundLimits, Outcome, Pen, Queued, Seat, SlowMember, Step, Turn,
         explore::{World, explore},
         frame::{self, Frame},
     },
     quota::RateKeyValue,
     room::{
-        Rooms,
+        Rooms, RoomsConfig,
         encoder::Welcome,
         members::Circle,
         publisher::Publisher,
@@ -52,6 +52,13 @@ pub(super) struct Plan {
     pub(super) removes: bool,
     /// A walk may end in the middle, as with its runtime.
     pub(super) dies: bool,
+    /// The room goes on without who is behind by more than so many bytes.
+    pub(super) skips: Option<usize>,
+}
+
+impl Plan {
+    pub(super) const ORDINARY: Self =
+        Self { members: 2, late: 0, says: &[], removes: false, dies: false, skips: None };
 }
 
 pub(super) struct Hall {
@@ -98,9 +105,12 @@ impl Wake for Woken {
 
 impl Hall {
     pub(super) fn new(plan: Plan) -> Self {
-        let rooms = Rooms::<Line>::new();
+        let slow_member = if plan.skips.is_some() { SlowMember::Skip } else { SlowMember::Close };
+        let rooms = Rooms::<Line>::with(RoomsConfig::new().slow_members(slow_member));
+        rooms.store().encoder.speak(Line::from);
+        let limits = plan.skips.map_or(limits(), |bytes| OutboundLimits::of(bytes, 1_000));
         let mut members: Vec<_> =
-            (0..plan.members + plan.late).map(|nth| Member::new(&rooms, nth)).collect();
+            (0..plan.members + plan.late).map(|nth| Member::new(&rooms, limits, nth)).collect();
         let room = rooms.store().directory.find(&key("", "r1")).unwrap();
         members.iter_mut().take(plan.members).for_each(|it| it.admit(0));
         let walks = Vec::new();
@@ -132,14 +142,14 @@ impl Hall {
 }
 
 impl Member {
-    fn new(rooms: &Rooms<Line>, nth: usize) -> Self {
-        let connection = Connection::new(None, limits(), None, Audit::new(Events::default()));
+    fn new(rooms: &Rooms<Line>, limits: OutboundLimits, nth: usize) -> Self {
+        let connection = Connection::new(None, limits, None, Audit::new(Events::default()));
         let user: Arc<str> = format!("u{nth}").into();
         let holder = Holder { user: RateKeyValue::of(nth), address: None };
         let meter = || rooms.store().published.meter(None);
         let publisher = Arc::new(Publisher::new(holder, meter(), meter()));
-        let join =
-            rooms.store().enter(&key("", "r1"), connection.clone(), user, publisher, count(9));
+        let (key, connected) = (key("", "r1"), connection.clone());
+        let join = rooms.store().enter(&key, key.name(), connected, user, publisher, count(9));
         Self {
             connection,
             join: Some(join.unwrap()),
@@ -190,6 +200,14 @@ impl Member {
                     continue;
                 };
                 assert!(!lacks.is_lost, "it fell off the log, within its bound");
+                if lacks.has_gap {
+                    let gap = turn.seat.gap().unwrap();
+                    assert!(gap.to > turn.seat.cursor().position(), "a gap without a hole");
+                    turn.seat.told(gap.to);
+                    turn.outcome = Outcome::Read { end: lacks.end, behind: None, all: false };
+                    self.heard.push(GAP);
+                    continue;
+                }
                 bytes.extend(lacks.large.iter().flatten());
                 turn.seat.cursor().advance(bytes.len());
                 turn.outcome = Outcome::Read { end: lacks.end, behind: lacks.behind, all: true };
@@ -207,10 +225,22 @@ impl Member {
                 other => panic!("{other:?}"),
             }
         }
-        let said = self.heard.iter().skip(1).copied();
-        let expected = self.from..self.until;
+        self.check();
+    }
+
+    /// It has heard what was said since it joined, in order, and where something is missing it was told so.
+    fn check(&self) {
         assert!(self.heard.first().is_none_or(|it| *it == JOINED), "{:?}", self.heard);
-        assert!(said.eq(expected.take(self.heard.len().max(1) - 1)), "{:?}", self.heard);
+        let (mut next, mut leaps) = (self.from, false);
+        for said in self.heard.iter().skip(1).copied() {
+            if said == GAP {
+                leaps = true;
+                continue;
+            }
+            let right = if std::mem::take(&mut leaps) { said > next } else { said == next };
+            assert!(right && said < self.until, "{:?}", self.heard);
+            next = said + 1;
+        }
     }
 }
 
@@ -278,7 +308,16 @@ impl World for Hall {
         for (nth, it) in self.members.iter().enumerate() {
             let until = if self.removed && nth == 0 { it.heard.len() as u8 - 1 } else { self.said };
             let all: Vec<u8> = [JOINED].into_iter().chain(it.from..until).collect();
-            assert_eq!(it.heard, all, "member {nth} was not told");
+            if self.plan.skips.is_none() {
+                assert_eq!(it.heard, all, "member {nth} was not told");
+            } else if !self.removed || nth > 0 {
+                // The newest, or that it is missing.
+                let seat = it.in_room.as_ref().unwrap().subscriber();
+                let end = self.room.look(|members| members.log.end());
+                assert_eq!(seat.cursor().position(), end, "{:?}", it.heard);
+                let last = it.heard.last();
+                assert!(last == all.last() || last == Some(&GAP), "{:?}", it.heard);
+            }
         }
         assert!(self.room.is_walked());
         assert_eq!(self.bytes_kept(), 0, "nobody needs it");
@@ -290,7 +329,7 @@ impl World for Hall {
 #[test]
 fn everybody_hears_what_was_said_since_it_joined_by_itself_and_nothing_after_it_is_removed() {
     let says = &[1, 1];
-    let plan = Plan { members: 2, late: 1, says, removes: true, dies: false };
+    let plan = Plan { late: 1, says, removes: true, ..Plan::ORDINARY };
     let states = explore(DEPTH, || Hall::new(plan));
 
     assert!(states > 1_000);
@@ -299,7 +338,7 @@ fn everybody_hears_what_was_said_since_it_joined_by_itself_and_nothing_after_it_
 // covers: DL-03, DL-13
 #[test]
 fn a_walk_that_dies_leaves_nobody_untold() {
-    let plan = Plan { members: 2, late: 0, says: &[1, 1, 1], removes: false, dies: true };
+    let plan = Plan { says: &[1, 1, 1], dies: true, ..Plan::ORDINARY };
     let states = explore(DEPTH, || Hall::new(plan));
 
     assert!(states > 1_000);
@@ -316,3 +355,6 @@ const DIE: usize = 30;
 
 /// What a member hears first.
 const JOINED: u8 = 255;
+
+/// What a member hears where something is missing.
+const GAP: u8 = 254;

@@ -302,6 +302,10 @@ fn what_the_service_says_is_in_the_table() {
         json!({"type":"joined","roomId":"r1"})
     );
     assert_eq!(
+        notice(RoomNotice::Gap(crate::room::Gap::new(room.clone()))),
+        json!({"type":"gap","roomId":"r1"})
+    );
+    assert_eq!(
         notice(RoomNotice::Left(crate::room::Left::new(room.clone()))),
         json!({"type":"left","roomId":"r1"})
     );

@@ -16,7 +16,7 @@ async function start(token = "t") {
   reset();
   const client = new RoomClient({ url: "ws://x/ws", token });
   const events = [];
-  for (const type of ["state", "joined", "chat", "delivery", "refused", "pong"]) {
+  for (const type of ["state", "joined", "gap", "chat", "delivery", "refused", "pong"]) {
     client.addEventListener(type, ({ detail }) => events.push([type, detail]));
   }
   client.join("r");
@@ -487,6 +487,29 @@ test("an address that there is no way to stops at once and says so", async () =>
   assert.equal(client.state, "stopped");
   assert.equal(states().at(-1).text, "There is no way to this address.");
   assert.deepEqual(timers, []);
+});
+
+test("a gap is told where it is, and what is missing is not asked for again", async () => {
+  const { events } = await start();
+  last().open();
+  last().say({ type: "auth_ok", userId: "me" });
+  last().say({ type: "joined", roomId: "r", at: "abcdefgh-4" });
+  const chat = (number) => last().say({ type: "chat", roomId: "r", userId: "ada", text: "x", at: `abcdefgh-${number}` });
+  chat(5);
+  last().say({ type: "gap", roomId: "r", at: "abcdefgh-9" });
+  last().say({ type: "gap", roomId: "elsewhere", at: "abcdefgh-9" });
+  chat(10);
+  const shown = events.filter(([type]) => type === "chat" || type === "gap");
+  assert.deepEqual(shown.map(([type]) => type), ["chat", "gap", "chat"]);
+  assert.deepEqual(shown[1][1], { roomId: "r" });
+  // Lost right behind another one.
+  last().say({ type: "gap", roomId: "r", at: "abcdefgh-20" });
+  last().end(1006);
+  await advance(5000);
+  last().open();
+  last().say({ type: "auth_ok", userId: "me" });
+  const joins = last().sent.filter(({ type }) => type === "join");
+  assert.deepEqual(joins, [{ type: "join", roomId: "r", since: "abcdefgh-20" }]);
 });
 
 test("it comes back with the last position, and shows nothing twice", async () => {

@@ -4,7 +4,7 @@
 //! lets them. What is compared is what is on each peer's wire.
 
 pub use self::{
-    operation::{Operation, PEERS, ROOMS, Saying, Verdict},
+    operation::{LIVE, Operation, PEERS, ROOMS, Saying, Verdict},
     run::Run,
 };
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::close::{CloseCode, CloseReason};
 
-use super::operation::{ASK, NO, PEERS, ROOMS, Saying, Verdict};
+use super::operation::{ASK, LIVE, NO, PEERS, ROOMS, Saying, Verdict};
 
 /// Tenant and room.
 type Key = (&'static str, usize);
@@ -31,6 +31,8 @@ pub(super) struct Expected {
     pub(super) open: bool,
     /// It may be lost at any time, and may have got less than was meant for it.
     pub(super) weak: bool,
+    /// It did not take everything at some time.
+    pub(super) was_slow: bool,
     /// It was closed for what it said right behind what was being answered: that may be lost.
     pub(super) hasty: bool,
     /// It waits for the policy.
@@ -217,26 +219,45 @@ impl Expected {
         }
     }
 
-    /// Whether what was `heard` is right, as far as it goes; and whether it is all there was.
+    /// Whether what was `heard` is right, as far as it goes; and whether it is all there was. Behind a gap
+    /// comes something that is not next, of what there was: anything of it.
     pub(super) fn judge(&self, heard: &[String]) -> (bool, bool) {
         let mut answers = 0;
-        let mut said = vec![0; self.stays.len()];
+        let mut stays: Vec<_> = self.stays.iter().map(|stay| (stay, 0, false)).collect();
+        let gap = format!("gap {}", ROOMS[LIVE]);
         for line in heard {
             if self.own.get(answers) == Some(line) {
                 answers += 1;
                 continue;
             }
-            let fits = |(at, stay): &(usize, &Stay)| {
+            let is_right = stays.iter_mut().any(|(stay, said, leaps)| {
                 let in_time =
                     stay.begins <= answers && stay.ends.is_none_or(|ends| answers <= ends);
-                in_time && stay.log.get(said[*at]) == Some(line)
-            };
-            match self.stays.iter().enumerate().find(fits) {
-                Some((at, _)) => said[at] += 1,
-                None => return (false, false),
+                if !in_time {
+                    return false;
+                }
+                if *line == gap {
+                    *leaps = stay.room == LIVE && *said < stay.log.len();
+                    return *leaps;
+                }
+                let skipped = usize::from(*leaps);
+                let Some(at) = stay.log.iter().skip(*said + skipped).position(|it| it == line)
+                else {
+                    return false;
+                };
+                if at > 0 && !*leaps {
+                    return false;
+                }
+                (*said, *leaps) = (*said + skipped + at + 1, false);
+                true
+            });
+            if !is_right {
+                return (false, false);
             }
         }
-        let all = |(stay, said): (&Stay, usize)| stay.ends.is_some() || stay.log.len() == said;
-        (true, answers == self.own.len() && self.stays.iter().zip(said).all(all))
+        let all = |(stay, said, leaps): &(&Stay, usize, bool)| {
+            *leaps || stay.ends.is_some() || stay.log.len() == *said
+        };
+        (true, answers == self.own.len() && stays.iter().all(all))
     }
 }

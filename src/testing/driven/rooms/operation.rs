@@ -48,11 +48,13 @@ pub enum Verdict {
 pub const PEERS: [(&str, &str); 5] =
     [("a", "alice"), ("a", "alice"), ("a", "bob"), ("b", "alice"), ("b", "carol")];
 
-/// The policy lets everybody into the first two, takes its time about the third, and says no to the last.
-pub const ROOMS: [&str; 4] = ["r0", "r1", "ask", "no"];
+/// The policy lets everybody into the first two, takes its time about the third, and says no to the next. The
+/// last goes on without those who are behind.
+pub const ROOMS: [&str; 5] = ["r0", "r1", "ask", "no", "live"];
 
 pub(super) const ASK: usize = 2;
 pub(super) const NO: usize = 3;
+pub const LIVE: usize = 4;
 
 impl Operation {
     /// Takes one operation from the front of `input`, if there is any more.

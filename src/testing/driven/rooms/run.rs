@@ -66,7 +66,8 @@ impl Run {
             Operation::Slow(at, _) if !self.model.peers[*at].said.is_empty() => {}
             Operation::Slow(at, room) => {
                 self.peers[*at].served.peer.room(*room);
-                self.model.peers[*at].weak = true;
+                let expected = &mut self.model.peers[*at];
+                (expected.weak, expected.was_slow) = (true, true);
             }
             Operation::Fast(at) => self.peers[*at].served.peer.room(None),
             Operation::Return(at) => {
@@ -181,6 +182,8 @@ impl Run {
         let (right, all) = expected.judge(heard);
         let seen = || format!("{:?} heard {heard:#?}, of {expected:#?}", PEERS[at]);
         Invariant::RoomsApart.assert(right, seen);
+        let gaps = heard.iter().any(|line| line.starts_with("gap "));
+        Invariant::InOrder.assert(!gaps || expected.was_slow, seen);
         if expected.weak {
             return;
         }

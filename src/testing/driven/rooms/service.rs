@@ -23,12 +23,12 @@ use crate::{
     principal::Principal,
     room::{
         JoinDenied, JoinRequest, Member, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
-        RoomsConfig, RoomsLayer, Scope,
+        RoomsConfig, RoomsLayer, Scope, SlowMember,
     },
     testing::{Records, driven::served::Served, wire::frame},
 };
 
-use super::operation::{ASK, NO, PEERS, ROOMS, Verdict};
+use super::operation::{ASK, LIVE, NO, PEERS, ROOMS, Verdict};
 
 /// What peers say.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -59,7 +59,10 @@ struct Doors(Arc<Mutex<[Option<oneshot::Sender<Verdict>>; PEERS.len()]>>);
 
 impl Chat {
     pub(super) fn new() -> Self {
-        let rooms = Rooms::with(RoomsConfig::new().audit(Records::new()));
+        let config = RoomsConfig::new().audit(Records::new()).slow_members_of(|room| {
+            if room.name().as_str() == ROOMS[LIVE] { SlowMember::Skip } else { SlowMember::Close }
+        });
+        let rooms = Rooms::with(config);
         let doors = Doors::default();
         let layer = RoomsLayer::new(rooms.clone(), doors.clone());
         Self { rooms, layer, doors }
