@@ -100,11 +100,11 @@
 //!
 //! # What a connection costs
 //!
-//! A connection is one task with one timer. Between messages it holds no lock and no buffer of its own: what a
-//! large message made grow is given back after a second. An idle member of a room takes less than 8 KiB, of
-//! which hyper and the protocol engine have a part (`tests/output_cost.rs`). A message allocates nothing here
-//! but what your codec and your handler allocate; a broadcast is encoded once, and its members share the
-//! payload. What all connections together may make the process hold is bounded by a [`MemoryBudget`], which is
+//! A connection is one task with one timer. Between messages it holds no lock, no buffer and no protocol
+//! context of its own: a thread's connections share a few, and what a large message made grow is given back
+//! after a second. An idle member of a room takes less than 5 KiB (`tests/output_cost.rs`). Messages allocate
+//! nothing here but what your codec and your handler allocate, and once for all that are read together; a
+//! broadcast is encoded once, and its members share the payload. What all connections together may make the process hold is bounded by a [`MemoryBudget`], which is
 //! for you to set.
 //!
 //! # Coming from axum's `WebSocketUpgrade`

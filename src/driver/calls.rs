@@ -12,8 +12,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use pin_project_lite::pin_project;
-
 use crate::{
     close::Close,
     connection::Connection,
@@ -28,7 +26,7 @@ pub(crate) type Outcome = HandlerResult;
 /// A stack and the message it is about.
 pub(crate) struct Calls {
     /// The connection's own; gone once the connection ends.
-    stack: Option<Pin<Box<dyn Stack + Send>>>,
+    stack: Option<Box<dyn Stack + Send>>,
     slot: Slot,
 }
 
@@ -48,7 +46,7 @@ impl Calls {
         S: MessageStack + Send + 'static,
         S::Future: Send,
     {
-        Self { stack: Some(Box::pin(Called { stack, call: None })), slot: Slot::Empty }
+        Self { stack: Some(Box::new(Called { stack, call: None })), slot: Slot::Empty }
     }
 
     pub(crate) fn is_calling(&self) -> bool {
@@ -73,7 +71,7 @@ impl Calls {
     /// ended in.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<Outcome> {
         match &mut self.stack {
-            Some(stack) => stack.as_mut().poll(cx, &mut self.slot, connection),
+            Some(stack) => stack.poll(cx, &mut self.slot, connection),
             None => Poll::Ready(Ok(Reply::none())),
         }
     }
@@ -86,12 +84,20 @@ impl Calls {
         called
     }
 
+    /// The turn is over: what calls need is given back, unless one is under way.
+    #[inline]
+    pub(crate) fn rest(&mut self) {
+        if let (Some(stack), Slot::Empty) = (&mut self.stack, &self.slot) {
+            stack.rest();
+        }
+    }
+
     /// Drops the message, the call and the stack. If the destructors panic, the connection ends all
     /// the same.
     pub(crate) fn abort(&mut self) {
         self.slot = Slot::Empty;
         if let Some(mut stack) = self.stack.take() {
-            stack.as_mut().drop_call();
+            stack.drop_call();
             foreign::discard([stack]);
         }
     }
@@ -107,45 +113,47 @@ impl Drop for Calls {
 /// A stack of whatever type. One method for a whole call, because most end as soon as they begin.
 trait Stack {
     fn poll(
-        self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         slot: &mut Slot,
         connection: &Connection,
     ) -> Poll<Outcome>;
 
+    /// There is no call, and none is about to begin.
+    fn rest(&mut self);
+
     /// Drops the call in flight, apart from the stack: of two destructors in one piece of drop glue,
     /// both may panic, and end the process.
-    fn drop_call(self: Pin<&mut Self>);
+    fn drop_call(&mut self);
 }
 
-pin_project! {
-    struct Called<S: MessageStack> {
-        stack: S,
-        // The one message being handled.
-        #[pin]
-        call: Option<S::Future>,
-    }
+struct Called<S: MessageStack> {
+    stack: S,
+    /// The one message being handled, in a place that serves all calls of a turn. A connection that is
+    /// quiet has none: it is about as large as all else that it has.
+    call: Option<Pin<Box<Option<S::Future>>>>,
 }
 
 impl<S: MessageStack> Stack for Called<S> {
     fn poll(
-        self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
         slot: &mut Slot,
         connection: &Connection,
     ) -> Poll<Outcome> {
-        let mut this = self.project();
+        let Self { stack, call } = self;
+        let call = call.get_or_insert_with(|| Box::pin(None));
         let failed = || Err(Close::HANDLER_FAILED.into());
         // The error's conversion may be the application's code as well.
         let result = foreign::run(|| {
             if let Slot::Waiting(_) = slot {
-                ready!(this.stack.poll_stack(cx)).map_err(Into::into)?;
+                ready!(stack.poll_stack(cx)).map_err(Into::into)?;
                 if let Slot::Waiting(message) = std::mem::replace(slot, Slot::Calling) {
                     let inbound = Inbound::new(message, Anonymous::claim(), connection.clone());
-                    this.call.set(Some(this.stack.call_stack(inbound)));
+                    call.set(Some(stack.call_stack(inbound)));
                 }
             }
-            match this.call.as_mut().as_pin_mut() {
+            match call.as_mut().as_pin_mut() {
                 Some(call) => call.poll(cx).map_err(Into::into),
                 None => Poll::Ready(Ok(Reply::none())),
             }
@@ -156,11 +164,17 @@ impl<S: MessageStack> Stack for Called<S> {
             None => failed(),
         };
         // Apart from what it ended in: of two destructors that panic, the second ends the process.
-        let dropped = foreign::run(|| this.call.set(None));
+        let dropped = foreign::run(|| call.set(None));
         Poll::Ready(if dropped.is_some() { result } else { failed() })
     }
 
-    fn drop_call(self: Pin<&mut Self>) {
-        let _ = foreign::run(|| self.project().call.set(None));
+    fn rest(&mut self) {
+        self.call = None;
+    }
+
+    fn drop_call(&mut self) {
+        if let Some(call) = &mut self.call {
+            let _ = foreign::run(|| call.set(None));
+        }
     }
 }

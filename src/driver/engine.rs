@@ -1,23 +1,22 @@
 //! Read the protocol: tungstenite, and the socket beneath it.
 //!
 //! tungstenite keeps the two apart: its context holds a buffer and the state of the protocol, and is
-//! lent a stream for each call. So the context can be replaced while the socket stays, which is the
-//! only way to get memory back from it: a buffer that a large message made grow is kept for good.
+//! lent a stream for each call. So a connection has a context only while it has begun a message, and
+//! between messages the thread's ([`contexts`]). One whose buffer a large message made grow is kept for a
+//! while, and then dropped, which is the only way to get the memory back from it.
 //!
 //! It only reads. What it would answer by itself is thrown away (`lent.rs`); frames are written by the
 //! [`Writer`](crate::driver::writer::Writer).
 
 use std::{
     io,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use tokio_tungstenite::tungstenite::{
-    Error, Message,
-    protocol::{Role, WebSocketConfig, WebSocketContext},
-};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::driver::{
+    contexts::{self, Context as Protocol},
     lent::{Lent, would_block},
     scanner::{Partial, Violation},
     transport::Transport,
@@ -28,8 +27,10 @@ use crate::driver::{
 #[derive(Debug)]
 pub(crate) struct Engine<Io> {
     wire: Wire<Io>,
-    context: WebSocketContext,
-    config: WebSocketConfig,
+    /// None between messages.
+    context: Option<Protocol>,
+    /// The most payload of a message.
+    max_message: usize,
     /// Reading ended, in whatever way.
     ended: bool,
     /// Messages and control frames the context has returned, as the scanner counts them.
@@ -39,15 +40,9 @@ pub(crate) struct Engine<Io> {
 }
 
 impl<Io: Transport> Engine<Io> {
-    pub(crate) fn new(wire: Wire<Io>, config: WebSocketConfig) -> Self {
-        Self {
-            wire,
-            context: WebSocketContext::new(Role::Server, Some(config)),
-            config,
-            ended: false,
-            returned: 0,
-            grown: 0,
-        }
+    /// Reads messages of up to `max_message` bytes of payload from `wire`.
+    pub(crate) fn new(wire: Wire<Io>, max_message: usize) -> Self {
+        Self { wire, context: None, max_message, ended: false, returned: 0, grown: 0 }
     }
 
     /// Bytes read from the socket.
@@ -117,15 +112,22 @@ impl<Io: Transport> Engine<Io> {
         loop {
             // The context is asked only if it can answer: it has a whole frame, or is given more.
             if self.is_dry() && !self.wire.has_verdict() {
-                match ready!(self.wire.poll_fill(cx)) {
-                    Ok(Filled::Bytes) => {}
-                    Ok(Filled::End) | Err(_) => {
+                match self.wire.poll_fill(cx) {
+                    Poll::Ready(Ok(Filled::Bytes)) => {}
+                    Poll::Ready(Ok(Filled::End) | Err(_)) => {
                         self.ended = true;
                         return Poll::Ready(None);
                     }
+                    Poll::Pending => {
+                        self.rest();
+                        return Poll::Pending;
+                    }
                 }
             }
-            match self.context.read(&mut Lent { wire: &mut self.wire, cx }) {
+            let context = self
+                .context
+                .get_or_insert_with(|| contexts::take(contexts::config(self.max_message)));
+            match context.read(&mut Lent { wire: &mut self.wire, cx }) {
                 Ok(message) => {
                     self.returned = self.returned.wrapping_add(1);
                     match &message {
@@ -173,16 +175,14 @@ impl<Io: Transport> Engine<Io> {
     /// a slice of the buffer, and would hold it without its being charged.
     pub(crate) fn give_back(&mut self) {
         if self.is_dry() && self.wire.scanner().at_boundary() && !self.ended {
-            self.renew();
+            self.drop_context();
         }
     }
 
     /// Nothing is read any more but to be thrown away, so that what was read takes no memory.
     pub(crate) fn stop_reading(&mut self) {
         self.ended = true;
-        if self.is_grown() {
-            self.renew();
-        }
+        self.drop_context();
     }
 
     /// Nothing that was read is handled any more, and no pong is waited for.
@@ -196,10 +196,28 @@ impl<Io: Transport> Engine<Io> {
         self.wire.poll_discard(cx)
     }
 
-    fn renew(&mut self) {
-        self.context = WebSocketContext::new(Role::Server, Some(self.config));
-        self.grown = 0;
-        self.wire.set_grown(self.grown);
+    /// Nothing is there to be read: between messages somebody else may have the context.
+    fn rest(&mut self) {
+        if !self.is_grown()
+            && self.wire.scanner().at_boundary()
+            && let Some(context) = self.context.take()
+        {
+            contexts::give_back(context);
+        }
+    }
+
+    /// Whether it has a context of its own at the moment.
+    #[cfg(test)]
+    pub(crate) fn has_context(&self) -> bool {
+        self.context.is_some()
+    }
+
+    fn drop_context(&mut self) {
+        self.context = None;
+        if self.is_grown() {
+            self.grown = 0;
+            self.wire.set_grown(self.grown);
+        }
     }
 
     /// A message of so many bytes was read.

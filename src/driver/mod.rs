@@ -2,13 +2,11 @@
 //!
 //! Below the upgrade there is no HTTP any more: a connection is a byte stream, a stack to call with
 //! each message, and a [`ConnectionConfig`]. Reading order: `config`, `phase` and `state` (when),
-//! `scanner`, `transport`, `ping` and `wire` (bytes), `lent` and `engine` (frames in), `writer`
+//! `scanner`, `transport`, `ping` and `wire` (bytes), `lent`, `contexts` and `engine` (frames in), `writer`
 //! (frames out), `calls`,
 //! `alarm`, `task` (the loop), `ending`.
 
 use std::sync::Arc;
-
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::driver::{
     calls::Calls,
@@ -41,6 +39,7 @@ pub(crate) mod transport;
 mod ping;
 mod unread;
 mod lent;
+mod contexts;
 mod engine;
 mod batch;
 mod written;
@@ -80,27 +79,13 @@ pub(crate) fn serve<Io: Transport>(
         max_fragments: config.max_fragments,
         control_burst: config.control_frames.at_once(),
     });
-    let protocol = WebSocketConfig::default()
-        .read_buffer_size(ENGINE_READ_SIZE)
-        // It writes nothing that is kept.
-        .write_buffer_size(0)
-        .max_message_size(Some(config.max_message_size))
-        // A ping may be longer than a message may be.
-        .max_frame_size(Some(config.max_message_size.max(MAX_CONTROL)))
-        .accept_unmasked_frames(false);
     let mut wire = Wire::new(io, config.unsent_bytes, scanner, connection.input_charge());
     wire.limit_unsent();
     wire.take_ahead(ahead);
-    let engine = Engine::new(wire, protocol);
+    let engine = Engine::new(wire, config.max_message_size);
     // Half of what may be held for the peer: the other half is for what it did not ask for.
     let read_below = config.outbound_bytes() / 2;
     let opened = connection.opened().into_std();
     let state = State::new(config, authentication, fastrand::f64(), opened);
     Driver::new(engine, state, Writer::default(), stats, calls, read_below, permit)
 }
-
-/// What the engine reads at a time, and keeps for good. It zero-fills it at every read.
-const ENGINE_READ_SIZE: usize = 1024;
-
-/// The most payload of a control frame (RFC 6455 §5.5).
-const MAX_CONTROL: usize = 125;

@@ -96,7 +96,7 @@ impl State {
             phase: Phase::Open,
             reason: None,
             authenticated: authentication == Authentication::Optional,
-            timers: Timers::default(),
+            timers: Timers::new(now),
             ping: Ping::None,
             unread: Unread::default(),
             partial: None,

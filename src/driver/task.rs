@@ -373,6 +373,7 @@ impl<Io: Transport> Future for Driver<Io> {
         if let Some(deadline) = this.state.poll_timeout() {
             this.alarm.set(deadline, cx);
         }
+        this.calls.rest();
         Poll::Pending
     }
 }

@@ -1,6 +1,9 @@
 //! Keep a connection's deadlines: a table of named times, the first of which is always known.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 
 /// A named deadline.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,15 +21,21 @@ pub(crate) enum Timer {
 }
 
 /// The deadlines that are set.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timers {
-    deadlines: [Option<Instant>; Timer::ALL.len()],
+    /// What times are counted from.
+    zero: Instant,
+    deadlines: [Option<Tick>; Timer::ALL.len()],
     /// The first of them that runs; or, if `stale`, no later than it.
-    first: Option<Instant>,
+    first: Option<Tick>,
     stale: bool,
     /// Those that stand still have done so since this time.
-    paused: Option<Instant>,
+    paused: Option<Tick>,
 }
+
+/// Nanoseconds, one more than there are from a connection's zero: half as large as an instant that may be
+/// none, of which each connection has a dozen. Enough for five centuries; what is later is none.
+type Tick = NonZeroU64;
 
 impl Timer {
     pub(crate) const ALL: [Self; 10] = [
@@ -49,8 +58,13 @@ impl Timer {
 }
 
 impl Timers {
+    /// None is set; no time before `zero` is told apart from it.
+    pub(crate) fn new(zero: Instant) -> Self {
+        Self { zero, deadlines: [None; Timer::ALL.len()], first: None, stale: false, paused: None }
+    }
+
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.get(timer).is_some()
+        self.at(timer).is_some()
     }
 
     /// Sets a deadline `time` from `now`. A time too long for the clock to count is never over.
@@ -59,10 +73,14 @@ impl Timers {
     }
 
     pub(crate) fn stop(&mut self, timer: Timer) {
-        self.set(timer, None);
+        self.set_at(timer, None);
     }
 
     pub(crate) fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
+        self.set_at(timer, deadline.and_then(|it| self.tick(it)));
+    }
+
+    fn set_at(&mut self, timer: Timer, deadline: Option<Tick>) {
         let Some(slot) = self.deadlines.get_mut(timer as usize) else { return };
         let old = std::mem::replace(slot, deadline);
         if old.is_some() && old == self.first {
@@ -85,19 +103,23 @@ impl Timers {
 
     /// The first deadline that runs.
     pub(crate) fn first(&self) -> Option<Instant> {
+        self.first_at().map(|it| self.instant(it))
+    }
+
+    fn first_at(&self) -> Option<Tick> {
         if !self.stale {
             return self.first;
         }
         let runs = |timer: &Timer| self.paused.is_none() || !timer.pauses();
-        Timer::ALL.into_iter().filter(runs).filter_map(|timer| self.get(timer)).min()
+        Timer::ALL.into_iter().filter(runs).filter_map(|timer| self.at(timer)).min()
     }
 
     /// Whether any deadline has passed. Where nothing has changed, that is one comparison.
     pub(crate) fn any_is_due(&mut self, now: Instant) -> bool {
         // Looked for only when the first one is gone: most turns move none, or a later one.
-        self.first = self.first();
+        self.first = self.first_at();
         self.stale = false;
-        self.first.is_some_and(|first| first <= now)
+        self.first.is_some_and(|first| self.instant(first) <= now)
     }
 
     /// Stops `timer` if it has passed, and says so.
@@ -117,7 +139,7 @@ impl Timers {
     /// Lets those that pause stand still.
     pub(crate) fn pause(&mut self, now: Instant) {
         if self.paused.is_none() {
-            self.paused = Some(now);
+            self.paused = self.tick(now);
             self.stale = true;
         }
     }
@@ -125,7 +147,7 @@ impl Timers {
     /// Lets them run again, later by as much as they stood still; says by how much.
     pub(crate) fn resume(&mut self, now: Instant) -> Duration {
         let Some(since) = self.paused.take() else { return Duration::ZERO };
-        let stood_still = now.saturating_duration_since(since);
+        let stood_still = now.saturating_duration_since(self.instant(since));
         for timer in Timer::ALL.into_iter().filter(|timer| timer.pauses()) {
             let deadline = self.get(timer);
             self.set(timer, deadline.and_then(|it| it.checked_add(stood_still)));
@@ -134,6 +156,23 @@ impl Timers {
     }
 
     pub(crate) fn get(&self, timer: Timer) -> Option<Instant> {
+        self.at(timer).map(|it| self.instant(it))
+    }
+
+    fn at(&self, timer: Timer) -> Option<Tick> {
         self.deadlines.get(timer as usize).copied().flatten()
     }
+
+    fn tick(&self, at: Instant) -> Option<Tick> {
+        let since = at.saturating_duration_since(self.zero);
+        let nanos = since.as_secs().checked_mul(NANOS)?.checked_add(since.subsec_nanos().into())?;
+        Tick::new(nanos.checked_add(1)?)
+    }
+
+    /// It was an instant once, and so is one.
+    fn instant(&self, tick: Tick) -> Instant {
+        self.zero.checked_add(Duration::from_nanos(tick.get() - 1)).unwrap_or(self.zero)
+    }
 }
+
+const NANOS: u64 = 1_000_000_000;

@@ -5,9 +5,9 @@
 //! place that knows how much the socket has taken.
 //!
 //! The driver fills the wire from the socket, up to 16 KiB at a time, and then lets the engine take
-//! it a kilobyte at a time: the engine's own buffer stays with the connection for good, the wire's
-//! goes back to a small pool of the thread's as soon as it is empty. So an idle connection holds a
-//! kilobyte, and a busy one makes few system calls.
+//! it a kilobyte at a time. The wire's buffer goes back to a small pool of the thread's as soon as it is
+//! empty, and the engine's between messages: an idle connection holds neither, and a busy one makes few
+//! system calls.
 
 use std::{
     io::{self, IoSlice},

@@ -32,7 +32,8 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Writer {
     /// Once nobody else is to write any more.
-    pen: Option<Pen>,
+    /// Boxed, because that is so at the end only.
+    pen: Option<Box<Pen>>,
     /// Whole frames of our own: pings, pongs, at last a close frame.
     control: Vec<u8>,
     /// Taken from the queue, not yet begun.
@@ -42,7 +43,7 @@ pub(crate) struct Writer {
     /// Rooms that the connection is behind in, while it is written what they have said.
     turns: Vec<Turn>,
     /// Where our ping stands among the control frames, if it does.
-    ping_at: Option<usize>,
+    ping_at: Option<u32>,
     /// The stream was not flushed since it took something.
     unflushed: bool,
     messages: u64,
@@ -74,7 +75,7 @@ impl Writer {
 
     /// Sends our ping before anything that has not been begun.
     pub(crate) fn ping(&mut self, payload: [u8; 8]) {
-        self.ping_at = Some(self.control.len());
+        self.ping_at = u32::try_from(self.control.len()).ok();
         frame::put_control(&mut self.control, frame::PING, &payload);
     }
 
@@ -218,8 +219,8 @@ impl Writer {
         pen.is_some_and(|pen| wire.write_last_by(pen.socket.as_ref(), frame))
     }
 
-    fn poll_pen(&mut self, outlet: &Outlet, cx: &Context<'_>) -> Poll<Pen> {
-        match self.pen.take().or_else(|| outlet.take_pen(cx)) {
+    fn poll_pen(&mut self, outlet: &Outlet, cx: &Context<'_>) -> Poll<Box<Pen>> {
+        match self.pen.take().or_else(|| outlet.take_pen(cx).map(Box::new)) {
             Some(pen) => Poll::Ready(pen),
             None => Poll::Pending,
         }
@@ -277,7 +278,7 @@ impl Writer {
             return Poll::Ready(Ok(()));
         }
         if let Some(at) = self.ping_at.take() {
-            wire.ping_ahead(at, PING_LEN);
+            wire.ping_ahead(at as usize, PING_LEN);
         }
         let written = match &batch.large {
             Some(large) => {

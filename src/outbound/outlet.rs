@@ -153,6 +153,10 @@ impl Outlet {
         inbox.queued += charge;
         inbox.messages += 1;
         inbox.peak_bytes = inbox.peak_bytes.max(held);
+        if inbox.own.capacity() == 0 {
+            // One at a time is what most connections have.
+            inbox.own.reserve_exact(1);
+        }
         inbox.own.push_back(entry);
         if inbox.heeds_news() {
             self.wake(inbox);

@@ -273,9 +273,8 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
         }
         let user = RateKeyValue::of((self.user.tenant(), self.user.id()));
         let address = self.connection.client_ip();
-        let meter = self.rooms.store().published.meter(Some(user));
-        let replayed = self.rooms.store().replayed.meter(Some(user));
-        let publisher = || Arc::new(Publisher::new(Holder { user, address }, meter, replayed));
+        let quotas = Arc::clone(&self.rooms.store().quotas);
+        let publisher = || Arc::new(Publisher::new(Holder { user, address }, quotas));
         Arc::clone(subscriptions.publisher.get_or_init(publisher))
     }
 

@@ -1,33 +1,59 @@
-//! Bound what one user may publish.
+//! Bound what one user may publish, and what it is given of what it has missed.
 
-use std::num::NonZeroU32;
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
-    quota::{Measured, Meter},
+    quota::{Measured, Meter, MeterTable},
     room::{outcome::Undelivered, shares::Holder},
 };
 
-/// A connection that publishes in the rooms it is in.
+/// A connection that is in rooms, and what its user may do there on all of its connections together.
 #[derive(Debug)]
 pub(super) struct Publisher {
     /// Whose memberships they are.
     pub(super) holder: Holder,
-    pub(super) quota: PublishQuota,
-    /// What it is given of what it has missed: KiB.
-    pub(super) replayed: PublishQuota,
+    quotas: Arc<RoomQuotas>,
+    /// Looked up at the first publication: most members only listen.
+    published: OnceLock<RoomQuota>,
+    /// Looked up when it first comes back to a room.
+    replayed: OnceLock<RoomQuota>,
 }
 
-/// How much a user may publish, on all of its connections together.
+/// What users may do in a process's rooms, by user: in KiB.
 #[derive(Debug)]
-pub(super) struct PublishQuota(Meter);
+pub(super) struct RoomQuotas {
+    pub(super) published: MeterTable,
+    pub(super) replayed: MeterTable,
+}
+
+/// What one user may do.
+#[derive(Debug)]
+pub(super) struct RoomQuota(Meter);
 
 impl Publisher {
-    pub(super) fn new(holder: Holder, published: Meter, replayed: Meter) -> Self {
-        Self { holder, quota: PublishQuota(published), replayed: PublishQuota(replayed) }
+    pub(super) fn new(holder: Holder, quotas: Arc<RoomQuotas>) -> Self {
+        Self { holder, quotas, published: OnceLock::new(), replayed: OnceLock::new() }
+    }
+
+    /// What is published. Not to be looked up under a room's lock: a table's is taken.
+    pub(super) fn published(&self) -> &RoomQuota {
+        self.published.get_or_init(|| self.look_up(&self.quotas.published))
+    }
+
+    /// What is replayed, likewise.
+    pub(super) fn replayed(&self) -> &RoomQuota {
+        self.replayed.get_or_init(|| self.look_up(&self.quotas.replayed))
+    }
+
+    fn look_up(&self, table: &MeterTable) -> RoomQuota {
+        RoomQuota(table.meter(Some(self.holder.user)))
     }
 }
 
-impl PublishQuota {
+impl RoomQuota {
     /// Charges the delivery of `bytes` of payload to `members`, or refuses it.
     pub(super) fn charge(&self, bytes: usize, members: usize) -> Result<(), Undelivered> {
         let cost = bytes.div_ceil(1024).max(1).saturating_mul(members.max(1));

@@ -35,7 +35,7 @@ use crate::{
         outcome::{Published, Undelivered},
         pace::{Line, UsersPace},
         position::Position,
-        publisher::Publisher,
+        publisher::{Publisher, RoomQuota},
         scope::{self, RoomNotice},
         walker::{Walk, Walked},
     },
@@ -329,6 +329,7 @@ impl<R> Subscriber<R> {
     {
         let outlet = self.connection.outbound();
         let is_direct = outlet.is_direct();
+        let quota = since.map(|_| self.publisher.replayed());
         let mut dropped = Dropped::default();
         let pushed = {
             let mut members = self.room.lock();
@@ -340,7 +341,7 @@ impl<R> Subscriber<R> {
             }
             let end = members.log.end();
             let position = members.log.kept().map(|kept| kept.position());
-            let replay = since.and_then(|since| self.replay(&mut members, since));
+            let replay = since.zip(quota).and_then(|it| self.replay(&mut members, it));
             self.cursor.set_position(replay.as_ref().map_or(end, |replay| replay.start));
             let notice = |recovered| welcome.message(position, recovered);
             let pushed = outlet.welcome(seat, replay, notice, &mut dropped);
@@ -370,12 +371,16 @@ impl<R> Subscriber<R> {
     }
 
     /// What was said `since`, if all of that is kept and the user may have it.
-    fn replay(&self, members: &mut Members<R>, since: Position) -> Option<Replay> {
+    fn replay(
+        &self,
+        members: &mut Members<R>,
+        (since, quota): (Position, &RoomQuota),
+    ) -> Option<Replay> {
         let number = members.log.kept()?.lacks(&RateKeyValue::of(&*self.user), since)?;
         let start = members.log.find(number)?;
         let end = members.log.end();
         let bytes = usize::try_from(end - start).unwrap_or(usize::MAX);
-        self.publisher.replayed.charge(bytes, 1).ok()?;
+        quota.charge(bytes, 1).ok()?;
         Some(Replay { start, end, hold: members.log.hold_at(start) })
     }
 
@@ -406,7 +411,7 @@ impl<R> Subscriber<R> {
     where
         R: 'static,
     {
-        let now = clock::now();
+        let (now, quota) = (clock::now(), self.publisher.published());
         self.room.append(|members| {
             if self.is_gone() {
                 return Err(Undelivered::NotAMember);
@@ -415,7 +420,7 @@ impl<R> Subscriber<R> {
             members.fits(&frame)?;
             let user = Some(&self.pace);
             self.room.may_publish(members, Some(&self.pace), first, now)?;
-            self.publisher.quota.charge(frame.payload, members.len())?;
+            quota.charge(frame.payload, members.len())?;
             let start = members.log.end();
             let appended = members.append(frame, user, now)?;
             if others {

@@ -18,7 +18,7 @@ use crate::{
         join_refused::JoinRefused,
         log::Log,
         name::{RoomKey, RoomName},
-        publisher::Publisher,
+        publisher::{Publisher, RoomQuotas},
         state::{Room, Settings},
         subscription::PendingJoin,
     },
@@ -28,10 +28,8 @@ use crate::{
 pub(super) struct RoomStore<R> {
     pub(super) directory: Arc<Directory<Room<R>>>,
     pub(super) encoder: Arc<Encoder<R>>,
-    /// What users publish, whichever endpoint they come by.
-    pub(super) published: MeterTable,
-    /// What users are given of what they have missed, in KiB.
-    pub(super) replayed: MeterTable,
+    /// What users may do, whichever endpoint they come by.
+    pub(super) quotas: Arc<RoomQuotas>,
     history: Option<History>,
     lag: LagLimits,
     /// What the histories of all rooms take.
@@ -44,10 +42,12 @@ impl<R: 'static> RoomStore<R> {
     pub(super) fn new<C: Encode<R>>(config: RoomsConfig<C>) -> Self {
         let RoomsConfig { codec, limits, publish_quota, history, lag, audit } = config;
         let encoder = Arc::new(Encoder::new(codec, history.is_some()));
-        let replayed = MeterTable::new(REPLAYED, MAX_PUBLISHERS);
-        let published = MeterTable::new(publish_quota, MAX_PUBLISHERS);
+        let quotas = Arc::new(RoomQuotas {
+            published: MeterTable::new(publish_quota, MAX_PUBLISHERS),
+            replayed: MeterTable::new(REPLAYED, MAX_PUBLISHERS),
+        });
         let (directory, kept) = (Arc::new(Directory::new(limits)), Arc::default());
-        Self { directory, encoder, published, replayed, history, lag, kept, audit }
+        Self { directory, encoder, quotas, history, lag, kept, audit }
     }
 
     /// Begins a join of `key`, which the peer calls `name`: before the policy is asked, so that a removal which comes while it is

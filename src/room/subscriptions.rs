@@ -1,7 +1,6 @@
 //! Keep the rooms that one connection is in.
 
 use std::{
-    collections::HashMap,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
@@ -28,7 +27,8 @@ pub(super) struct Subscriptions<Role, R> {
     pub(super) publisher: OnceLock<Arc<Publisher>>,
 }
 
-type Entered<Role, R> = HashMap<RoomName, Membership<Role, R>>;
+/// By name, in order. Most connections are in one room or two: a list of them takes less than a map.
+type Entered<Role, R> = Vec<(RoomName, Membership<Role, R>)>;
 
 struct Membership<Role, R> {
     subscription: Subscription<R>,
@@ -52,7 +52,7 @@ impl<Role, R> Subscriptions<Role, R> {
     /// lock; publishing looks again, under it.
     pub(super) fn current(&self, name: &RoomName) -> Option<(RoomHandle<R>, RoleOf<Role>)> {
         let rooms = self.lock();
-        let membership = rooms.get(name).filter(|it| it.subscription.is_current())?;
+        let membership = get(&rooms, name).filter(|it| it.subscription.is_current())?;
         let subscriber = Arc::clone(membership.subscription.subscriber());
         Some((RoomHandle::new(subscriber), membership.role.clone()))
     }
@@ -61,7 +61,7 @@ impl<Role, R> Subscriptions<Role, R> {
     pub(super) fn leave(&self, name: &RoomName) {
         let membership = {
             let mut rooms = self.lock();
-            let membership = rooms.remove(name);
+            let membership = place(&rooms, name).ok().map(|at| rooms.remove(at));
             if let Some(less) = capacity::smaller(rooms.len(), rooms.capacity(), KEPT) {
                 rooms.shrink_to(less);
             }
@@ -101,7 +101,17 @@ impl<Role, R> Subscriptions<Role, R> {
         }
         let subscription = join.admit(welcome, since)?;
         let subscriber = Arc::clone(subscription.subscriber());
-        _former = rooms.insert(name.clone(), Membership { subscription, role });
+        let entered = (name.clone(), Membership { subscription, role });
+        match place(&rooms, name) {
+            Ok(at) => _former = rooms.get_mut(at).map(|it| std::mem::replace(it, entered)),
+            Err(at) => {
+                _former = None;
+                if rooms.is_empty() {
+                    rooms.reserve_exact(1);
+                }
+                rooms.insert(at, entered);
+            }
+        }
         drop(rooms);
         subscriber.announce(self.max_rooms);
         Ok(false)
@@ -113,13 +123,13 @@ impl<Role, R> Subscriptions<Role, R> {
         &self,
         rooms: &mut Entered<Role, R>,
         name: &RoomName,
-    ) -> (Result<bool, JoinRefused>, Vec<Membership<Role, R>>) {
-        if let Some(membership) = rooms.get(name) {
+    ) -> (Result<bool, JoinRefused>, Entered<Role, R>) {
+        if let Some(membership) = get(rooms, name) {
             return (Ok(membership.subscription.is_current()), Vec::new());
         }
         let mut gone = Vec::new();
         if rooms.len() >= self.max_rooms.get() {
-            gone.extend(rooms.extract_if(|_, it| !it.subscription.is_current()).map(|(_, it)| it));
+            gone.extend(rooms.extract_if(.., |(_, it)| !it.subscription.is_current()));
         }
         let full = rooms.len() >= self.max_rooms.get();
         (if full { Err(JoinRefused::TooManyRooms) } else { Ok(false) }, gone)
@@ -135,12 +145,26 @@ impl<Role, R> Subscriptions<Role, R> {
 impl<Role, R> Drop for Subscriptions<Role, R> {
     fn drop(&mut self) {
         let rooms = self.rooms.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let memberships = std::mem::take(rooms).into_values().map(|it| (it.subscription, it.role));
+        let entered = std::mem::take(rooms);
+        let memberships = entered.into_iter().map(|(_, it)| (it.subscription, it.role));
         // Roles are the application's: they are dropped when the connection is in no room any more.
         let (subscriptions, _roles): (Vec<_>, Vec<_>) = memberships.unzip();
         leave_all(subscriptions);
     }
 }
 
-/// Rooms: about as many as a map starts with.
+/// Where the room `name` is among those, or would be.
+fn place<Role, R>(rooms: &Entered<Role, R>, name: &RoomName) -> Result<usize, usize> {
+    rooms.binary_search_by(|(entered, _)| entered.cmp(name))
+}
+
+fn get<'a, Role, R>(
+    rooms: &'a Entered<Role, R>,
+    name: &RoomName,
+) -> Option<&'a Membership<Role, R>> {
+    let (_, membership) = rooms.get(place(rooms, name).ok()?)?;
+    Some(membership)
+}
+
+/// Rooms: about as many as a list starts with.
 const KEPT: usize = 4;

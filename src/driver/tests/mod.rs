@@ -8,6 +8,7 @@ mod unread;
 mod state_properties;
 mod support;
 mod turns;
+mod contexts;
 mod backpressure;
 mod ending;
 mod faults;

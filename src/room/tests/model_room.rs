@@ -146,8 +146,8 @@ impl Member {
         let connection = Connection::new(None, limits, None, Audit::new(Events::default()));
         let user: Arc<str> = format!("u{nth}").into();
         let holder = Holder { user: RateKeyValue::of(nth), address: None };
-        let meter = || rooms.store().published.meter(None);
-        let publisher = Arc::new(Publisher::new(holder, meter(), meter()));
+        let quotas = Arc::clone(&rooms.store().quotas);
+        let publisher = Arc::new(Publisher::new(holder, quotas));
         let (key, connected) = (key("", "r1"), connection.clone());
         let join = rooms.store().enter(&key, key.name(), connected, user, publisher, count(9));
         Self {
