@@ -72,7 +72,7 @@ impl View {
     }
 
     /// What of it stands from `position` on; nothing if that is before or behind it.
-    pub(super) fn from(&self, position: u64) -> &[u8] {
+    pub(crate) fn from(&self, position: u64) -> &[u8] {
         let bytes = self.large.as_deref().unwrap_or(&self.copied);
         let at = position.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| bytes.get(at..)).unwrap_or_default()

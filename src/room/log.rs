@@ -318,8 +318,8 @@ fn price(frame: &Bytes) -> usize {
 }
 
 /// What a frame takes beside its bytes.
-const PLACE: usize = 112;
+pub(super) const PLACE: usize = 112;
 
 /// What is cut in one piece. Small, so that who is behind keeps little more than it needs.
-const SEGMENT_BYTES: u64 = 16 * 1024;
+pub(super) const SEGMENT_BYTES: u64 = 16 * 1024;
 const SEGMENT_FRAMES: usize = 128;

@@ -159,5 +159,7 @@ mod outcome;
 mod publisher;
 mod pace;
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod driven;
 #[cfg(test)]
 pub(crate) mod tests;

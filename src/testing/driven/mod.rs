@@ -13,4 +13,5 @@ pub mod operation;
 pub mod bytes;
 mod checks;
 pub mod rooms;
+pub mod log;
 pub mod pieces;
