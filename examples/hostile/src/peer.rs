@@ -189,13 +189,20 @@ impl<'a> Peer<'a> {
         self.end_within(self.target.patience()).await
     }
 
-    /// The same of a server that has much to say: it goes on as long as messages come.
+    /// The same of a server that has much to say: it goes on as long as messages come, and until a ping is
+    /// answered, which stands behind all that was sent: a server that is slow is not one that is silent.
     pub(crate) async fn end_when_quiet(&mut self) -> End {
+        self.send(&wire::frame(PING, PROBE)).await;
         let mut end = self.end().await;
+        let mut silences = 0;
         while end.closes.is_empty() && !end.over {
+            let answered = end.pongs.iter().any(|it| it == PROBE);
             let more = self.end().await;
             if more.messages.is_empty() && more.closes.is_empty() && !more.over {
-                break;
+                silences += 1;
+                if answered || silences == SILENCES {
+                    break;
+                }
             }
             end = End {
                 messages: [end.messages, more.messages].concat(),
@@ -205,6 +212,7 @@ impl<'a> Peer<'a> {
                 ..more
             };
         }
+        end.pongs.retain(|it| it != PROBE);
         end
     }
 
@@ -358,3 +366,9 @@ const STALL: Duration = Duration::from_secs(10);
 /// Bytes of what was sent that are kept, and of those that a report shows as text.
 const KEPT: usize = 4096;
 const READABLE: usize = 100;
+
+/// What a ping says that is sent to find out whether all before it was read.
+const PROBE: &[u8] = b"all read";
+
+/// How many silences a server is waited for that does not answer a ping.
+const SILENCES: usize = 8;
