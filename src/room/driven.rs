@@ -25,6 +25,7 @@ use crate::{
 
 /// What happens to a log.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum LogOperation {
     /// A frame of so many bytes is said.
     Say(usize),
@@ -241,7 +242,7 @@ impl LogRun {
         if let Some(budget) = &self.budget {
             let first = self.said.partition_point(|(ends, _)| *ends <= start);
             let frames = self.said.len() - first;
-            let bytes = usize::try_from(self.end() - start).unwrap();
+            let bytes = (self.end() - start) as usize;
             assert_eq!(budget.used(), bytes + frames * PLACE, "charged is what is held");
         }
     }
