@@ -97,10 +97,13 @@ impl<R: 'static> RoomAdmin<R> {
         Ok(self.room().map_or(0, |room| room.member_count()))
     }
 
-    /// Removes every member with this user id, and returns how many there were.
+    /// Removes every member who is the user `user` of the room's own tenant, and returns how many there
+    /// were.
     ///
-    /// Where a policy puts several tenants into one room, that is everybody of this id, whatever the
-    /// tenant: [`remove_in_tenant`](Self::remove_in_tenant) removes one of them.
+    /// An id alone never means another tenant's user: in the room of a tenant it is one of that tenant, in
+    /// a room without a tenant a user without one, as in [`Connections::user`](crate::Connections::user).
+    /// Where a policy puts several tenants into one room,
+    /// [`remove_in_tenant`](Self::remove_in_tenant) says whose user is meant.
     ///
     /// When it returns [`Ok`], nothing that the user sends reaches the room any more, nothing published in
     /// the room reaches the user, and a join of the user's that was under way is refused. The user
@@ -111,7 +114,7 @@ impl<R: 'static> RoomAdmin<R> {
     ///
     /// [`RoomError`] if the user may still be in the room. In the rooms of one process it never is.
     pub async fn remove(&self, user: &str) -> Result<usize, RoomError> {
-        Ok(self.room().map_or(0, |room| room.remove(user, |it| it.is_user(user))))
+        self.remove_in_tenant(self.key.tenant(), user).await
     }
 
     /// Removes every member who is this user of this tenant, as [`remove`](Self::remove) does.

@@ -44,8 +44,10 @@ fn a_user_of_one_tenant_is_removed_and_the_namesake_of_another_stays() {
     let left = now(lobby.members());
     assert_eq!((left.len(), left[0].tenant.as_deref()), (1, Some("acme")));
 
-    // Whatever the tenant.
-    evil.join("lobby").unwrap();
-    assert_eq!(now(lobby.remove("alice")), 2);
-    assert_eq!(rooms.memberships(), 0);
+    // An id alone is that of a user of the room's tenant, which this one does not have.
+    none.join("lobby").unwrap();
+    assert_eq!(now(lobby.remove("alice")), 1);
+    assert_eq!(none.tell("lobby", "hello"), Err(CloseReason::NotAMember));
+    assert_eq!(acme.tell("lobby", "hello"), Ok(vec![]));
+    assert_eq!(rooms.memberships(), 1);
 }
