@@ -60,6 +60,11 @@ impl Network {
         }
     }
 
+    /// Whether `a` and `b` may be addresses of one host: the same IPv4 address, or of the same /64.
+    pub(crate) fn is_one_host(a: IpAddr, b: IpAddr) -> bool {
+        Self::narrowest(a) == Self::narrowest(b)
+    }
+
     /// What one subscriber has at least: an IPv4 address, or an IPv6 /56. For who can count in one network
     /// only, because more than a number hangs on it.
     pub(crate) fn subscriber(address: IpAddr) -> Self {

@@ -9,6 +9,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    net::IpAddr,
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -29,6 +30,7 @@ use crate::{
     message::{EncodeError, Message},
     opaque::opaque_debug,
     principal::Principal,
+    quota::Network,
 };
 
 mod memory;
@@ -38,7 +40,7 @@ mod ticket;
 /// Issues tickets for users `U`, and verifies them: an [`Authenticate`]. Clones are the same tickets.
 ///
 /// A ticket is 32 random bytes. It is good for 30 s, which is a handshake on a slow line, and there are at
-/// most 100,000 of them at once, of one user 16, so that who asks for a 17th loses the oldest. What is kept
+/// most 100,000 of them at once, of one user 16, so that a user who asks for a 17th loses the oldest. What is kept
 /// is its SHA-256: of 256 random bits that needs no salt, nor a comparison in constant time. Redeeming it
 /// *is* taking it out of the store, so that of a thousand who try at once one gets in. Shown a second time it
 /// is refused as any other (4403), with a record by the rule `ticket.replayed`.
@@ -91,7 +93,7 @@ struct Shared<S> {
 /// Finds a ticket in a message.
 type Read = dyn Fn(&Message) -> Option<String> + Send + Sync;
 
-/// What a user is told who has come in.
+/// What a user is told at the login.
 type Welcome<U> = dyn Fn(&U, &Connection) -> Result<Message, EncodeError> + Send + Sync;
 
 /// What is kept of a session.
@@ -104,7 +106,12 @@ struct Entry<U> {
     process: u64,
     began: Moment,
     session: Option<SessionKey>,
+    /// From where alone it is good.
+    client: Option<IpAddr>,
 }
+
+/// Why a ticket lets nobody in, with the rule of a record if there is more to say than that it failed.
+type Refusal = (AuthFailure, Option<&'static str>);
 
 impl<U> Tickets<U> {
     /// Tickets in the memory of this process.
@@ -154,9 +161,36 @@ where
     ///
     /// # Errors
     ///
-    /// [`TicketError::Full`] if there are too many that nobody has used yet: ask for patience.
+    /// [`TicketError::Full`] if there are too many that are not used yet: ask for patience.
     /// [`TicketError::Unavailable`] if the store cannot be reached, or the user cannot be written.
     pub async fn issue(&self, session: Session<U>) -> Result<Ticket, TicketError> {
+        self.put(session, None).await
+    }
+
+    /// A ticket as of [`issue`](Self::issue) that is good only from `client`, the
+    /// [address](crate::ClientAddr) that has asked for it; of IPv6 from its /64. From anywhere else it is
+    /// refused (4403), with a record by the rule `ticket.client`, and is used up: there is a copy.
+    ///
+    /// A phone that changes its network between the two requests is refused too, and so is a client that
+    /// reaches the endpoint by IPv6 and the WebSocket by IPv4: so this is not the default. The endpoint has to
+    /// know its clients' addresses; of one that is unknown no such ticket is good.
+    ///
+    /// # Errors
+    ///
+    /// As of [`issue`](Self::issue).
+    pub async fn issue_to(
+        &self,
+        client: IpAddr,
+        session: Session<U>,
+    ) -> Result<Ticket, TicketError> {
+        self.put(session, Some(client)).await
+    }
+
+    async fn put(
+        &self,
+        session: Session<U>,
+        client: Option<IpAddr>,
+    ) -> Result<Ticket, TicketError> {
         let ticket = Ticket::random()?;
         let left = session.expires().map(|at| at.saturating_duration_since(Instant::now()));
         let entry = Entry {
@@ -165,6 +199,7 @@ where
             process: process(),
             began: session.began(),
             session: session.key(),
+            client,
         };
         let entry = serde_json::to_vec(&entry).map_err(|_| TicketError::Unavailable)?;
         let owner = owner(session.user());
@@ -173,14 +208,15 @@ where
         Ok(ticket)
     }
 
-    /// The session that `ticket` is for, and the end of the ticket.
+    /// The session that `ticket` is for, and the end of the ticket. One that is good from
+    /// [one address](Self::issue_to) is not redeemed here: it is not known from where it comes.
     ///
     /// # Errors
     ///
     /// [`AuthFailure::Rejected`] if there is no such ticket, or no more;
     /// [`AuthFailure::Unavailable`] if the store cannot be reached.
     pub async fn redeem(&self, ticket: &str) -> Result<Session<U>, AuthFailure> {
-        self.take(ticket).await.map_err(|(failure, _)| failure)
+        self.take(ticket, None).await.map_err(|(failure, _)| failure)
     }
 
     /// Has no ticket let in this user that was issued before.
@@ -193,8 +229,8 @@ where
         self.shared.voided.note(self.shared.subject(tenant, id), close);
     }
 
-    /// The same with the rule of a record, if there is more to say than that it failed.
-    async fn take(&self, ticket: &str) -> Result<Session<U>, (AuthFailure, Option<&'static str>)> {
+    /// The same for a peer at `from`.
+    async fn take(&self, ticket: &str, from: Option<IpAddr>) -> Result<Session<U>, Refusal> {
         // What has not the form of one is not asked for.
         let ticket = Ticket::parse(ticket).ok_or((AuthFailure::Rejected, None))?;
         let taken = self.shared.store.take(&ticket.hash()).await;
@@ -203,14 +239,18 @@ where
             Taken::Replayed => return Err((AuthFailure::Rejected, Some("ticket.replayed"))),
             Taken::Nothing => return Err((AuthFailure::Rejected, None)),
         };
-        let Ok(Entry { user, ends, process: from, began, session }) =
+        let Ok(Entry { user, ends, process: issuer, began, session, client }) =
             serde_json::from_slice::<Entry<U>>(&entry)
         else {
             return Err((AuthFailure::Unavailable, None));
         };
         // Another process has another order of moments, and other keys.
-        let ours = from == process();
+        let ours = issuer == process();
         let (began, key) = if ours { (began, session) } else { (Moment::default(), None) };
+        let is_from = |client| from.is_some_and(|it| Network::is_one_host(it, client));
+        if !client.is_none_or(is_from) {
+            return Err((AuthFailure::Rejected, Some("ticket.client")));
+        }
         let subject = self.shared.subject(user.tenant(), user.id());
         if self.shared.voided.since(subject, began).is_some() {
             return Err((AuthFailure::Rejected, Some("ticket.revoked")));
@@ -236,7 +276,8 @@ where
         connection: &Connection,
     ) -> Result<Session<U>, AuthFailure> {
         let ticket = (self.read)(credentials).ok_or(AuthFailure::Required)?;
-        let session = self.take(&ticket).await.map_err(|(failure, rule)| {
+        let taken = self.take(&ticket, connection.client_ip()).await;
+        let session = taken.map_err(|(failure, rule)| {
             if let Some(rule) = rule {
                 connection.refuse("tickets", rule, None, None);
             }

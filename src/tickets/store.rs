@@ -28,7 +28,7 @@ pub trait TicketStore: Send + Sync + 'static {
 pub struct Stored {
     /// Its key.
     pub hash: TicketHash,
-    /// Whose it is: the same for all tickets of a user and of nobody else. For a bound for each.
+    /// Whose it is: the same for all tickets of one user, and another for every other user. For a bound for each.
     pub owner: String,
     /// What is given back by [`take`](TicketStore::take): JSON.
     pub entry: Vec<u8>,
@@ -46,7 +46,7 @@ pub struct TicketHash(pub [u8; 32]);
 pub enum Taken {
     /// What was put there. It is there no more.
     Entry(Vec<u8>),
-    /// It was taken before, if the store knows: somebody has a copy.
+    /// It was taken before, if the store knows: there is a copy.
     Replayed,
     /// Nothing that it knows of.
     Nothing,
@@ -75,7 +75,7 @@ impl<S: TicketStore> TicketStore for Arc<S> {
 impl fmt::Display for TicketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full => "there are too many tickets that nobody has used",
+            Self::Full => "there are too many unused tickets",
             Self::Unavailable => "the store of tickets failed",
         })
     }

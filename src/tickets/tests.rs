@@ -1,6 +1,7 @@
 //! Tickets by themselves, against a plain model, and from many threads.
 
 use std::{
+    net::SocketAddr,
     num::NonZeroUsize,
     sync::{
         Barrier,
@@ -12,7 +13,7 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Connections, testing::TestConnection};
+use crate::{ConnectionConfig, Connections, testing::TestConnection};
 
 fn tickets(store: MemoryTickets) -> Tickets<String, MemoryTickets> {
     Tickets::with(store)
@@ -118,6 +119,52 @@ async fn who_was_thrown_out_does_not_get_in_by_a_ticket_from_before() {
     peer.enter(&connections);
     let session = tickets.redeem(ticket.as_str()).await.unwrap();
     assert_eq!(peer.logged_in(session).err(), Some(Close::REVOKED));
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_good_from_one_address_is_void_once_it_was_shown_from_another() {
+    let tickets = Tickets::<String>::new();
+    let ask = async |client: &str, from: Option<&str>| {
+        let session = Session::new("ada".to_owned());
+        let ticket = tickets.issue_to(client.parse().unwrap(), session).await.unwrap();
+        let at = |it: &str| SocketAddr::new(it.parse().unwrap(), 1);
+        let peer = TestConnection::with(&ConnectionConfig::new(), from.map(at));
+        let shown = Message::text(ticket.as_str());
+        let first = tickets.authenticate(&shown, peer.connection()).await.is_ok();
+        let again = tickets.redeem(ticket.as_str()).await.is_ok();
+        let records = format!("{:?}", peer.records().events());
+        (first, again, records.contains("ticket.client"))
+    };
+    let in_ = (true, false, false);
+    assert_eq!(ask("192.0.2.1", Some("192.0.2.1")).await, in_);
+    assert_eq!(ask("192.0.2.1", Some("::ffff:192.0.2.1")).await, in_);
+    // A host changes its address within its /64 by the hour.
+    assert_eq!(ask("2001:db8::1", Some("2001:db8::ffff:2")).await, in_);
+    let out = (false, false, true);
+    assert_eq!(ask("192.0.2.1", Some("192.0.2.2")).await, out);
+    assert_eq!(ask("2001:db8::1", Some("2001:db8:0:1::1")).await, out);
+    assert_eq!(ask("192.0.2.1", Some("2001:db8::1")).await, out);
+    assert_eq!(ask("192.0.2.1", None).await, out);
+}
+
+/// A million logins at one moment.
+// covers: MS-21
+#[tokio::test(start_paused = true)]
+async fn a_million_tickets_leave_the_store_at_its_cap() {
+    let tickets = Tickets::<String>::new();
+    let early = issue(&tickets, "ada").await.unwrap();
+    let mut kept = 1;
+    for n in 0..1_000_000_u32 {
+        let mut hash = TicketHash([0; 32]);
+        hash.0[..4].copy_from_slice(&n.to_be_bytes());
+        let stored = Stored { hash, owner: n.to_string(), entry: Vec::new(), ttl: TTL };
+        kept += usize::from(tickets.shared.store.put(stored).await.is_ok());
+    }
+    assert_eq!((kept, tickets.shared.store.len()), (100_000, 100_000));
+    assert!(tickets.redeem(early.as_str()).await.is_ok());
+    tokio::time::advance(TTL).await;
+    assert!(issue(&tickets, "ada").await.is_ok());
+    assert_eq!(tickets.shared.store.len(), 1);
 }
 
 // covers: LG-01

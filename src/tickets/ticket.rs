@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{TicketError, TicketHash};
 
-/// A ticket: 43 characters of base64url. Who has it is let in, once. `Debug` does not show it.
+/// A ticket: 43 characters of base64url. It lets its holder in, once. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Ticket(String);
 
@@ -46,7 +46,7 @@ impl Ticket {
     }
 }
 
-/// Its text, as for the answer to whoever asked for it.
+/// Its text, as for the answer to the client that asked for it.
 impl Serialize for Ticket {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
