@@ -86,7 +86,7 @@ where
 }
 
 impl AuthFailure {
-    /// Whether something was tried and was wrong: an outage of ours must lock nobody out.
+    /// Whether something was tried and was wrong: an outage of ours must not lock users out.
     pub(super) fn is_a_guess(self) -> bool {
         matches!(self, Self::Required | Self::Rejected)
     }
@@ -145,7 +145,7 @@ impl<U> Session<U> {
         self
     }
 
-    /// The login by it, of somebody who asked for it at `asked`.
+    /// The login by it, of a peer that asked for it at `asked`.
     pub(crate) fn login(&self, asked: Moment) -> Login {
         Login { began: self.began.min(asked), session: self.id }
     }

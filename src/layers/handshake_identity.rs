@@ -51,8 +51,8 @@ pub struct HandshakeIdentity {
 impl HandshakeIdentity {
     /// The sender of a handshake has this session.
     ///
-    /// To be made for each handshake, once its session was looked up: whoever was thrown out since this call
-    /// is not let in by it.
+    /// To be made for each handshake, once its session was looked up: a user who was thrown out since this
+    /// call is not let in by it.
     pub fn new<U: Principal>(session: Session<U>) -> Self {
         Self { session: Caught::new(Arc::new(session)) }
     }
@@ -74,7 +74,7 @@ impl fmt::Debug for HandshakeIdentity {
     }
 }
 
-/// The part of a verifier that is there for whoever has no identity from the handshake: nobody gets past it.
+/// The part of a verifier for peers without an identity from the handshake: it lets none of them in.
 ///
 /// See [`RequireAuthLayer::handshake`](crate::RequireAuthLayer::handshake).
 pub struct Handshake<U> {

@@ -1,4 +1,4 @@
-//! Stop whoever guesses at one account, wherever else they are let in.
+//! Stop a peer that guesses at one account, wherever else it is let in.
 
 use std::{fmt, future::Future, iter};
 
@@ -18,15 +18,15 @@ type ClaimedAccount = dyn Fn(&Message) -> Option<String> + Send + Sync;
 /// The endpoint counts failed logins by address already
 /// ([`Admission::failed_logins_per_peer`](crate::Admission::failed_logins_per_peer)). This counts them
 /// by account *and* address, for the many who share one. Only the last four distinct credentials of each
-/// are told apart, so that a page that tries one stale password again and again locks nobody out; a login
+/// are told apart, so that a page that tries one stale password again and again locks no user out; a login
 /// that succeeds clears nothing, or an attacker would put one of his own in between.
 ///
 /// | | default | why |
 /// |---|---|---|
-/// | [`quota`](Self::quota) | 10 a minute, 10 at once | 14,400 guesses a day; nobody types wrongly faster. An IPv6 /56 has it twice, a /48 four times |
+/// | [`quota`](Self::quota) | 10 a minute, 10 at once | 14,400 guesses a day; no person types wrongly faster. An IPv6 /56 has it twice, a /48 four times |
 /// | [`whole_accounts`](Self::whole_accounts) | off | ten times the quota, for all addresses together |
 ///
-/// Who is over it is closed with 1013 `too many failed logins`, and the verifier is not asked, whether there is
+/// A peer that is over it is closed with 1013 `too many failed logins`, and the verifier is not asked, whether there is
 /// such an account or not.
 ///
 /// # Example
@@ -103,7 +103,7 @@ impl<A: Authenticate> LoginThrottle<A> {
     ///
     /// # Security
     ///
-    /// Whoever knows a name can then keep its owner out, by failing from enough addresses.
+    /// An attacker who knows a name can then keep its owner out, by failing from enough addresses.
     pub fn whole_accounts(self) -> Self {
         Self { whole: Some(Failures::new(self.quota, quota::FAILURES)), ..self }
     }
@@ -160,7 +160,7 @@ impl<A> fmt::Debug for LoginThrottle<A> {
     }
 }
 
-/// Nobody types wrongly more often, and nobody guesses anything in as many.
+/// No person types wrongly more often, and no attacker guesses anything in as many.
 const QUOTA: Quota = Quota::per_minute(10);
 
 /// How many times the quota an account has that is tried from everywhere.

@@ -1,8 +1,8 @@
 //! Tell a layer, while it is applied, what the handshake of its connection has shown.
 //!
 //! A layer is applied once for each connection, before the answer to its handshake. But tower hands it the
-//! service to wrap, and nothing else; and what the handshake showed has to be known by then, since whoever
-//! has shown nothing is to be answered 401, not 101. So it stands here, for as long as the layers of one
+//! service to wrap, and nothing else; and what the handshake showed has to be known by then, since a
+//! peer that has shown nothing is to be answered 401, not 101. So it stands here, for as long as the layers of one
 //! connection are applied, on the thread that does so.
 
 use std::cell::RefCell;
@@ -31,7 +31,7 @@ pub(crate) struct Opening {
 /// Logs the peer in, or turns it away.
 pub(crate) type Enter = Box<dyn FnOnce(&Connection) + Send>;
 
-/// Why a layer has nobody to go by.
+/// Why a layer has no identity to go by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum NotIdentified {
     /// The handshake had no identity.

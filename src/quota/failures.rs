@@ -1,10 +1,10 @@
-//! Count what failed, and know who has failed too often.
+//! Count failures, and know which keys have failed too often.
 //!
-//! Failures spend, everybody else only looks: who never fails is never counted, and who has failed too
-//! often is told how long to wait. What is over the quota is a debt, so that many tries at the same moment
+//! Failures spend, everything else only looks: a key that never fails is never counted, and one that has
+//! failed too often is told how long to wait. What is over the quota is a debt, so that many tries at the same moment
 //! gain nothing in the long run. The table has a cap. When it is full, those go that are nearest to being
-//! forgotten anyway and may still try; and when nobody in it may, those who are not in it share one bucket:
-//! to refuse them all would hand whoever has that many addresses a switch.
+//! forgotten anyway and may still try; and when none in it may, those that are not in it share one bucket:
+//! to refuse them all would hand an attacker with that many addresses a switch.
 
 use std::{
     collections::HashMap,
@@ -40,7 +40,7 @@ pub(crate) struct FailedLogins(Failures<Network>);
 
 struct Inner<K> {
     entries: HashMap<K, Entry>,
-    /// There is no room, and nobody in it may try.
+    /// There is no room, and no key in it may try.
     all_blocked: bool,
     /// For those who are not in it then.
     strangers: Meter,
@@ -248,14 +248,14 @@ impl fmt::Debug for FailedLogins {
     }
 }
 
-/// Who is told apart: 20 MB if there are ever so many.
+/// Keys that are told apart: 20 MB if there are ever so many.
 pub(crate) const ENTRIES: usize = 100_000;
 
 /// What all share who find the table full of those who are blocked.
 const STRANGERS: Quota = Quota::per_minute(1_000);
 
-/// The most that anybody can owe beyond the quota. Who has tried more than that at the same moment is not
-/// shut out for a day, where others may have the address by then.
+/// The most that a key can owe beyond the quota. One that has tried more than that at the same moment is
+/// not shut out for a day, where others may have the address by then.
 const DEBT: Duration = Duration::from_secs(60 * 60);
 
 /// For quotas that say "hardly ever".

@@ -31,8 +31,8 @@ use crate::quota::Quota;
 /// these are counted too: a /56 may have twice, a /48 four times what one address may have, and never
 /// more than half of all. Raise the limit if more users than that are behind one network.
 ///
-/// What goes by addresses needs that of the [client](crate::ClientAddr). Without one the shares that nobody
-/// has set do not hold, and the endpoint says so once, at `warn`; where one of them was set, a handshake
+/// What goes by addresses needs that of the [client](crate::ClientAddr). Without one the shares that are
+/// defaults do not hold, and the endpoint says so once, at `warn`; where one of them was set, a handshake
 /// without an address is answered `500`. Who sets `max_connections_per_peer` to `max_connections` or more has said
 /// that addresses tell nothing: then no share of an address holds but those that are set with
 /// `handshakes_per_peer` and `failed_logins_per_peer`.

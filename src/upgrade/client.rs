@@ -34,7 +34,7 @@ pub(super) struct Clients {
 pub(super) struct Whence {
     /// The address of the socket, where the server told it.
     pub(super) peer: Option<SocketAddr>,
-    /// Nobody, if nothing was set that needs one.
+    /// Goes on without an address, if nothing was set that needs one.
     pub(super) client: Result<Option<ClientAddr>, UpgradeRejectionKind>,
     /// Whether the client came over TLS, as far as that is known.
     pub(super) tls: bool,
@@ -65,7 +65,7 @@ impl Clients {
     /// Who `request` is from.
     pub(super) fn find<B>(&self, request: &Request<B>) -> Whence {
         let extensions = request.extensions();
-        // Whoever sets nothing here takes what a layer outside has found.
+        // An endpoint without settings of its own takes what a layer outside has found.
         if self.is_default()
             && let Some(found) = extensions.get::<Whence>()
         {
@@ -130,8 +130,8 @@ impl Complaints {
     fn missing(&self) {
         if self.missing.is_due() {
             tracing::warn!(
-                "a request came without the address of its socket, so nobody knows whose it is, and \
-                 handshakes are answered 500. Whoever accepts sockets has to put it where `peer_from` \
+                "a request came without the address of its socket, so its client is unknown, and \
+                 handshakes are answered 500. The code that accepts sockets has to put it where `peer_from` \
                  looks for it: axum with `into_make_service_with_connect_info`"
             );
         }

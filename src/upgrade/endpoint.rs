@@ -158,7 +158,7 @@ impl WebSocketEndpoint {
     }
 
     /// Where in a request's extensions the address of its socket is: a type that the server has for it.
-    /// The default is a [`PeerAddr`](super::PeerAddr), which is for whoever accepts sockets.
+    /// The default is a [`PeerAddr`](super::PeerAddr), which the code that accepts sockets sets.
     ///
     /// ```
     /// # use std::net::SocketAddr;
@@ -170,7 +170,7 @@ impl WebSocketEndpoint {
     /// # }
     /// ```
     ///
-    /// Whoever says where it is wants it to be there: a handshake without it is answered `500`.
+    /// An operator who says where it is wants it to be there: a handshake without it is answered `500`.
     pub fn peer_from(
         mut self,
         peer_from: impl Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static,

@@ -1,7 +1,7 @@
 //! Admit a connection only while there is room, and not too many at once.
 //!
 //! What is counted stands with [`Admission`]. The order: whether too many logins from there failed; room, which costs nothing to look for; then the
-//! rate of the address, so that who is over its own share does not spend what all share; then the rate
+//! rate of the address, so that an address over its own share does not spend what all share; then the rate
 //! of all.
 
 use std::{
@@ -121,7 +121,7 @@ impl Gate {
             let kind = UpgradeRejectionKind::TooManyFailedLogins;
             return Err(UpgradeRejection::for_a_while(kind, wait));
         }
-        // First, so that who is refused for want of room does not slow down the others. A refusal
+        // First, so that a peer without room does not slow down the others. A refusal
         // after it drops the permit again.
         let permit = self.take(address)?;
         // A client that a proxy has named is no proxy.

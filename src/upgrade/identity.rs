@@ -1,7 +1,7 @@
 //! Go by what the layers in front of the endpoint know of a peer, or not, and never by half.
 //!
 //! Who reads identities, who puts them there and who goes by them are three places in the application's
-//! code. Where they do not fit together nobody is let in, and the operator is told what does not fit.
+//! code. Where they do not fit together no peer is let in, and the operator is told what does not fit.
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Default)]
 pub(crate) struct IdentityPolicy {
     is_of: Option<fn(&HandshakeIdentity) -> bool>,
-    /// A page of anybody's may connect, and bring the cookies of whoever looks at it.
+    /// Any page may connect, and bring the cookies of its reader.
     any_page: bool,
     known: Arc<Known>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct IdentityPolicy {
 /// What has turned out, for all connections of an endpoint.
 #[derive(Default)]
 struct Known {
-    /// The layers let in nobody without an identity.
+    /// The layers let in no peer without an identity.
     required: AtomicBool,
     /// The operator was told what is wrong.
     told: AtomicBool,

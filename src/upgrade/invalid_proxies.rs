@@ -10,7 +10,7 @@ use std::{error::Error, fmt};
 pub enum InvalidProxies {
     /// This is no network, or has bits behind its prefix.
     Network(String),
-    /// This network has so many addresses that anybody may have one.
+    /// This network has so many addresses that any client may have one.
     TooWide(String),
     /// No network was named, so that no header would ever be read.
     NoNetwork,

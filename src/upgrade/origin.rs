@@ -168,7 +168,7 @@ impl OriginPolicy {
     ///
     /// What counts is the client's own way: the socket's TLS where that ends here
     /// ([`PeerTls`](super::PeerTls)), or what the [trusted proxy](super::TrustedProxies) that the client came
-    /// to says of it, in `X-Forwarded-Proto` or in `proto=` of `Forwarded`. Where nobody says it, it was
+    /// to says of it, in `X-Forwarded-Proto` or in `proto=` of `Forwarded`. Where neither says it, it was
     /// not. This is about the connection, [`require_https`](Self::require_https) about the page.
     pub const fn require_tls(mut self) -> Self {
         self.require_tls = true;
@@ -264,7 +264,7 @@ impl OriginPolicy {
         }
     }
 
-    /// An origin that is trusted and that a page of anybody's can have: a sandboxed frame has `null`.
+    /// An origin that is trusted and that any page can have: a sandboxed frame has `null`.
     pub(super) fn any_page(&self) -> Option<&'static str> {
         if self.any_origin {
             return Some("any");

@@ -50,7 +50,7 @@ use super::{
 /// # Deployment
 ///
 /// Each proxy has to append the address that it sees, or to replace the header with it. One that passes on
-/// what the client wrote, and nothing else, lets everybody be whoever they like. The folder `docs/proxies` has
+/// what the client wrote, and nothing else, lets each client choose its address. The folder `docs/proxies` has
 /// configurations of nginx and HAProxy that are tested.
 #[must_use]
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ pub(super) struct Hop {
     pub(super) nth: usize,
 }
 
-/// Why nobody can tell who the client is.
+/// Why it is unknown who the client is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Untold {
     /// The proxy has said nothing.
@@ -142,7 +142,7 @@ impl TrustedProxies {
         self
     }
 
-    /// Whether `ip` is in one of the networks: a proxy, or somebody beside it.
+    /// Whether `ip` is in one of the networks: a proxy, or its neighbor.
     pub fn includes(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.networks.iter().any(|it| it.contains(&ip))
@@ -225,7 +225,7 @@ fn network(text: &str) -> Result<IpNet, InvalidProxies> {
     }
 }
 
-/// More proxies than anybody has in a row.
+/// More proxies than any operator has in a row.
 const MAX_HOPS: usize = 32;
 
 /// Bytes of the hops that are reached: room for each of them with an IPv6 address and a port.

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 
-/// Whether an endpoint was asked, by anybody, for anything.
+/// Whether an endpoint was asked for anything.
 #[derive(Debug, Default)]
 pub(super) struct Reachability {
     /// When it was put around a service.
@@ -71,7 +71,7 @@ impl Reachability {
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 paths,
-                "nobody has asked for this WebSocket endpoint so far. If clients get 404 there: in \
+                "no request has come to this WebSocket endpoint so far. If clients get 404 there: in \
                  axum, `fallback`, `nest` and `merge` after `.layer(endpoint)` take it away, and \
                  `.route_service(path, endpoint.into_service())` holds everywhere"
             );

@@ -13,7 +13,7 @@ use http::{HeaderValue, Response, StatusCode, Version, header};
 /// | status | further headers | when |
 /// |---|---|---|
 /// | 400, 403, 404, 421, 500 | | the request, its origin, its path, its host, this server is wrong |
-/// | 401 | `WWW-Authenticate: Cookie` | nobody is logged in |
+/// | 401 | `WWW-Authenticate: Cookie` | the peer is not logged in |
 /// | 405 | `Allow: GET` | any other method, `CONNECT` too |
 /// | 426 | `Upgrade: websocket`, `Sec-WebSocket-Version: 13` | another protocol version, or no attempt |
 /// | 429, 503 | `Retry-After`, 5 to 30 s at random, or what is left of the time | too many or too fast; full |
@@ -92,7 +92,7 @@ rejections! {
     OriginRepeated: FORBIDDEN "origin not allowed", "origin.repeated";
     /// The server does not tell the address of the socket, and a limit or a setting needs it.
     PeerMissing: INTERNAL_SERVER_ERROR "client address unknown", "peer.missing";
-    /// It did not come over TLS, or nobody who is believed says so.
+    /// It did not come over TLS, or no trusted proxy says so.
     Plaintext: FORBIDDEN "tls required", "handshake.plaintext";
     /// `Sec-WebSocket-Version` is not 13.
     ProtocolVersion: UPGRADE_REQUIRED "websocket version 13 expected", "handshake.version";

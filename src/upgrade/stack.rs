@@ -79,7 +79,7 @@ fn spawn(
         catch_unwind(AssertUnwindSafe(|| opening::during(identity.clone(), || make(&connection))));
     if let Ok((_, opening)) = &made {
         let judged = settings.identity.judge(identity.as_ref(), token.as_ref(), opening);
-        // Whoever made the handler may have kept a handle on what never comes to be.
+        // The code that made the handler may have kept a handle on what never comes to be.
         judged.inspect_err(|_| connection.outbound().end())?;
     }
     let authentication = settings.authentication;
@@ -87,7 +87,7 @@ fn spawn(
         // There is no verdict to wait for: all that counts is the cap on connections.
         permit.verdict();
     }
-    // The end comes first: who was told of the beginning is told of it, too. Before the record, so
+    // The end comes first: a hook that heard of the beginning hears of it, too. Before the record, so
     // that it is dropped after it.
     let end = End { hooks: settings.on_close.clone(), connection: connection.clone() };
     if let Some(connections) = &settings.connections {
@@ -197,7 +197,7 @@ impl Drop for End {
             let told = || self.hooks.call(|hook| hook(&self.connection, closed));
             let _ = foreign::run(|| drop(told()));
         }
-        // Last: whoever waits for the end of all waits for the hooks, too.
+        // Last: a server that waits for the end of all waits for the hooks, too.
         self.connection.leave_registry();
     }
 }

@@ -111,7 +111,7 @@ impl Subprotocols {
     /// browser lets them set no other header. Default: no offer is.
     ///
     /// What follows the prefix comes to the endpoint's [`Authenticate`](crate::Authenticate) as if it had been
-    /// the first message, a text of nothing but that. It is taken out of the request before anybody else
+    /// the first message, a text of nothing but that. It is taken out of the request before any other code
     /// sees it, is never chosen, recorded or logged, and may be as long as a
     /// [first message](crate::ConnectionConfig::max_first_message_size). A client has to offer a subprotocol
     /// besides it: there would be nothing to answer with, which browsers take for a failure. Two tokens, one

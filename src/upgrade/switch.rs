@@ -61,7 +61,7 @@ pub(super) struct Attempt {
 
 /// The connection stage, as the upgrade sees it.
 pub(crate) trait SpawnConnection: Send + Sync + 'static {
-    /// Spawns the connection's one task; whoever makes its handler may look at `request`.
+    /// Spawns the connection's one task; the code that makes its handler may look at `request`.
     ///
     /// The task must bound its wait for the upgrade: a layer outside that replaces the 101 on a
     /// connection that stays open keeps it waiting.
@@ -117,7 +117,7 @@ pub(super) fn switch_protocols<T: Default>(
         // From here on it is the verifier's alone.
         ours.take_token(&mut request.headers);
     }
-    // Whether it counts or not: nobody else is to find it.
+    // Whether it counts or not: no layer further in is to find it.
     let identity = settings.identity.read(request.extensions.remove())?;
     let accepted = Accepted { upgrade, client, identity, protocol, token, offers, permit };
     connections.spawn(accepted, request, settings)?;

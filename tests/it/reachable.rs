@@ -57,7 +57,7 @@ async fn an_endpoint_that_nobody_asks_says_so_once() {
             status(&app, path).await;
             sleep(Duration::from_secs(29)).await;
         }
-        assert_eq!(log.lines("nobody has asked for this WebSocket endpoint"), 1, "{name}");
+        assert_eq!(log.lines("no request has come to this WebSocket endpoint"), 1, "{name}");
         drop(app);
         assert_eq!(log.lines("WebSocket endpoint"), 1, "{name}");
     }
@@ -76,7 +76,7 @@ fn an_endpoint_that_was_put_together_before_there_was_a_runtime_says_so_too() {
         sleep(Duration::from_secs(100)).await;
         drop(app);
     });
-    assert_eq!(log.lines("nobody has asked for this WebSocket endpoint"), 1);
+    assert_eq!(log.lines("no request has come to this WebSocket endpoint"), 1);
 }
 
 // covers: HS-35
