@@ -88,14 +88,49 @@ async fn cookie_session_knows_its_users_and_a_log_out_ends_their_sockets() {
     assert_eq!(late.closed().await, (4401, "not authenticated".to_owned()));
 }
 
+/// The same without a framework.
+// covers: HS-04, AU-10
+#[tokio::test]
+async fn hyper_session_knows_its_users_and_a_log_out_ends_their_sockets() {
+    let (_program, addr) = started("hyper_session").await;
+    assert_eq!(page(addr, "/").await, "an ordinary page\n");
+    assert_eq!(Peer::connect_with(addr, &[]).await.err(), Some(401), "a stranger");
+
+    let answer = post(addr, "/login", "", "ada").await;
+    let (_, cookie) = answer.split_once("set-cookie: ").expect("a cookie");
+    let (cookie, _) = cookie.split_once(';').unwrap();
+    let own = format!("http://{addr}");
+    let open = async |origin: &str| {
+        Peer::connect_with(addr, &[("cookie", cookie), ("origin", origin)]).await
+    };
+    let mut tabs = [open(&own).await.unwrap(), open(&own).await.unwrap()];
+    for tab in &mut tabs {
+        tab.send("hello").await;
+        assert_eq!(tab.text().await, "ada: hello");
+    }
+    assert_eq!(open("http://127.0.0.1:1").await.err(), Some(403), "a page of another origin");
+    assert!(post(addr, "/logout", cookie, "").await.starts_with("HTTP/1.1 204"));
+    for tab in &mut tabs {
+        assert_eq!(tab.closed().await, (4401, "revoked".to_owned()));
+    }
+    assert_eq!(open(&own).await.err(), Some(401));
+}
+
 #[test]
-fn cookie_session_is_wrapped_in_less_than_30_lines() {
-    let source = include_str!("../examples/cookie_session.rs");
-    let (_, rest) = source.split_once("// --- From here ...").unwrap();
-    let (added, _) = rest.split_once("// --- ... to here.").unwrap();
-    let code = added.lines().filter(|it| !it.is_empty() && !it.starts_with("///"));
-    // And three in `main`: two routes and a layer.
-    assert!(code.count() + 3 < 30);
+fn applications_with_sessions_are_wrapped_in_less_than_30_lines() {
+    for (source, elsewhere) in [
+        // In `main`: two routes and a layer.
+        (include_str!("../examples/cookie_session.rs"), 3),
+        // In `main` one, in `serve` three, in `log_out` one.
+        (include_str!("../examples/hyper_session.rs"), 5),
+    ] {
+        let (_, rest) = source.split_once("// --- From here ...").unwrap();
+        let (added, _) = rest.split_once("// --- ... to here.").unwrap();
+        let is_code = |it: &&str| !it.trim().is_empty() && !it.trim().starts_with("///");
+        let code = added.lines().filter(is_code).count() + elsewhere;
+        println!("{code} lines");
+        assert!(code < 30, "{code}");
+    }
 }
 
 #[tokio::test]
