@@ -6,12 +6,15 @@ import { Refused, TEXT_LIMIT, checkName, checkRoom } from "./rules.mjs";
 
 const LOG_LIMIT = 500; // older messages leave the page
 const AT_END_PX = 48; // this close to the end, the log follows what comes
+const QUIET_UNTIL = 900; // so much of a text may be written before it is counted
 const CHECKS = {
   name: (value) => value === "" || checkName(value),
   room: checkRoom,
 };
 // A browser tells a page nothing else about a handshake that was refused.
-const NO_CONNECTION = "There is no connection yet: the server is away or full, or takes no pages from this address. Its log says which.";
+const NO_CONNECTION = "There is no connection: the server is away or full, or takes no pages from this address. Its log says which.";
+// Codes of the server's own. The others are in client.mjs.
+const CLOSES = { 4100: "An operator has removed you from this server." };
 const DELIVERY = {
   queued: "waiting",
   sent: "sending…",
@@ -29,9 +32,34 @@ let client = null; // one per visit
 let known = ""; // the name that the server knows us by, also after a lost connection
 let roomId = "";
 let entered = false; // joined at least once in this visit
+let resumed = false; // a reload in the room: nobody has pressed anything
+let refused = ""; // what the server said in the place of a ticket ...
+let refusedAt; // ... and of which field
+let farewell = ""; // what the form shows once it is back
 let status = { state: "idle" };
 let following = true; // the log shows its end, and stays there
 let unseen = 0; // messages that came while the page was not looked at
+
+// --- The address: `#room/name`. What comes before a room in the history is the form ---
+
+function fillIn() {
+  const [there, who] = location.hash.slice(1).split("/");
+  if (there) room.value = there;
+  if (who) name.value = who;
+}
+
+function address(...parts) {
+  return `#${parts.filter(Boolean).join("/")}`;
+}
+
+const isInRoom = () => history.state?.in === true;
+
+addEventListener("popstate", () => {
+  if (client) leave();
+  fillIn();
+  // Forward again, or an invitation in the address bar.
+  if (isInRoom()) enter();
+});
 
 // --- Joining and leaving ---
 
@@ -39,14 +67,13 @@ at("entrance").addEventListener("submit", (event) => {
   event.preventDefault();
   // A phone's keyboard puts a space behind each word.
   for (const field of [name, room]) field.value = field.value.trim();
-  let first = null; // what is wrong with the first field that is
-  for (const field of [name, room]) {
+  const wrong = [name, room].filter((field) => {
     const why = refusal(() => CHECKS[field.id](field.value));
-    field.setAttribute("aria-invalid", String(why !== ""));
-    if (why !== "") first ??= [why, field];
-  }
-  if (first) showEntrance(...first);
-  else enter();
+    showWrong(field, why);
+    return why !== "";
+  });
+  if (wrong.length > 0) wrong[0].focus();
+  else if (!client) enter();
 });
 
 /** What `check` says to the person, or nothing. */
@@ -60,19 +87,22 @@ function refusal(check) {
   }
 }
 
+/** Says at `field` what is wrong with it, in the place of its hint. */
+function showWrong(field, why) {
+  field.setAttribute("aria-invalid", String(why !== ""));
+  showText(at(`${field.id}-error`), why);
+  at(`${field.id}-hint`).hidden = why !== "";
+}
+
+/** Tries to join. Until that has worked the page stays where it is. */
 function enter() {
   roomId = room.value;
-  entered = false;
-  log.replaceChildren();
-  following = true;
-  showText(at("notice"), "");
-  showText(at("join-error"), "");
-  at("room-name").textContent = roomId;
-  at("me").textContent = "";
-  at("entrance").hidden = true;
-  at("conversation").hidden = false;
-
   known = name.value;
+  entered = false;
+  refused = "";
+  refusedAt = undefined;
+  showText(at("join-error"), "");
+  for (const field of [name, room]) showWrong(field, "");
   const visit = (client = new RoomClient({ url: socketUrl(), token: getTicket }));
   const listeners = { state: onState, joined: onJoined, gap: onGap, chat: onChat, delivery: onDelivery, refused: onRefused };
   for (const [type, listener] of Object.entries(listeners)) {
@@ -80,23 +110,28 @@ function enter() {
   }
   client.join(roomId);
   client.connect();
-  drawComposer();
-  text.focus();
 }
 
 /** A ticket for one connection. Nothing that opens anything twice is ever in this page. */
 async function getTicket() {
-  const response = await fetch(new URL("ticket", document.baseURI), {
-    method: "POST",
-    headers: { "content-type": "application/json", "x-requested-with": "page" },
-    body: JSON.stringify({ name: known }),
-    signal: AbortSignal.timeout(10_000),
-  });
+  const response = await ask("ticket", { name: known, again: entered || resumed });
   const answer = await response.json();
-  if (response.status === 400 || response.status === 403) throw new Refused(answer.error, "name");
+  refused = response.ok ? "" : answer.error;
+  refusedAt = response.status === 400 ? name : undefined;
+  // To ask again would get the same answer.
+  if ([400, 401, 403].includes(response.status)) throw new Refused(answer.error);
   if (!response.ok) throw new Error(answer.error);
   known = answer.name;
   return answer.ticket;
+}
+
+function ask(path, body) {
+  return fetch(new URL(path, document.baseURI), {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-requested-with": "page" },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(10_000),
+  });
 }
 
 function socketUrl() {
@@ -105,22 +140,67 @@ function socketUrl() {
   return url.href;
 }
 
-at("leave").addEventListener("click", () => leave());
+function showRoom() {
+  log.replaceChildren();
+  following = true;
+  showText(at("notice"), "");
+  at("room-name").textContent = at("room-name").title = roomId;
+  at("entrance").hidden = true;
+  at("conversation").hidden = false;
+  const here = address(roomId, name.value);
+  if (isInRoom()) history.replaceState({ in: true }, "", here);
+  else history.pushState({ in: true }, "", here);
+  drawComposer();
+  text.focus();
+}
 
-function leave(error = "", field = at("join")) {
+at("leave").addEventListener("click", () => goBack());
+at("back").addEventListener("click", () => goBack());
+
+/** As the button of a browser or a phone does. */
+function goBack(why = "") {
+  farewell = why;
+  history.back();
+  // There may be nothing to go back to, as in a tab that was restored.
+  const visit = client;
+  setTimeout(() => visit && visit === client && leave(), 500);
+}
+
+at("logout").addEventListener("click", async () => {
+  const response = await ask("logout", {}).catch(() => null);
+  if (response?.ok) goBack("You are logged out.");
+  else showText(at("notice"), "You are not logged out: the server did not answer.");
+});
+
+at("invite").addEventListener("click", async () => {
+  const url = new URL(address(roomId), document.baseURI).href;
+  try {
+    await navigator.clipboard.writeText(url);
+    addEvent(`The invitation is in the clipboard: ${url}`);
+  } catch {
+    addEvent(`The invitation is ${url}`); // no clipboard without TLS, or without leave to
+  }
+});
+
+function leave() {
   client.leave(roomId);
   client.close();
-  showEntrance(error, field);
+  showEntrance(farewell);
 }
 
 function showEntrance(error, field) {
+  farewell = "";
   client = null; // whatever it still reports is of no interest
+  resumed = false;
   unseen = 0;
+  status = { state: "idle" };
+  drawStatus();
   drawTitle();
   at("entrance").hidden = false;
   at("conversation").hidden = true;
-  showText(at("join-error"), error);
-  field.focus();
+  if (field) showWrong(field, error);
+  else showText(at("join-error"), error);
+  (field ?? at("join")).focus();
 }
 
 function showText(element, value) {
@@ -132,35 +212,61 @@ function showText(element, value) {
 
 function onState(detail) {
   status = detail;
-  const { state, text: why, code } = detail;
+  const { state, code } = detail;
+  if (!entered && (state === "waiting" || state === "stopped")) return keepOut(detail);
   drawStatus();
   drawComposer();
   // Not the countdown: a screen reader would read out every second.
-  at("announce").textContent = state === "waiting" ? `${why} Reconnecting.` : pill.textContent;
+  at("announce").textContent = state === "waiting" ? `${detail.text} Reconnecting.` : pill.textContent;
+  if (state === "stopped") at("announce").textContent = CLOSES[code] ?? detail.text;
   if (state === "connected") at("me").textContent = `You are ${client.userId}`;
-  if (state === "connected") showText(at("notice"), "");
-  if (state === "waiting" && detail.failures === 1) addEvent(entered ? why : NO_CONNECTION);
-  if (detail.patient) showText(at("notice"), "The server cannot be reached. Trying once a minute from here on.");
-  if (state === "stopped" && entered) showText(at("notice"), `${why} (${code}) Leave and join again to go on.`);
-  if (state === "stopped" && !entered) showEntrance(code ? `${why} (${code})` : why, code ? at("join") : name);
+}
+
+/** The form says why there is nothing else. */
+function keepOut({ state, code, text: why }) {
+  client.close();
+  if (state === "stopped" && code === undefined) showEntrance(why, refusedAt);
+  else showEntrance(CLOSES[code] ?? (refused || (code === 1006 ? NO_CONNECTION : why)));
 }
 
 function drawStatus() {
-  const seconds = Math.max(1, Math.ceil((status.retryAt - Date.now()) / 1000));
   const words = {
     idle: "not connected",
     connecting: "connecting…",
     connected: "connected",
-    waiting: `reconnecting in ${seconds} s`,
-    stopped: `stopped: ${status.text}`,
+    waiting: "not connected",
+    stopped: "not connected",
   };
   pill.dataset.state = status.state;
   pill.textContent = words[status.state];
+  at("join").textContent = status.state === "idle" ? "Join" : "Joining…";
+  at("join").setAttribute("aria-disabled", String(status.state !== "idle"));
+  drawBanner();
 }
-setInterval(() => status.state === "waiting" && drawStatus(), 500);
+
+/** One place for all that a lost connection has to say. */
+function drawBanner() {
+  const { state, code, patient, retryAt, text: why } = status;
+  const seconds = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
+  const when = `Trying again in ${seconds} s.`;
+  const words = {
+    connecting: "There is no connection. Trying now…",
+    waiting: patient ? `The server cannot be reached. ${when}` : `${why} ${when}`,
+    stopped: CLOSES[code] ?? why,
+  };
+  const banner = at("banner");
+  banner.hidden = !entered || !(state in words);
+  banner.dataset.code = code ?? "";
+  banner.dataset.state = state;
+  at("banner-text").textContent = words[state] ?? "";
+  at("back").hidden = state !== "stopped";
+}
+setInterval(() => status.state === "waiting" && drawBanner(), 500);
 
 function onJoined({ again, recovered }) {
+  if (!entered) showRoom();
   entered = true;
+  drawStatus();
   const back = recovered ? "You are back. Nothing was missed." : "You are back. What was said meanwhile may be missing.";
   addEvent(again ? back : `You joined ${roomId}.`);
 }
@@ -173,7 +279,10 @@ function onRefused({ code, requestId, field, reason }) {
   const why = isText(field) && isText(reason) ? `${field}: ${reason}` : code;
   if (requestId) showText(at("notice"), `The server refused a message: ${why}`);
   else if (entered) showText(at("notice"), `The server refused that: ${why}`);
-  else leave(`The server refused to let you in: ${why}`, room);
+  else {
+    client.close();
+    showEntrance(`The server does not let you into this room: ${why}`, room);
+  }
 }
 
 function isText(value) {
@@ -296,6 +405,7 @@ function drawComposer() {
   const length = text.value.length; // UTF-16 units, as the server counts
   const counter = at("counter");
   counter.textContent = `${length} / ${TEXT_LIMIT}`;
+  counter.hidden = length < QUIET_UNTIL;
   counter.classList.toggle("over", length > TEXT_LIMIT);
   at("send").disabled = text.value.trim() === "" || length > TEXT_LIMIT || status.state === "stopped";
 }
@@ -308,3 +418,12 @@ document.addEventListener("visibilitychange", () => {
   unseen = 0;
   drawTitle();
 });
+
+// --- Opened, or reloaded in a room ---
+
+fillIn();
+drawStatus();
+if (isInRoom()) {
+  resumed = true;
+  enter();
+}
