@@ -241,6 +241,7 @@ impl Connection {
 
     /// Its session may this from now on.
     pub(crate) fn limit(&self, limits: &SessionLimits) {
+        self.shared.outbound.bound(limits.outbound);
         let meter = limits.messages.map(Meter::of);
         if meter.is_none() && self.shared.limited.get().is_none() {
             return;

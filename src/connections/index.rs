@@ -131,6 +131,11 @@ impl<K: Key> Index<K> {
         if count > max { shard.remove(&key) } else { None }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        (0..SHARDS).map(|it| self.shard(it).len()).sum()
+    }
+
     #[expect(
         clippy::indexing_slicing,
         reason = "shard_of is below SHARDS, and so is what counts up to it"

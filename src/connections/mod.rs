@@ -34,15 +34,15 @@ mod selected;
 ///
 /// | to | call |
 /// |---|---|
-/// | tell a user something, on all devices | [`user`](Self::user)`(..).`[`push`](Selected::push) |
+/// | tell a user something, on all devices | [`user`](Self::user)`(..).`[`push`](Selected::push), [`push_by`](Selected::push_by) |
 /// | throw a user out, to stay away (*kick*) | `user(..).`[`close`](Selected::close) with a [`Close`] of yours |
 /// | void what a user or session came in by, so that it comes back with something fresh (*revoke*) | `user(..)` or [`session`](Self::session)`(..).`[`revoke`](Selected::revoke) |
 /// | slow a user down | `user(..).`[`limit`](Selected::limit) |
 /// | bound the devices of a user | [`max_per_user`](Self::max_per_user) |
 /// | show who is there | [`iter_page`](Self::iter_page) |
 ///
-/// Whoever was thrown out is not let in by a login that was under way: what began before the call is
-/// refused with the reason of the call, whenever it is done. It costs at most 160 bytes for each connection.
+/// A login that was under way does not let in a user who was thrown out meanwhile: what began before the
+/// call is refused with the reason of the call, whenever it is done. It costs at most 160 bytes for each connection.
 ///
 /// # Example
 ///
@@ -62,7 +62,7 @@ mod selected;
 /// # }
 ///
 /// let told = connections.user("ada").push(&Message::text("the build is green"));
-/// assert_eq!(told.sent, 0); // nobody is there
+/// assert_eq!(told.sent, 0); // she has no connection
 /// connections.user("mallory").close(KICKED);
 /// connections.session("what the cookie says").revoke();
 /// ```
@@ -95,18 +95,18 @@ pub struct Cursor {
 /// The last on a page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum At {
-    Nobody(u64),
-    Somebody((u64, u64)),
+    Unknown(u64),
+    User((u64, u64)),
 }
 
 #[derive(Default)]
 struct Shared {
-    /// Keys the hashes of users, so that nobody can choose a name to share another's.
+    /// Keys the hashes of users, so that no user can choose a name to share another's.
     key: RandomState,
     serial: AtomicU64,
     count: AtomicUsize,
-    /// Those who are nobody's user: not yet, or not any more. By their number.
-    nobody: Index<u64>,
+    /// Those without a user: not yet, or not any more. By their number.
+    unknown: Index<u64>,
     /// By a hash of whose they are, and their number: the oldest first.
     users: Index<(u64, u64)>,
     sessions: Index<(u64, u64)>,
@@ -134,7 +134,7 @@ impl Connections {
         self
     }
 
-    /// Those of a user without a tenant.
+    /// Those of a user without a tenant: an id alone never means a tenant's user.
     pub fn user(&self, id: &str) -> Selected<'_> {
         Selected::of_user(&self.shared, None, id)
     }
@@ -171,28 +171,28 @@ impl Connections {
         most: usize,
     ) -> (Vec<Connection>, Option<Cursor>) {
         let (shared, mut page) = (&self.shared, Vec::new());
-        // Whoever comes later is on no page: there would always be one more.
+        // A connection that opens later is on no page: there would always be one more.
         let until = after.map_or_else(|| shared.serial.load(Ordering::Relaxed), |it| it.until);
         let last = match after.map(|it| it.at) {
-            Some(At::Somebody(last)) => Some(last),
-            nobody => {
+            Some(At::User(last)) => Some(last),
+            unknown => {
                 let last =
-                    nobody.and_then(|it| if let At::Nobody(it) = it { Some(it) } else { None });
-                if let Some(last) = shared.nobody.fill(&mut page, last, until, most) {
-                    return (page, Some(Cursor { at: At::Nobody(last), until }));
+                    unknown.and_then(|it| if let At::Unknown(it) = it { Some(it) } else { None });
+                if let Some(last) = shared.unknown.fill(&mut page, last, until, most) {
+                    return (page, Some(Cursor { at: At::Unknown(last), until }));
                 }
                 None
             }
         };
         let last = shared.users.fill(&mut page, last, until, most);
-        (page, last.map(|it| Cursor { at: At::Somebody(it), until }))
+        (page, last.map(|it| Cursor { at: At::User(it), until }))
     }
 
     /// Closes all of them, and from here on each that opens, as a server does that stops. Returns how many
     /// there were.
     pub fn shut_down(&self, close: impl Into<Close>) -> usize {
         let close = close.into();
-        // Before the look: whoever opens after it finds this.
+        // Before the look: a connection that opens after it finds this.
         let _ = self.shared.shut.set(close.clone());
         let (mut closed, mut after) = (0, None);
         loop {
@@ -225,13 +225,13 @@ impl Connections {
         let serial = self.shared.serial.fetch_add(1, Ordering::Relaxed);
         self.shared.count.fetch_add(1, Ordering::Relaxed);
         connection.set_registry(Arc::<Self>::clone(self), serial);
-        self.shared.nobody.insert(serial, connection.clone());
+        self.shared.unknown.insert(serial, connection.clone());
         if let Some(close) = self.shared.shut.get() {
             connection.close(close.clone());
         }
     }
 
-    /// Remembers who was thrown out for `time` at least: a login may take so long.
+    /// Remembers for `time` at least which users were thrown out: a login may take so long.
     pub(crate) fn outlast(&self, time: Duration) {
         self.shared.voided.keep_for(time);
     }
@@ -245,7 +245,7 @@ impl Registry for Connections {
         if let Some(session) = login.session {
             shared.sessions.insert((session.get(), serial), connection.clone());
         }
-        // After they can be found: whoever throws them out notes it first, and looks then.
+        // After they can be found: the one who throws them out notes it first, and looks then.
         let subjects = [Some(Subject::User(user)), login.session.map(Subject::Session)];
         let voided =
             subjects.into_iter().flatten().find_map(|it| shared.voided.since(it, login.began));
@@ -257,8 +257,8 @@ impl Registry for Connections {
             (None, None) => Ok(()),
         };
         match admitted {
-            Ok(()) => shared.nobody.remove(serial),
-            // Who was not let in is nobody's device.
+            Ok(()) => shared.unknown.remove(serial),
+            // What was not let in is no device of the user's.
             Err(_) => shared.forget(connection, serial),
         }
         admitted
@@ -267,7 +267,7 @@ impl Registry for Connections {
     fn leave(&self, connection: &Connection, serial: u64) {
         let shared = &*self.shared;
         shared.forget(connection, serial);
-        shared.nobody.remove(serial);
+        shared.unknown.remove(serial);
         if shared.count.fetch_sub(1, Ordering::Relaxed) == 1 {
             shared.empty.notify_waiters();
         }
@@ -279,13 +279,13 @@ impl Shared {
         self.key.hash_one((tenant, user))
     }
 
-    /// The hash of whose `connection` is, once it is somebody's.
+    /// The hash of the user whose `connection` is, once it has one.
     fn user_of(&self, connection: &Connection) -> Option<u64> {
         let user = connection.user_id()?;
         Some(self.hash_of(connection.tenant().map(|it| &**it), user))
     }
 
-    /// It is nobody's any more.
+    /// It has no user any more.
     fn forget(&self, connection: &Connection, serial: u64) {
         if let Some(user) = self.user_of(connection) {
             self.users.remove((user, serial));
@@ -313,7 +313,7 @@ impl Shared {
                 // What is taken out does not count any more, however long its end takes.
                 for ((_, serial), oldest) in self.users.take_oldest(all, max.get(), same) {
                     oldest.close(replaced.clone());
-                    self.nobody.insert(serial, oldest);
+                    self.unknown.insert(serial, oldest);
                 }
                 Ok(())
             }

@@ -1,13 +1,14 @@
 //! Do something with all connections of a user or a session.
 
-use std::fmt;
+use std::{any::TypeId, fmt};
 
 use super::{BATCH, Shared};
 use crate::{
     close::Close,
     connection::Connection,
+    layers::Encode,
     login::{SessionKey, SessionLimits, Subject},
-    message::Message,
+    message::{EncodeError, Message},
     outbound::SendError,
 };
 
@@ -34,6 +35,8 @@ pub struct Pushed {
     pub closed: usize,
     /// Those that take no message so long.
     pub too_large: usize,
+    /// Those whose peer reads another codec's messages, which got nothing.
+    pub other_codec: usize,
 }
 
 impl<'a> Selected<'a> {
@@ -69,16 +72,52 @@ impl<'a> Selected<'a> {
         count
     }
 
-    /// Sends each of them a message that nobody there has asked for, as
-    /// [`Connection::push`] does.
+    /// Sends each of them a message that its peer has not asked for, as [`Connection::push`] does.
     ///
-    /// [`Message::json`] writes a value as [`Json`](crate::Json) would. Of another codec it is what its
-    /// [`Encode::encode`](crate::layers::Encode::encode) returns.
+    /// [`push_by`](Self::push_by) writes a value as its endpoint would.
     pub fn push(&self, message: &Message) -> Pushed {
+        self.push_if(message, |_| true)
+    }
+
+    /// Sends each of them `value`, written once by `codec`: that of the endpoint's
+    /// [`DecodeLayer`](crate::DecodeLayer), which writes its replies. A connection whose layer is known by now to have a
+    /// codec of another type gets nothing, and counts as [`other_codec`](Pushed::other_codec): a registry may
+    /// be that of several endpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if `codec` has no form for `value`; no connection got anything.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_websocket::{Connections, Json};
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Told {
+    ///     build: &'static str,
+    /// }
+    ///
+    /// let connections = Connections::new();
+    /// let pushed = connections.user("ada").push_by(&Json::default(), &Told { build: "green" })?;
+    /// assert_eq!(pushed.sent, 0);
+    /// # Ok::<(), tower_websocket::EncodeError>(())
+    /// ```
+    pub fn push_by<T, C: Encode<T>>(&self, codec: &C, value: &T) -> Result<Pushed, EncodeError> {
+        let message = codec.encode(value)?;
+        let by_it = |it: &Connection| it.codec().is_none_or(|it| it == TypeId::of::<C>());
+        Ok(self.push_if(&message, by_it))
+    }
+
+    fn push_if(&self, message: &Message, reads: impl Fn(&Connection) -> bool) -> Pushed {
         // Copied once: it may wait in many queues, and is not to hold what it was cut from.
         let message = message.clone().detached();
         let mut pushed = Pushed::default();
         self.for_each_while(|connection| {
+            if !reads(&connection) {
+                pushed.other_codec += 1;
+                return true;
+            }
             match connection.push(message.clone()) {
                 Ok(()) => pushed.sent += 1,
                 Err(SendError::Full(_)) => pushed.full += 1,
@@ -98,7 +137,7 @@ impl<'a> Selected<'a> {
     /// come in: whether they may is for the application to say.
     pub fn close(&self, close: impl Into<Close>) -> usize {
         let close = close.into();
-        // Before the look, so that whoever is let in after it finds the note.
+        // Before the look, so that a login that ends after it finds the note.
         self.shared.voided.note(self.subject, close.clone());
         let mut closed = 0;
         self.for_each_while(|connection| {
@@ -110,7 +149,7 @@ impl<'a> Selected<'a> {
     }
 
     /// Closes each of them with 4401 `revoked`, as [`close`](Self::close) does: what they came in by is
-    /// void, and who has something fresh may come back with it. What a log-out calls, after it has ended
+    /// void, and a client with something fresh may come back with it. What a log-out calls, after it has ended
     /// the session.
     pub fn revoke(&self) -> usize {
         self.close(Close::REVOKED)
@@ -130,7 +169,7 @@ impl<'a> Selected<'a> {
 
     /// Calls `act` for each, without a lock, as long as it says so. Those that come meanwhile are newer,
     /// and may be missed.
-    fn for_each_while(&self, mut act: impl FnMut(Connection) -> bool) {
+    pub(super) fn for_each_while(&self, mut act: impl FnMut(Connection) -> bool) {
         let (index, key) = match self.subject {
             Subject::User(hash) => (&self.shared.users, hash),
             Subject::Session(session) => (&self.shared.sessions, session.get()),

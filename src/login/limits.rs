@@ -1,5 +1,7 @@
 //! Bound what one session may, whatever the layers let everybody.
 
+use std::num::NonZeroUsize;
+
 use crate::quota::Quota;
 
 /// What a session may. The limits of the endpoint's layers hold besides.
@@ -11,6 +13,7 @@ use crate::quota::Quota;
 #[derive(Clone, Debug, Default)]
 pub struct SessionLimits {
     pub(crate) messages: Option<Quota>,
+    pub(crate) outbound: Option<NonZeroUsize>,
 }
 
 impl SessionLimits {
@@ -23,6 +26,15 @@ impl SessionLimits {
     /// used up of a quota is full again where another is set. Default: no limit.
     pub fn messages(mut self, quota: Quota) -> Self {
         self.messages = Some(quota);
+        self
+    }
+
+    /// So many bytes wait for the peer on each connection of the session; more close it with 1013, as
+    /// those of [`max_outbound_bytes`](crate::ConnectionConfig::max_outbound_bytes) do. A bound below two of
+    /// the largest messages to a peer counts as two: a legal message is not to close a connection by its size.
+    /// Default: the endpoint's bound alone.
+    pub fn outbound(mut self, bytes: NonZeroUsize) -> Self {
+        self.outbound = Some(bytes);
         self
     }
 }

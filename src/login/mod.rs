@@ -19,7 +19,7 @@ pub(crate) use self::voided::{Subject, Voided};
 mod limits;
 mod voided;
 
-/// A login, as whoever ends it needs to know it.
+/// A login, as the code that ends it needs to know it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Login {
     /// What was revoked after this moment is not to be let in any more.
@@ -61,7 +61,7 @@ impl Moment {
 
 impl SessionKey {
     pub(crate) fn of(id: &[u8]) -> Self {
-        // One key for the process, so that whoever names a session need not know where it is.
+        // One key for the process, so that the code that names a session need not know where it is.
         static KEY: OnceLock<RandomState> = OnceLock::new();
         let hash = KEY.get_or_init(RandomState::new).hash_one(id);
         Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))

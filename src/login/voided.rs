@@ -1,7 +1,7 @@
-//! Remember who was thrown out, for logins that are under way.
+//! Remember which users were thrown out, for logins that are under way.
 //!
 //! A login that began before its user was thrown out may be done after it: the verifier had looked already.
-//! So each time somebody is thrown out it is noted first, and whoever is let in looks at the notes last. A
+//! So each time a user is thrown out it is noted first, and a login looks at the notes last. A
 //! note is kept for longer than a login takes. If there are too many of them, the oldest go, and with them
 //! each login that began before: it is told to try again.
 
@@ -40,14 +40,14 @@ struct Inner {
     keep: Duration,
 }
 
-/// The last time that somebody was thrown out.
+/// The last time that a user was thrown out.
 struct Note {
     at: Moment,
     close: Close,
 }
 
 impl Voided {
-    /// Notes that whoever began to log in as `subject` by now is not to be let in.
+    /// Notes that no login as `subject` that has begun by now is to be let in.
     pub(crate) fn note(&self, subject: Subject, close: Close) {
         let now = Instant::now();
         let mut inner = self.inner();

@@ -49,6 +49,8 @@ pub(super) struct Inbox {
     /// Messages queued here or taken and not yet begun.
     pub(super) messages: usize,
     pub(super) peak_bytes: usize,
+    /// Bytes that the session may hold; the connection's limits hold besides.
+    pub(super) bound: usize,
     /// When the socket last took something, if there is anything left that it has not taken.
     moved: Option<Instant>,
     /// What of `queued` and `in_flight` the account is charged.
@@ -140,6 +142,7 @@ impl Inbox {
             in_flight: 0,
             messages: 0,
             peak_bytes: 0,
+            bound: usize::MAX,
             moved: None,
             charged: 0,
             walked: Walked::default(),
@@ -173,7 +176,7 @@ impl Inbox {
     /// reading. One whose socket has taken nothing for a second does not count.
     pub(super) fn is_crowded(&self, limits: OutboundLimits) -> bool {
         let moving = |at| clock::now().saturating_duration_since(at) < STALLED;
-        self.held(limits.share()) > limits.bytes / 2
+        self.held(limits.share()) > limits.bytes.min(self.bound) / 2
             && self.end == End::Open
             && self.moved.is_none_or(moving)
     }
@@ -222,8 +225,9 @@ impl Inbox {
             view.end(),
             |position| view.hold_at(position),
         );
-        self.peak_bytes = self.peak_bytes.max(self.bytes().min(limits.bytes));
-        if self.bytes() > limits.bytes && !self.make_room(0, limits.bytes, dropped) {
+        let most = limits.bytes.min(self.bound);
+        self.peak_bytes = self.peak_bytes.max(self.bytes().min(most));
+        if self.bytes() > most && !self.make_room(0, most, dropped) {
             self.shut(End::Overflowed, dropped);
             return true;
         }

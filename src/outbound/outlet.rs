@@ -15,6 +15,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -63,6 +64,13 @@ impl Outlet {
     /// Within which bounds the connection holds anything for its peer.
     pub(crate) fn limits(&self) -> OutboundLimits {
         self.limits
+    }
+
+    /// Holds no more than `bytes` for the peer from now on, but two of the largest messages; without a
+    /// number as much as the [limits](Self::limits) say.
+    pub(crate) fn bound(&self, bytes: Option<NonZeroUsize>) {
+        let two = self.limits.message_size.saturating_add(ENTRY_OVERHEAD).saturating_mul(2);
+        self.lock().bound = bytes.map_or(usize::MAX, |it| it.get().max(two));
     }
 
     /// Where what the connection holds is charged, if the process has a budget.
@@ -135,11 +143,11 @@ impl Outlet {
         if inbox.end != End::Open {
             return Err(SendError::Closed(entry.message));
         }
-        let mut held = inbox.bytes() + charge;
-        if held > self.limits.bytes && inbox.make_room(charge, self.limits.bytes, dropped) {
+        let (most, mut held) = (self.limits.bytes.min(inbox.bound), inbox.bytes() + charge);
+        if held > most && inbox.make_room(charge, most, dropped) {
             held = inbox.bytes() + charge;
         }
-        if held > self.limits.bytes || inbox.messages >= self.limits.messages {
+        if held > most || inbox.messages >= self.limits.messages {
             self.shut(inbox, End::Overflowed, dropped);
             return Err(SendError::Full(entry.message));
         }

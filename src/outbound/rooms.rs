@@ -46,7 +46,7 @@ impl Outlet {
         dropped: &mut Dropped,
     ) -> Result<bool, SendError> {
         let mut inbox = self.lock();
-        let free = self.limits().bytes.saturating_sub(inbox.bytes());
+        let free = self.limits().bytes.min(inbox.bound).saturating_sub(inbox.bytes());
         let replay = replay.filter(|it| it.end - it.start <= free as u64 / 2);
         let message = notice(replay.is_some());
         self.queue_in(&mut inbox, Queued { message, borrowed: false }, dropped)?;

@@ -1,14 +1,17 @@
 //! Connections are found, told and ended by whose they are, on a whole server.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use serde_json::Value;
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 use tower::service_fn;
 use tower_websocket::{
-    AuthFailure, Authenticated, Close, CloseReason, Connections, HandlerResult, HandshakeIdentity,
-    Inbound, Message, Overflow, Quota, Reply, RequireAuthLayer, Retry, Session, SessionLimits,
-    WebSocketEndpoint,
+    Admission, AuthFailure, Authenticated, Close, CloseReason, ConnectionConfig, Connections,
+    HandlerResult, HandshakeIdentity, Inbound, Message, Overflow, Quota, Reply, RequireAuthLayer,
+    Retry, Session, SessionLimits, WebSocketEndpoint,
     testing::{Records, TestPeer, TestServer},
 };
 
@@ -125,6 +128,38 @@ async fn a_user_has_so_many_connections_on_all_endpoints_together() {
     let mut second = server.connect("/").await;
     second.send(login("ada"));
     second.assert_closed(CloseReason::TooManyOfUser).await;
+}
+
+/// In a second of a clock that moves only while there is nothing to do: nothing of it waits for a timer.
+// covers: AU-10
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_connections_of_one_user_are_closed_within_a_second_while_others_talk() {
+    const MANY: NonZeroUsize = NonZeroUsize::new(10_001).unwrap();
+    let connections = Connections::new();
+    let admission = Admission::new().max_connections(MANY).max_connections_per_peer(MANY);
+    let endpoint = WebSocketEndpoint::new(RequireAuthLayer::new(Tokens), service_fn(echo))
+        .connection(ConnectionConfig::new().ping_interval(Duration::from_secs(1_000_000)))
+        .unwrap()
+        .admission(admission.handshakes(Quota::per_second(1_000_000)))
+        .connections(connections.clone());
+    let server = TestServer::endpoint(endpoint);
+    let mut bob = enter(&server, "bob").await;
+    let mut many = Vec::new();
+    for _ in 1..MANY.get() {
+        many.push(enter(&server, "ada").await);
+    }
+    let began = Instant::now();
+    assert_eq!(connections.user("ada").revoke(), many.len());
+    // Before the first of them is read by its peer, and after each hundred.
+    for hundred in many.chunks_mut(100) {
+        bob.assert_reply("hi", "hi").await;
+        for peer in hundred {
+            peer.assert_closed(CloseReason::Revoked).await;
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    drop(many);
+    assert_eq!(connections.user("bob").count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
