@@ -93,6 +93,11 @@ pub(crate) async fn serve(
 }
 
 impl Door {
+    /// One that nothing stands in front of.
+    pub(crate) fn plain(header: Duration, http: Duration) -> Self {
+        Self { header, http, proxies: None, proxy_protocol: false, tls: None }
+    }
+
     fn place(&self, places: &Places, addr: SocketAddr) -> Option<PeerSlot> {
         if self.proxies.as_ref().is_some_and(|it| it.includes(addr.ip())) {
             return places.of_proxies.acquire(addr);

@@ -66,7 +66,7 @@ impl Authenticate for Door {
 
 /// Compares without an early exit, so that time does not tell how much of a guess was right. What is
 /// compared has no `==`.
-fn same<T: ConstantTimeEq>(a: &[T], b: &[T]) -> bool {
+pub(crate) fn same<T: ConstantTimeEq>(a: &[T], b: &[T]) -> bool {
     a.ct_eq(b).into()
 }
 

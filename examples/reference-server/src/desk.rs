@@ -1,14 +1,13 @@
-//! Hand out a ticket to whoever says a name: the page's way in, without a token in it.
+//! Hand out a ticket to whoever says a name: the page's way in, without a token in it; and end what came of it.
 //!
 //! Anybody may say any name, so unless it is asked for this is there only where everybody knows the token
-//! anyway: on the loopback interface, with none set. A real
-//! server looks at its session's cookie here.
+//! anyway: on the loopback interface, with none set. A real server looks its session's cookie up here; of this
+//! one it is known that it was not logged out.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::{
@@ -19,21 +18,23 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use tower_websocket::{ClientAddr, Session, Tickets, tickets::TicketError};
+use tower_websocket::{ClientAddr, Connections, Session, Tickets, tickets::TicketError};
 
-use crate::auth::{User, is_name};
+use crate::{
+    asked::Asked,
+    auth::{User, is_name},
+    session::{self, Ended, SessionId},
+};
 
-/// What the endpoint for tickets knows.
+/// What the endpoints for tickets and log-outs know.
 #[derive(Clone)]
 pub(crate) struct Desk {
     tickets: Option<Tickets<User>>,
+    connections: Connections,
+    /// Cookies go over nothing else.
+    over_tls: bool,
     asked: Arc<Mutex<Asked>>,
-}
-
-/// Who has asked in this minute.
-struct Asked {
-    since: Instant,
-    times: HashMap<IpAddr, u32>,
+    ended: Ended,
 }
 
 #[derive(Deserialize)]
@@ -41,88 +42,124 @@ struct Asked {
 pub(crate) struct Ask {
     /// Empty: the server makes one up.
     name: String,
+    /// The page comes back, and nobody has pressed anything: only in the session that it has.
+    #[serde(default)]
+    again: bool,
 }
 
 impl Desk {
     /// Issues `tickets`, or tells everybody that there are none.
-    pub(crate) fn new(tickets: Option<Tickets<User>>) -> Self {
-        let asked = Asked { since: Instant::now(), times: HashMap::new() };
-        Self { tickets, asked: Arc::new(Mutex::new(asked)) }
-    }
-
-    /// Whether `ip` may ask once more in this minute.
-    fn may_ask(&self, ip: IpAddr) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.since.elapsed() > MINUTE {
-            *asked = Asked { since: Instant::now(), times: HashMap::new() };
-        }
-        if asked.times.len() >= MAX_ADDRESSES && !asked.times.contains_key(&network(ip)) {
-            return false;
-        }
-        let times = asked.times.entry(network(ip)).or_default();
-        *times += 1;
-        *times <= EACH_MINUTE
+    pub(crate) fn new(
+        tickets: Option<Tickets<User>>,
+        connections: Connections,
+        over_tls: bool,
+    ) -> Self {
+        let asked = Arc::new(Mutex::new(Asked::new(Instant::now())));
+        Self { tickets, connections, over_tls, asked, ended: Ended::default() }
     }
 }
 
-/// `POST /ticket` with `{"name": ".."}`.
+/// Why there is nothing, in words for a person.
+struct Refusal(StatusCode, &'static str);
+
+/// `POST /ticket` with `{"name": "..", "again"?: true}`.
 pub(crate) async fn issue(
     State(desk): State<Desk>,
     client: Option<Extension<ClientAddr>>,
     headers: HeaderMap,
     ask: Result<Json<Ask>, JsonRejection>,
 ) -> Response {
-    let answer = desk.answer(client.map(|it| it.ip()), &headers, ask).await;
-    ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
+    answered(desk.issue(client.map(|it| it.ip()), &headers, ask).await)
+}
+
+/// `POST /logout`: ends the session of the browser, and with it what all its tabs have open.
+pub(crate) async fn log_out(
+    State(desk): State<Desk>,
+    client: Option<Extension<ClientAddr>>,
+    headers: HeaderMap,
+) -> Response {
+    answered(desk.log_out(client.map(|it| it.ip()), &headers))
 }
 
 impl Desk {
-    async fn answer(
+    async fn issue(
         &self,
         ip: Option<IpAddr>,
         headers: &HeaderMap,
         ask: Result<Json<Ask>, JsonRejection>,
-    ) -> Response {
-        let refuse =
-            |status, why: &'static str| (status, Json(json!({ "error": why }))).into_response();
+    ) -> Result<Response, Refusal> {
+        self.admit(ip, headers)?;
+        let closed = "This server lets nobody in by name: --login-by-name is off.";
+        let tickets = self.tickets.as_ref().ok_or(Refusal(StatusCode::FORBIDDEN, closed))?;
+        let no_json = "A JSON object with a name is expected.";
+        let Json(Ask { name, again }) =
+            ask.map_err(|_| Refusal(StatusCode::BAD_REQUEST, no_json))?;
+        let name = match name {
+            name if name.is_empty() => format!("user-{:08x}", fastrand::u32(..)),
+            name if is_name(&name) => name,
+            _ => return Err(Refusal(StatusCode::BAD_REQUEST, NO_NAME)),
+        };
+        let known = SessionId::of(headers).filter(|it| !self.ended.has(it));
+        if known.is_none() && again {
+            return Err(Refusal(StatusCode::UNAUTHORIZED, "You are logged out."));
+        }
+        let is_new = known.is_none();
+        let id = known.or_else(SessionId::random).ok_or(NO_TICKETS)?;
+        let ticket = tickets.issue(Session::new(name.clone()).session_id(id.as_str())).await;
+        let ticket = ticket.map_err(|error| match error {
+            TicketError::Full => {
+                Refusal(StatusCode::SERVICE_UNAVAILABLE, "There are too many logins.")
+            }
+            _ => NO_TICKETS,
+        })?;
+        let body = Json(json!({ "ticket": ticket, "name": name }));
+        let cookie = is_new.then(|| [(header::SET_COOKIE, id.cookie(self.over_tls))]);
+        Ok(match cookie {
+            Some(cookie) => (cookie, body).into_response(),
+            None => body.into_response(),
+        })
+    }
+
+    fn log_out(&self, ip: Option<IpAddr>, headers: &HeaderMap) -> Result<Response, Refusal> {
+        self.admit(ip, headers)?;
+        if let Some(id) = SessionId::of(headers) {
+            // In this order: what comes between the two finds that it has ended.
+            self.ended.note(id.clone());
+            self.connections.session(id.as_str()).revoke();
+        }
+        let forget = session::no_cookie(self.over_tls);
+        Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, forget)]).into_response())
+    }
+
+    /// Whether a page at `ip` may ask for anything.
+    fn admit(&self, ip: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Refusal> {
         if !is_own_page(headers) {
-            return refuse(StatusCode::FORBIDDEN, "Only pages of this server get a ticket.");
+            return Err(Refusal(StatusCode::FORBIDDEN, "Only pages of this server may ask."));
         }
-        let wait = [(header::RETRY_AFTER, "20")];
-        let Some(ip) = ip else {
-            return refuse(StatusCode::INTERNAL_SERVER_ERROR, "It is not known who asks.");
-        };
-        if !self.may_ask(ip) {
-            let answer =
-                refuse(StatusCode::TOO_MANY_REQUESTS, "That were too many logins for one minute.");
-            return (wait, answer).into_response();
+        let unknown = "It is not known who asks.";
+        let ip = ip.ok_or(Refusal(StatusCode::INTERNAL_SERVER_ERROR, unknown))?;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.may_ask(ip, Instant::now()) {
+            return Ok(());
         }
-        let Some(tickets) = &self.tickets else {
-            return refuse(
-                StatusCode::FORBIDDEN,
-                "This server lets nobody in by name: --login-by-name is off.",
-            );
-        };
-        let name = match ask {
-            Ok(Json(Ask { name })) if name.is_empty() => format!("user-{:08x}", fastrand::u32(..)),
-            Ok(Json(Ask { name })) if is_name(&name) => name,
-            Ok(_) => {
-                return refuse(
-                    StatusCode::BAD_REQUEST,
-                    "A name is 1 to 32 of A-Z a-z 0-9 _ and -, without spaces.",
-                );
+        let words = "That were too many logins for one minute.";
+        Err(Refusal(StatusCode::TOO_MANY_REQUESTS, words))
+    }
+}
+
+fn answered(answer: Result<Response, Refusal>) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self(status, why) = self;
+        let refusal = (status, Json(json!({ "error": why })));
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                ([(header::RETRY_AFTER, "20")], refusal).into_response()
             }
-            Err(_) => {
-                return refuse(StatusCode::BAD_REQUEST, "A JSON object with a name is expected.");
-            }
-        };
-        match tickets.issue(Session::new(name.clone())).await {
-            Ok(ticket) => Json(json!({ "ticket": ticket, "name": name })).into_response(),
-            Err(TicketError::Full) => {
-                (wait, refuse(StatusCode::SERVICE_UNAVAILABLE, "There are too many logins."))
-                    .into_response()
-            }
-            Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "There are no tickets."),
+            _ => refusal.into_response(),
         }
     }
 }
@@ -137,19 +174,6 @@ fn is_own_page(headers: &HeaderMap) -> bool {
     }
 }
 
-/// What one customer has of IPv6.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-        ip => ip,
-    }
-}
+const NO_NAME: &str = "A name is 1 to 32 of A-Z a-z 0-9 _ and -, without spaces.";
 
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// A house of people who open several tabs. One of them who comes back again and again asks twice a minute
-/// at most.
-const EACH_MINUTE: u32 = 120;
-
-/// Two megabytes at most; who comes after that waits for the next minute.
-const MAX_ADDRESSES: usize = 50_000;
+const NO_TICKETS: Refusal = Refusal(StatusCode::INTERNAL_SERVER_ERROR, "There are no tickets.");

@@ -22,12 +22,15 @@ use tower_websocket::{Close, TracingSink, upgrade::InvalidPath};
 use crate::{accept::Door, desk::Desk, options::Options, sockets::Sockets, stop::Signals};
 
 mod accept;
+mod admin;
+mod asked;
 mod auth;
 mod desk;
 mod endpoint;
 mod files;
 mod invalid;
 mod listen;
+mod local;
 mod logs;
 mod log_queue;
 mod memory;
@@ -36,6 +39,7 @@ mod page;
 mod proxy;
 #[cfg(test)]
 mod reconnect;
+mod session;
 mod settings;
 mod sockets;
 mod status;
@@ -84,6 +88,7 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     address.set_port(options.port);
     let proxies = options.proxies()?;
     let token = options.token(address.ip())?;
+    let admin = options.admin()?;
     options.warn_of_defaults();
     let tls = options.tls()?.zip(hangup).map(|((tls, reload), hangup)| (tls, reload, hangup));
     options.warn_of_files(accept::max_sockets(proxies.as_ref()));
@@ -93,7 +98,9 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     let rooms = options.rooms();
     let budget = options.memory_budget();
     let tickets = auth::tickets();
-    let desk = Desk::new(options.lets_in_by_name(address.ip()).then(|| tickets.clone()));
+    let by_name = options.lets_in_by_name(address.ip()).then(|| tickets.clone());
+    let over_tls = tls.is_some() || options.require_tls;
+    let desk = Desk::new(by_name, connections.clone(), over_tls);
     let endpoint = endpoint::endpoint(options, token, tickets, rooms.clone(), budget.clone())?
         .connections(connections.clone());
     // What the page's own requests are counted by is what the endpoint goes by.
@@ -103,12 +110,15 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     let app = Router::new()
         .route("/", get(page::index))
         .route("/{file}", get(page::file))
-        .route("/ticket", post(desk::issue).with_state(desk).layer(DefaultBodyLimit::max(1024)))
+        .route("/ticket", post(desk::issue).with_state(desk.clone()))
+        .route("/logout", post(desk::log_out).with_state(desk))
+        .layer(DefaultBodyLimit::max(1024))
         // Who asks for it without an upgrade is told what it is.
         .route_service("/ws", endpoint.clone().into_service())
         // In front of the page, since both are at `/`. What is added below a layer is not behind it.
         .layer(endpoint)
         .layer(clients)
+        .layer(middleware::from_fn_with_state(options.local(), local::refuse_others))
         .layer(middleware::from_fn_with_state(stopping.clone(), stop::refuse_when_stopping));
 
     let listener = listen::listen(address)?;
@@ -121,6 +131,14 @@ async fn run(options: &Options, mut signals: Signals) -> Result<ExitCode, String
     let status =
         status::log_on_signal(signals.status, connections.clone(), rooms, budget, tls.clone());
     tokio::spawn(status);
+    if let Some((addr, token)) = admin {
+        let listener = listen::listen(addr).map_err(|error| format!("--admin-addr: {error}"))?;
+        let listening = listener.local_addr().map_err(|error| error.to_string())?;
+        tracing::info!(addr = %listening, token = token.is_some(), "listening for operators");
+        let app = admin::router(connections.clone(), token);
+        let door = Door::plain(options.header_timeout_ms, options.http_timeout_ms);
+        tokio::spawn(accept::serve(listener, app, door, sockets.clone(), stopping.clone()));
+    }
     let door = Door {
         header: options.header_timeout_ms,
         http: options.http_timeout_ms,

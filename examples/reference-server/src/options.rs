@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, Write as _},
+    net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     process,
@@ -26,7 +27,7 @@ use crate::{
 #[command(
     name = "reference-server",
     after_help = "An environment variable that is empty counts as one that is not set, but for \
-                  DEV_TOKEN: an empty token is refused. On SIGUSR1 the server logs how many \
+                  DEV_TOKEN and ADMIN_TOKEN: an empty token is refused. On SIGUSR1 the server logs how many \
                   connections, rooms, members and tasks there are, and how much of the memory budget \
                   is charged. On SIGHUP it reads certificate and key anew, where it has any. SIGTERM and Ctrl-C end it in good order; a second one ends it at once."
 )]
@@ -64,6 +65,18 @@ pub(crate) struct Options {
     /// set.
     #[arg(long, env = "FORWARDED_HEADER")]
     pub(crate) forwarded_header: Option<String>,
+    /// Take requests from those networks that have no such header, by the address of their socket, as those
+    /// of health checks: `true` or `false`. A proxy that forgets the header is not noticed any more then.
+    #[arg(
+        long,
+        env = "ALLOW_DIRECT",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = yes_or_no
+    )]
+    pub(crate) allow_direct: bool,
     /// Refuse handshakes that did not come over TLS, by the word of those proxies or by the server's own
     /// TLS: `true` or `false`.
     #[arg(
@@ -95,6 +108,14 @@ pub(crate) struct Options {
     /// The file with the key of the certificate, as PEM. None unless set.
     #[arg(long, env = "TLS_KEY")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Where operators may throw users out, `127.0.0.1:9090`: with `POST /admin/users/NAME/close` to stay
+    /// away, with `../revoke` to log in again. Nowhere unless set.
+    #[arg(long, env = "ADMIN_ADDR", value_parser = socket_addr)]
+    pub(crate) admin_addr: Option<SocketAddr>,
+    /// The token that they show, `Authorization: Bearer TOKEN`, of 32 bytes at least. None unless set, and
+    /// then on the loopback interface only.
+    #[arg(long, env = "ADMIN_TOKEN", hide_env_values = true)]
+    pub(crate) admin_token: Option<String>,
     /// What becomes of a message that is not of the protocol: the connection is closed, or the message
     /// is answered with an error that names field and limit, and the connection closed at the fifth in
     /// a row.
@@ -242,16 +263,22 @@ fn in_a_line(error: &clap::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Forgets a variable that is empty: a compose file makes one of each that was not set. The token is
-/// an exception, since an operator who meant to set one must not get the one that is known to all.
+/// Forgets a variable that is empty: a compose file makes one of each that was not set. The tokens are
+/// exceptions, since an operator who meant to set one must not get the one that is known to all, or none.
 fn unless_empty(arg: Arg) -> Arg {
     let variable = arg.get_env().and_then(std::env::var_os);
     let empty = variable.is_some_and(|it| it.to_str().is_some_and(|it| it.trim().is_empty()));
-    if empty && arg.get_id() != "dev_token" { arg.env(None::<&'static str>) } else { arg }
+    let is_token = ["dev_token", "admin_token"].iter().any(|it| arg.get_id() == *it);
+    if empty && !is_token { arg.env(None::<&'static str>) } else { arg }
 }
 
 fn port(text: &str) -> Result<u16, String> {
     text.trim().parse().map_err(|_| "is not a port, which is a number from 0 to 65535".to_owned())
+}
+
+fn socket_addr(text: &str) -> Result<SocketAddr, String> {
+    let words = "is not an address with a port, such as 127.0.0.1:9090";
+    text.trim().parse().map_err(|_| words.to_owned())
 }
 
 fn mebibytes(text: &str) -> Result<usize, String> {

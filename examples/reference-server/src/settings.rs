@@ -17,6 +17,7 @@ use tower_websocket::{
 };
 
 use crate::{
+    local::Local,
     memory,
     options::{Options, SlowMembers},
     tls::{Files, Reload, Tls},
@@ -70,6 +71,41 @@ impl Options {
         address.to_canonical().is_loopback() && self.trusted_proxy.is_empty()
     }
 
+    /// Whether nothing but the loopback interface keeps others out.
+    pub(crate) fn local(&self) -> Local {
+        match self.dev_token {
+            Some(_) => Local::everybody(),
+            None => Local::only(&self.host().name, !self.allow_host.is_empty()),
+        }
+    }
+
+    /// Where operators are heard, and by which token.
+    ///
+    /// # Errors
+    ///
+    /// Why anybody could be one.
+    pub(crate) fn admin(&self) -> Result<Option<(SocketAddr, Option<&str>)>, String> {
+        let token = self.admin_token.as_deref().map(secret).transpose();
+        let token = token.map_err(|why| format!("--admin-token (ADMIN_TOKEN) {why}"))?;
+        if token.is_some_and(|it| it.len() < MIN_ADMIN_TOKEN) {
+            return Err(format!(
+                "--admin-token (ADMIN_TOKEN) is shorter than {MIN_ADMIN_TOKEN} bytes, and could be guessed"
+            ));
+        }
+        match (self.admin_addr, token) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => {
+                Err("--admin-token (ADMIN_TOKEN) is for --admin-addr (ADMIN_ADDR), \
+                which is not set"
+                    .to_owned())
+            }
+            (Some(addr), None) if !addr.ip().to_canonical().is_loopback() => Err(format!(
+                "--admin-token (ADMIN_TOKEN) must be set to hear operators on {addr}: anybody could be one"
+            )),
+            (Some(addr), token) => Ok(Some((addr, token))),
+        }
+    }
+
     pub(crate) fn warn_of_defaults(&self) {
         if self.dev_token.as_deref().is_none_or(|it| it == DEFAULT_TOKEN) {
             tracing::warn!(
@@ -100,6 +136,7 @@ impl Options {
                 (self.require_tls && self.tls_cert.is_none(), "--require-tls (REQUIRE_TLS)"),
                 (self.forwarded_header.is_some(), "--forwarded-header (FORWARDED_HEADER)"),
                 (self.proxy_protocol, "--proxy-protocol (PROXY_PROTOCOL)"),
+                (self.allow_direct, "--allow-direct (ALLOW_DIRECT)"),
             ];
             return match read_from_nobody.iter().find(|it| it.0) {
                 Some((_, option)) => Err(format!(
@@ -114,7 +151,7 @@ impl Options {
             InvalidProxies::Header(_) => format!("--forwarded-header (FORWARDED_HEADER): {error}"),
             _ => format!("--trusted-proxy (TRUSTED_PROXY): {error}"),
         })?;
-        Ok(Some(proxies))
+        Ok(Some(if self.allow_direct { proxies.allow_direct() } else { proxies }))
     }
 
     /// What TLS is spoken with, if it is.
@@ -256,6 +293,9 @@ const ROOMS_EACH: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 const FAILED_LOGINS: Quota = Quota::per_minute(10).burst(20);
 
 const DEFAULT_TOKEN: &str = "dev-token";
+
+/// 256 bits, as hexadecimal digits in half of them.
+const MIN_ADMIN_TOKEN: usize = 32;
 
 /// As many as one address may have connections, so that all behind it are back after a restart.
 const HANDSHAKES_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(255);

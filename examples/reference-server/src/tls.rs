@@ -67,7 +67,7 @@ impl Files {
         let (sender, receiver) = watch::channel(current);
         let hasher = RandomState::new();
         let seen = hasher.hash_one(&read);
-        let reload = Reload { files: self, seen, hasher, current: sender, warned: None };
+        let mut reload = Reload { files: self, seen, hasher, current: sender, warned: None };
         reload.say();
         Ok((Tls(receiver), reload))
     }
@@ -160,7 +160,6 @@ impl Reload {
         match parsed {
             Ok(current) => {
                 self.current.send_replace(current);
-                self.warned = None;
                 self.say();
             }
             Err(error) => {
@@ -171,7 +170,7 @@ impl Reload {
         self
     }
 
-    fn say(&self) {
+    fn say(&mut self) {
         let left = self.current.borrow().seconds_left();
         tracing::info!(days_left = left.map(|it| it.as_secs() / DAY.as_secs()), "certificate");
         self.warn_if_near();
@@ -180,12 +179,12 @@ impl Reload {
     /// Once a day.
     fn warn_of_the_end(&mut self) {
         if self.warned.is_none_or(|at| at.elapsed() >= DAY) {
-            self.warned = Some(Instant::now());
             self.warn_if_near();
         }
     }
 
-    fn warn_if_near(&self) {
+    fn warn_if_near(&mut self) {
+        self.warned = Some(Instant::now());
         match self.current.borrow().seconds_left() {
             Some(Duration::ZERO) => tracing::warn!("THE CERTIFICATE HAS EXPIRED"),
             Some(left) if left < NEAR => {
@@ -208,3 +207,111 @@ const NEAR: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// Bytes that a session holds of what it is to write: one record. Otherwise it is 64 KiB, behind everything
 /// that the connection itself counts.
 const MAX_BUFFER: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::{Mutex, PoisonError},
+        time::UNIX_EPOCH,
+    };
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use tokio::signal::unix::{SignalKind, signal};
+
+    use super::*;
+
+    /// In files of the test's own: a pair that is good for so long.
+    struct Pair(Files);
+
+    impl Pair {
+        fn new(name: &str, good_for: Duration) -> Self {
+            let name = format!("tower-websocket-{}-{name}", std::process::id());
+            let at = |end: &str| std::env::temp_dir().join(format!("{name}.{end}"));
+            let files = Files { certificate: at("pem"), key: at("key") };
+            replace(&files, good_for);
+            Self(files)
+        }
+    }
+
+    impl Drop for Pair {
+        fn drop(&mut self) {
+            for file in [&self.0.certificate, &self.0.key] {
+                let _ = fs::remove_file(file);
+            }
+        }
+    }
+
+    fn replace(files: &Files, good_for: Duration) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(1970, 1, 1) + now + good_for;
+        let key = KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        fs::write(&files.certificate, made.pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pair_that_is_replaced_is_found_within_a_minute_by_itself() {
+        let pair = Pair::new("polled", 60 * DAY);
+        let files = &pair.0;
+        let (mut tls, reload) = files.clone().load().unwrap();
+        let days = |tls: &Tls| tls.seconds_left().unwrap().div_ceil(DAY.as_secs());
+        assert_eq!(days(&tls), 60);
+        // Nobody sends it.
+        let hangup = signal(SignalKind::user_defined2()).unwrap();
+        let polling = tokio::spawn(reload.forever(hangup));
+        // Files that are what they were are nothing new, and a pair that does not fit is none.
+        sleep(3 * EVERY).await;
+        fs::write(&files.key, "no key").unwrap();
+        sleep(3 * EVERY).await;
+        assert!(!tls.0.has_changed().unwrap());
+
+        replace(files, 90 * DAY);
+        let began = Instant::now();
+        tls.0.changed().await.unwrap();
+        assert!(began.elapsed() <= EVERY, "{:?}", began.elapsed());
+        assert_eq!(days(&tls), 90);
+        polling.abort();
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a server has warned of that looks at a certificate for three days, each minute.
+    async fn warnings(name: &str, good_for: Duration) -> [usize; 3] {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false);
+        let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let pair = Pair::new(name, good_for);
+        let (_tls, mut reload) = pair.0.clone().load().unwrap();
+        for _ in 0..3 * 24 * 60 {
+            tokio::time::advance(EVERY).await;
+            reload = reload.look(false);
+        }
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        ["days_left", "the certificate ends soon", "THE CERTIFICATE HAS EXPIRED"]
+            .map(|it| text.matches(it).count())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_that_ends_soon_is_warned_of_once_a_day() {
+        assert_eq!(warnings("fresh", 15 * DAY).await, [1, 0, 0]);
+        assert_eq!(warnings("near", 13 * DAY).await, [1, 4, 0]);
+        assert_eq!(warnings("ended", Duration::ZERO).await, [1, 0, 4]);
+    }
+}

@@ -3,21 +3,19 @@
 
 mod tls_support;
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::net::SocketAddr;
 
-use test_support::program::{Program, in_repository, socket_from};
+use test_support::program::{Program, send_bytes, socket_from};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
-use self::tls_support::{Authority, PATIENCE, SERVER, browser::log_in_over_tls, scratch};
-
-/// A port that was free a moment ago.
-async fn free() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap()
-}
+use self::tls_support::{
+    Authority, PATIENCE, SERVER,
+    browser::log_in_over_tls,
+    proxy::{haproxy, nginx},
+};
 
 async fn server(args: &[&str]) -> (Program, SocketAddr) {
     let args = [&["--port", "0", "--dev-token", "dev-token", "--trusted-proxy", "127.0.0.1"], args]
@@ -25,66 +23,6 @@ async fn server(args: &[&str]) -> (Program, SocketAddr) {
     let mut server = Program::start(SERVER, &args, &[]);
     let addr = server.addr().await;
     (server, addr)
-}
-
-/// A configuration of the docs, with other addresses in it.
-fn configured(name: &str, as_file: &str, changes: &[(&str, String)]) -> PathBuf {
-    let mut text = fs::read_to_string(in_repository(&format!("docs/proxies/{name}"))).unwrap();
-    for (from, to) in changes {
-        assert!(text.contains(from), "{name} has no {from}");
-        text = text.replace(from, to);
-    }
-    let file = scratch(as_file);
-    fs::write(&file, text).unwrap();
-    file
-}
-
-/// Waits until somebody listens there.
-async fn listening(addr: SocketAddr) {
-    let connected = async {
-        while TcpStream::connect(addr).await.is_err() {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, connected).await.expect("the proxy does not start");
-}
-
-async fn nginx(name: &str, changes: &[(&str, String)]) -> (Program, SocketAddr) {
-    let addr = free().await;
-    let changes = [
-        changes,
-        &[
-            ("listen 443", format!("listen {addr}")),
-            // Its own files go where others do not have theirs.
-            ("http {", format!("http {{ access_log off; {}", temporary(name))),
-        ],
-    ]
-    .concat();
-    let file = configured("nginx.conf", &format!("{name}.conf"), &changes);
-    let pid = scratch(&format!("{name}.pid"));
-    let own = format!("daemon off; master_process off; pid {}; error_log stderr;", pid.display());
-    let args = ["-c", file.to_str().unwrap(), "-g", &own];
-    let program = Program::start("/usr/sbin/nginx", &args, &[]);
-    listening(addr).await;
-    (program, addr)
-}
-
-fn temporary(name: &str) -> String {
-    let path = |kind| scratch(&format!("{name}-{kind}"));
-    ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {};", path(kind).display()))
-        .join(" ")
-}
-
-async fn haproxy(name: &str, file: &str, changes: &[(&str, String)]) -> (Program, SocketAddr) {
-    let addr = free().await;
-    // As many files as a test may have open.
-    let few = ("maxconn 20000", "maxconn 200".to_owned());
-    let changes = [changes, &[("bind 0.0.0.0:443", format!("bind {addr}")), few]].concat();
-    let file = configured(file, &format!("{name}.cfg"), &changes);
-    let program = Program::start("/usr/sbin/haproxy", &["-db", "-f", file.to_str().unwrap()], &[]);
-    listening(addr).await;
-    (program, addr)
 }
 
 /// What a handshake on `io` is answered with, in which somebody else's addresses are claimed.
@@ -196,6 +134,20 @@ async fn a_handshake_that_came_to_the_proxy_in_the_clear_is_refused() {
     // Who comes past the proxy is believed nothing.
     let mut socket = socket_from([127, 0, 0, 2], addr).await.unwrap();
     assert_eq!(handshake(&mut socket, "198.51.100.1").await, Some(403));
+}
+
+/// A health check of an orchestrator, which is in the proxies' network and no proxy.
+// covers: HS-23
+#[tokio::test]
+async fn what_comes_from_the_proxies_network_without_a_header_is_served_where_that_is_allowed() {
+    let request = "GET /ws HTTP/1.1\r\nHost: chat.example\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\u{fffd}";
+    for (args, status) in [(&[][..], "500"), (&["--allow-direct"], "101")] {
+        let (_server, addr) = server(args).await;
+        let answer = send_bytes(addr, request.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{args:?}: {answer}");
+    }
 }
 
 // covers: HS-21, HS-23

@@ -26,6 +26,7 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
     let nobody = "0 does not switch it off";
     let long = "x".repeat(1025);
     let origin = "scheme://host";
+    let admin = "s3cret-s3cret-s3cret-s3cret-s3cret";
     for (args, env, words) in [
         // A secret that is none.
         (&[][..], &[("DEV_TOKEN", "")][..], ["--dev-token", "is empty"]),
@@ -54,6 +55,15 @@ async fn what_cannot_hold_is_refused_in_one_line_with_the_options_name() {
         (&["--proxy-protocol"], &[], ["--proxy-protocol", "--trusted-proxy"]),
         // Everybody knows the one that there is on the loopback interface.
         (&["--trusted-proxy", "127.0.0.1"], &[], ["--dev-token", "behind a proxy"]),
+        (&["--allow-direct"], &[], ["--allow-direct", "--trusted-proxy"]),
+        (&["--allow-direct=maybe"], &[], ["--allow-direct", "true or false"]),
+        // Anybody could be an operator.
+        (&["--admin-addr", "localhost"], &[], ["--admin-addr", "127.0.0.1:9090"]),
+        (&["--admin-addr", "0.0.0.0:0"], &[], ["--admin-token", "anybody"]),
+        (&["--admin-addr", "[::]:0"], &[], ["--admin-token", "anybody"]),
+        (&[], &[("ADMIN_TOKEN", admin)], ["--admin-token", "--admin-addr"]),
+        (&["--admin-addr", "[::1]:0"], &[("ADMIN_TOKEN", "s3cret")], ["--admin-token", "32 bytes"]),
+        (&["--admin-addr", "[::1]:0"], &[("ADMIN_TOKEN", "")], ["--admin-token", "is empty"]),
         (&["--tls-cert", "/nowhere"], &[], ["--tls-cert", "--tls-key"]),
         (&["--tls-key", "/nowhere"], &[], ["--tls-cert", "--tls-key"]),
         (&["--tls-cert", "/nowhere", "--tls-key", "/n"], &[], ["--tls-cert", "/nowhere"]),
@@ -132,6 +142,8 @@ async fn what_shells_and_compose_files_set_does_not_keep_it_from_starting() {
         &[("DEV_TOKEN", "dev-token")],
         &[("TRUSTED_PROXY", ""), ("FORWARDED_HEADER", ""), ("REQUIRE_TLS", "")],
         &[("PROXY_PROTOCOL", ""), ("TLS_CERT", ""), ("TLS_KEY", "")],
+        &[("ALLOW_DIRECT", ""), ("ADMIN_ADDR", "")],
+        &[("ADMIN_ADDR", " 127.0.0.1:0 ")],
         &[
             ("TRUSTED_PROXY", "10.0.0.0/8, fd00::/8,"),
             ("FORWARDED_HEADER", "Forwarded"),
@@ -223,6 +235,48 @@ async fn only_the_hosts_it_goes_by_are_served() {
         );
         let answer = send_bytes(addr, request.as_bytes()).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
+}
+
+/// A proxy that the operator has not named, or a page of another site whose name leads here.
+// covers: HS-04, HS-23
+#[tokio::test]
+async fn while_everybody_knows_the_token_only_this_machine_is_served() {
+    let asks = [
+        ("GET /ws", "Host: evil.example\r\nOrigin: http://evil.example"),
+        ("GET /ws", "Host: localhost\r\nX-Forwarded-For: 198.51.100.1"),
+        ("POST /ticket", "Host: evil.example:8080\r\nX-Requested-With: page"),
+        ("POST /ticket", "Host: localhost\r\nX-Requested-With: page\r\nVia: 1.1 proxy"),
+    ];
+    let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let ticket = "Connection: close\r\nContent-Type: application/json\r\nContent-Length: 12";
+    let ask = async |addr, (line, headers): (&str, &str)| {
+        let (more, end) = if line.starts_with("GET") {
+            (handshake, "\u{fffd}")
+        } else {
+            (ticket, r#"{"name":"a"}"#)
+        };
+        let request = format!("{line} HTTP/1.1\r\n{headers}\r\n{more}\r\n\r\n{end}");
+        let answer = send_bytes(addr, request.as_bytes()).await;
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let (mut server, addr) = started(&[], &[]).await;
+    for it in asks {
+        assert_eq!(ask(addr, it).await, "403", "{it:?}");
+    }
+    assert_eq!(ask(addr, ("GET /ws", "Host: localhost")).await, "101");
+    assert_eq!(
+        ask(addr, ("POST /ticket", "Host: 127.0.0.1\r\nX-Requested-With: page")).await,
+        "200"
+    );
+    server.terminate().await;
+    let log = server.rest().await;
+    assert_eq!(log.matches("TRUSTED_PROXY if there").count(), 1, "{log}");
+    // With a token of its own it is for whoever knows that.
+    let (_server, addr) = started(&["--dev-token", "secret", "--login-by-name", "true"], &[]).await;
+    for (it, status) in asks.into_iter().zip(["101", "101", "200", "200"]) {
+        assert_eq!(ask(addr, it).await, status, "{it:?}");
     }
 }
 

@@ -23,9 +23,13 @@ async fn serve(args: &[&str]) -> (Program, SocketAddr) {
 
 /// Asks for a ticket; returns the status, the head of the answer, and what is in it.
 async fn ask(addr: SocketAddr, header: &str, body: &str) -> (u16, String, Value) {
+    post(addr, "/ticket", header, body).await
+}
+
+async fn post(addr: SocketAddr, path: &str, header: &str, body: &str) -> (u16, String, Value) {
     let mut socket = TcpStream::connect(addr).await.unwrap();
     let request = format!(
-        "POST /ticket HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{header}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{header}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -94,6 +98,51 @@ async fn an_address_asks_so_often_in_a_minute() {
     let (status, head, _) = ask(addr, OWN_PAGE, r#"{"name":""}"#).await;
     assert_eq!(status, 429);
     assert!(head.contains("retry-after: 20"), "{head}");
+}
+
+/// The cookie that an answer sets.
+fn cookie(head: &str) -> String {
+    let (_, cookie) = head.split_once("set-cookie: ").expect("a cookie");
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+// covers: AU-10
+#[tokio::test]
+async fn a_log_out_ends_all_tabs_of_a_browser_and_those_that_are_opening() {
+    let (_server, addr) = serve(&[]).await;
+    let (_, head, _) = ask(addr, OWN_PAGE, r#"{"name":"ada"}"#).await;
+    for attribute in ["path=/", "httponly", "samesite=strict"] {
+        assert!(head.contains(attribute), "{head}");
+    }
+    let shown = format!("{OWN_PAGE}\r\nCookie: {}", cookie(&head));
+    let mut tabs = Vec::new();
+    for again in ["", r#","again":true"#] {
+        let ask = ask(addr, &shown, &format!(r#"{{"name":"ada"{again}}}"#)).await;
+        assert_eq!((ask.0, ask.1.contains("set-cookie")), (200, false));
+        tabs.push(Peer::join(addr, ask.2["ticket"].as_str().unwrap(), "den").await);
+    }
+    let (_, _, opening) = ask(addr, &shown, r#"{"name":"ada"}"#).await;
+    // Another browser's, of the same user.
+    let (_, _, other) = ask(addr, OWN_PAGE, r#"{"name":"ada"}"#).await;
+    let mut other = Peer::join(addr, other["ticket"].as_str().unwrap(), "den").await;
+
+    let away = "Sec-Fetch-Site: cross-site\r\nCookie: session=0";
+    assert_eq!(post(addr, "/logout", away, "").await.0, 403);
+    let (status, head, _) = post(addr, "/logout", &shown, "").await;
+    assert_eq!((status, cookie(&head).as_str()), (204, "session="));
+    for tab in &mut tabs {
+        assert_eq!(tab.closed().await, (4401, "revoked".to_owned()));
+    }
+    assert_eq!(login(addr, opening["ticket"].as_str().unwrap()).await, Err(4401));
+    other.say(json!({ "type": "ping" })).await;
+    assert_eq!(other.hear().await["type"], "pong");
+    // A page that comes back by itself is told so, with the cookie and without; and one that logs in begins anew.
+    for header in [&*shown, OWN_PAGE] {
+        assert_eq!(ask(addr, header, r#"{"name":"ada","again":true}"#).await.0, 401);
+    }
+    let (status, head, _) = ask(addr, &shown, r#"{"name":"ada"}"#).await;
+    assert_eq!(status, 200);
+    assert!(!shown.contains(&cookie(&head)));
 }
 
 #[tokio::test]

@@ -21,8 +21,9 @@ use self::tls_support::{Authority, PATIENCE, SERVER, browser::log_in_over_tls};
 
 async fn server(authority: &Authority, args: &[&str]) -> (Program, SocketAddr) {
     let files = [authority.certificate.to_str().unwrap(), authority.key.to_str().unwrap()];
-    let own = ["--port", "0", "--require-tls", "--tls-cert", files[0], "--tls-key", files[1]];
-    let mut server = Program::start(SERVER, &[&own, args].concat(), &[]);
+    let own = ["--port", "0", "--dev-token", "dev-token", "--require-tls"];
+    let pair = ["--tls-cert", files[0], "--tls-key", files[1]];
+    let mut server = Program::start(SERVER, &[&own[..], &pair[..], args].concat(), &[]);
     let addr = server.addr().await;
     (server, addr)
 }

@@ -183,10 +183,10 @@ async fn act(
         }
         Kind::HttpNeverReads => {
             peer.socket
-                .write_all(&b"GET /page.mjs HTTP/1.1\r\nHost: x\r\n\r\n".repeat(240))
+                .write_all(&b"GET /page.mjs HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(240))
                 .await?;
             // One more now and then, by which it is known whether the server has given up.
-            trickle(peer, b"GET /page.mjs HTTP/1.1\r\nHost: x\r\n\r\n").await
+            trickle(peer, b"GET /page.mjs HTTP/1.1\r\nHost: localhost\r\n\r\n").await
         }
     }
 }

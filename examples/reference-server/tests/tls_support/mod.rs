@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 pub(crate) mod browser;
+pub(crate) mod proxy;
 
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
