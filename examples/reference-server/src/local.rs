@@ -15,7 +15,7 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::{StatusCode, header, uri::Authority},
+    http::{Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -42,7 +42,8 @@ impl Local {
 
     /// What shows that `request` is not from this machine.
     fn sign(&self, request: &Request) -> Option<&'static str> {
-        let name = self.name.as_ref()?;
+        // Nothing here answers CONNECT, whose host is another's by its nature: that is said further in.
+        let name = self.name.as_ref().filter(|_| request.method() != Method::CONNECT)?;
         let headers = request.headers();
         if let Some(header) = PROXIES.into_iter().find(|it| headers.contains_key(*it)) {
             return Some(header);
@@ -112,6 +113,9 @@ mod tests {
             assert_eq!(only.sign(&asked(&[("host", host)])), None, "{host}");
         }
         assert_eq!(only.sign(&asked(&[])), None);
+        let mut connect = asked(&[("host", "evil.example:443")]);
+        *connect.method_mut() = Method::CONNECT;
+        assert_eq!(only.sign(&connect), None);
         for host in [
             "evil.example",
             "10.0.0.1:8080",

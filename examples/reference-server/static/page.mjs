@@ -114,6 +114,7 @@ function enter() {
 
 /** A ticket for one connection. Nothing that opens anything twice is ever in this page. */
 async function getTicket() {
+  refused = "";
   const response = await ask("ticket", { name: known, again: entered || resumed });
   const answer = await response.json();
   refused = response.ok ? "" : answer.error;
@@ -219,7 +220,7 @@ function onState(detail) {
   // Not the countdown: a screen reader would read out every second.
   at("announce").textContent = state === "waiting" ? `${detail.text} Reconnecting.` : pill.textContent;
   if (state === "stopped") at("announce").textContent = CLOSES[code] ?? detail.text;
-  if (state === "connected") at("me").textContent = `You are ${client.userId}`;
+  if (state === "connected") at("me").textContent = `as ${client.userId}`;
 }
 
 /** The form says why there is nothing else. */
@@ -231,11 +232,11 @@ function keepOut({ state, code, text: why }) {
 
 function drawStatus() {
   const words = {
-    idle: "not connected",
+    idle: "offline",
     connecting: "connecting…",
     connected: "connected",
-    waiting: "not connected",
-    stopped: "not connected",
+    waiting: "offline",
+    stopped: "offline",
   };
   pill.dataset.state = status.state;
   pill.textContent = words[status.state];
@@ -246,12 +247,12 @@ function drawStatus() {
 
 /** One place for all that a lost connection has to say. */
 function drawBanner() {
-  const { state, code, patient, retryAt, text: why } = status;
+  const { state, code, failures, retryAt, text: why } = status;
   const seconds = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
   const when = `Trying again in ${seconds} s.`;
   const words = {
     connecting: "There is no connection. Trying now…",
-    waiting: patient ? `The server cannot be reached. ${when}` : `${why} ${when}`,
+    waiting: `${refused || (code === 1006 && failures > 1 ? "The server cannot be reached." : why)} ${when}`,
     stopped: CLOSES[code] ?? why,
   };
   const banner = at("banner");
