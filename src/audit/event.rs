@@ -165,7 +165,7 @@ pub struct Published {
 pub struct Skipped {
     /// The room's key.
     pub room: Arc<str>,
-    /// Bytes that it does not hear.
+    /// Bytes that it does not hear; zero in a keyed room, of which it gets what there is anew.
     pub bytes: u64,
     /// How often this connection went on with the newest of any room since its last record of it. There is
     /// one a second at most, among all [refusals](Refused) of the connection.

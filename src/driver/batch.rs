@@ -111,6 +111,7 @@ impl Batch {
             self.piece(What::Large(at), large.len());
             self.large = Some(large);
         }
+        turn.parts = lacks.parts.into();
         turn.outcome = Outcome::Read { end: lacks.end, behind: lacks.behind, all: true };
     }
 

@@ -346,7 +346,7 @@ impl Writer {
                     let (end, frames) = frame::begun(bytes, taken);
                     self.messages += frames;
                     if let Some(turn) = self.turns.get_mut(*turn) {
-                        turn.seat.cursor().advance(end);
+                        turn.begun(frames, end);
                         if end < *len {
                             turn.stays();
                         }
@@ -357,8 +357,8 @@ impl Writer {
                 }
                 What::Large(turn) => {
                     self.messages += 1;
-                    if let Some(turn) = self.turns.get(*turn) {
-                        turn.seat.cursor().advance(*len);
+                    if let Some(turn) = self.turns.get_mut(*turn) {
+                        turn.begun(1, *len);
                     }
                     if let Some(large) = &batch.large {
                         pen.rest = Rest::piece_of(large, taken);

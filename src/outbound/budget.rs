@@ -141,6 +141,11 @@ impl MemoryBudget {
         let key = Mutex::new(Some(self.shared.accounts().insert(entry)));
         Account { shared: Arc::clone(&self.shared), key, balance }
     }
+
+    /// An account for what cannot be given up: it is charged, and never shed.
+    pub(crate) fn open_fixed(&self) -> Account {
+        Account { shared: Arc::clone(&self.shared), key: Mutex::new(None), balance: Arc::default() }
+    }
 }
 
 impl Account {

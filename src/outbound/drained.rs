@@ -62,8 +62,10 @@ pub(crate) fn drain(outlet: &Outlet, most: usize) -> Drained {
                     continue;
                 }
                 left -= bytes.len();
-                turn.seat.cursor().advance(bytes.len());
-                drained.messages.extend(frame::messages(&Bytes::from(bytes)));
+                let (len, messages) = (bytes.len(), frame::messages(&Bytes::from(bytes)));
+                turn.parts = lacks.parts.into();
+                turn.begun(messages.len() as u64, len);
+                drained.messages.extend(messages);
                 turn.outcome = match lacks.is_lost {
                     true => Outcome::Lost { end: lacks.end },
                     false => Outcome::Read { end: lacks.end, behind: lacks.behind, all: true },

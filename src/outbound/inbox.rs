@@ -367,7 +367,9 @@ impl Inbox {
     /// `seat` comes back: it lacks its log up to `end`, which `hold` keeps.
     pub(super) fn recover(&mut self, seat: &Arc<dyn Seat>, end: u64, hold: Option<Hold>) {
         if seat.cursor().position() < end {
-            seat.cursor().replays(end);
+            if !seat.cursor().is_keyed() {
+                seat.cursor().replays(end);
+            }
             self.lags.list(seat.cursor(), || Arc::clone(seat), end, |_| hold);
             self.peak_bytes = self.peak_bytes.max(self.bytes());
         }

@@ -33,7 +33,7 @@ struct Lag {
     is_taken: bool,
     /// Where the log ended when somebody last came by.
     counted: u64,
-    /// What of that is counted in the sum.
+    /// What it lacks of that: bytes, which are counted in the sum, or versions, which are not.
     part: usize,
     /// Keeps the log from where the seat stands on. It may be further back than that, never ahead.
     hold: Option<Hold>,
@@ -44,6 +44,8 @@ pub(crate) struct Turn {
     pub(crate) seat: Arc<dyn Seat>,
     key: usize,
     pub(crate) outcome: Outcome,
+    /// In a keyed room: what its frames cover that were read and are not begun.
+    pub(crate) parts: VecDeque<(u64, u64)>,
     released: bool,
 }
 
@@ -70,6 +72,18 @@ impl Turn {
         if let Outcome::Read { all, .. } = &mut self.outcome {
             *all = false;
         }
+    }
+
+    /// Begun are so many frames more, which are `bytes` long. By who has the pen.
+    pub(crate) fn begun(&mut self, frames: u64, bytes: usize) {
+        let cursor = self.seat.cursor();
+        if !cursor.is_keyed() {
+            return cursor.advance(bytes);
+        }
+        let frames = usize::try_from(frames).unwrap_or(usize::MAX).min(self.parts.len());
+        self.parts.drain(..frames).for_each(|(start, end)| cursor.heard(start, end));
+        // What stands behind it and was heard before.
+        let _ = cursor.span();
     }
 
     /// Whether its room may be able to cut its log.
@@ -128,8 +142,8 @@ impl Lags {
     /// The seat of which the most is lacked, if that is no less than `own`, hears nothing of it any more, if
     /// its room goes on without. Says whether there is one.
     pub(super) fn leap_largest(&mut self, own: usize, dropped: &mut Dropped) -> bool {
-        let largest = self.entries.iter_mut().max_by_key(|(_, lag)| lag.part);
-        let Some((_, lag)) = largest.filter(|(_, lag)| lag.part >= own.max(1)) else {
+        let largest = self.entries.iter_mut().max_by_key(|(_, lag)| lag.bytes());
+        let Some((_, lag)) = largest.filter(|(_, lag)| lag.bytes() >= own.max(1)) else {
             return false;
         };
         let leaps = lag.seat.when_slow() == SlowMember::Skip;
@@ -154,14 +168,15 @@ impl Lags {
             if let Some(lag) = self.entries.get_mut(key) {
                 (lag.is_listed, lag.is_taken) = (false, true);
                 let seat = Arc::clone(&lag.seat);
-                into.push(Turn { seat, key, outcome: Outcome::Untouched, released: false });
+                let (outcome, parts) = (Outcome::Untouched, VecDeque::new());
+                into.push(Turn { seat, key, outcome, parts, released: false });
             }
         }
     }
 
     /// Takes back what [`take`](Self::take) gave.
     pub(super) fn settle(&mut self, turn: &mut Turn) {
-        let Turn { seat, key, outcome, released } = turn;
+        let Turn { seat, key, outcome, released, .. } = turn;
         let Some(lag) = self.entries.get_mut(*key).filter(|it| Arc::ptr_eq(&it.seat, seat)) else {
             // Forgotten meanwhile. What the turn itself kept, its room could not cut then.
             if let Outcome::Read { behind: Some(hold), .. } = std::mem::take(outcome) {
@@ -253,7 +268,7 @@ impl Lags {
             // The key may be another's next.
             self.listed.retain(|it| *it != key);
         }
-        self.bytes = self.bytes.saturating_sub(lag.part);
+        self.bytes = self.bytes.saturating_sub(lag.bytes());
         lag.seat.cursor().set_entry(None);
         if self.entries.is_empty() && self.entries.capacity() > KEPT {
             *self = Self::default();
@@ -266,6 +281,11 @@ impl Lags {
 }
 
 impl Lag {
+    /// What of it counts: what the keys of a room have is there whoever lacks it.
+    fn bytes(&self) -> usize {
+        if self.seat.cursor().is_keyed() { 0 } else { self.part }
+    }
+
     fn leaps(&self) -> bool {
         self.seat.cursor().leaps_to().is_some()
     }
@@ -287,9 +307,9 @@ fn leap(sum: &mut usize, lag: &mut Lag) -> bool {
 /// Sets right what of `lag` is counted in `sum`.
 fn count(sum: &mut usize, lag: &mut Lag) {
     let lacks = lag.counted.saturating_sub(lag.seat.cursor().from());
-    let part = usize::try_from(lacks).unwrap_or(usize::MAX);
-    *sum = sum.saturating_sub(lag.part).saturating_add(part);
-    lag.part = part;
+    let before = lag.bytes();
+    lag.part = usize::try_from(lacks).unwrap_or(usize::MAX);
+    *sum = sum.saturating_sub(before).saturating_add(lag.bytes());
 }
 
 /// Rooms: a connection that is behind in more gives the room for them back.

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What a log has for somebody who comes back.
+/// What a log has for somebody who comes back, or a keyed room for somebody who comes.
 #[derive(Debug)]
 pub(crate) struct Replay {
     pub(crate) start: u64,
@@ -47,7 +47,9 @@ impl Outlet {
     ) -> Result<bool, SendError> {
         let mut inbox = self.lock();
         let free = self.limits().bytes.min(inbox.bound).saturating_sub(inbox.bytes());
-        let replay = replay.filter(|it| it.end - it.start <= free as u64 / 2);
+        // What the keys of a room have takes nothing of it.
+        let is_keyed = seat.cursor().is_keyed();
+        let replay = replay.filter(|it| is_keyed || it.end - it.start <= free as u64 / 2);
         let message = notice(replay.is_some());
         self.queue_in(&mut inbox, Queued { message, borrowed: false }, dropped)?;
         if let Some(Replay { end, hold, .. }) = &replay {

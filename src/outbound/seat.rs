@@ -54,6 +54,8 @@ pub(crate) struct Cursor {
     has_skips: AtomicBool,
     /// One more than its key among the lags of its connection; zero without one. Under the outlet's lock.
     entry: AtomicUsize,
+    /// In a keyed room the version at which it joined; [`LOG`] in others.
+    born: AtomicU64,
 }
 
 /// What a seat does not hear of its room.
@@ -80,6 +82,8 @@ pub(crate) struct Gap {
 pub(crate) struct Lacks {
     /// A frame too large to be copied, behind what was.
     pub(crate) large: Option<Bytes>,
+    /// In a keyed room: of each frame, which changes it covers, from the first but one to the last.
+    pub(crate) parts: Vec<(u64, u64)>,
     /// Where the log ends, for this seat.
     pub(crate) end: u64,
     /// The position has fallen off the log, or is too old: what it lacks is gone.
@@ -103,7 +107,24 @@ impl Cursor {
             skips: Mutex::default(),
             has_skips: AtomicBool::new(false),
             entry: AtomicUsize::new(0),
+            born: AtomicU64::new(LOG),
         }
+    }
+
+    /// Its room is keyed, and has the changes up to `version`: of them it is to get what is there. Before anybody
+    /// sees the seat.
+    pub(crate) fn set_born(&self, version: u64) {
+        self.born.store(version, Ordering::Relaxed);
+    }
+
+    /// In a keyed room, the version at which it joined.
+    pub(crate) fn born(&self) -> u64 {
+        self.born.load(Ordering::Relaxed)
+    }
+
+    /// Whether its positions are versions, of which it lacks no bytes that are held for it.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.born() != LOG
     }
 
     pub(crate) fn position(&self) -> u64 {
@@ -199,6 +220,51 @@ impl Cursor {
         self.skips().as_deref().map(look)
     }
 
+    /// The pieces of what it lacks up to `end`, by who has the pen.
+    pub(crate) fn gaps(&self, end: u64) -> Vec<(u64, u64)> {
+        let (mut from, _) = self.span();
+        let mut gaps = Vec::new();
+        self.look(|skips| {
+            for (start, stop) in skips.own.iter().copied().take_while(|(start, _)| *start < end) {
+                gaps.push((from, start));
+                from = stop;
+            }
+        });
+        if from < end {
+            gaps.push((from, end));
+        }
+        gaps
+    }
+
+    /// It lacks nothing between `start` and `end` any more, wherever that is. By who has the pen.
+    pub(crate) fn heard(&self, start: u64, end: u64) {
+        if start <= self.position() {
+            self.set_position(self.position().max(end));
+            return;
+        }
+        self.change(|Skips { own, .. }| {
+            let at = own.partition_point(|(first, _)| *first < start);
+            let mut heard = (start, end);
+            if let Some((_, last)) = own.get(at).filter(|(first, _)| *first == end) {
+                heard.1 = *last;
+                own.remove(at);
+            }
+            match at.checked_sub(1).and_then(|at| own.get_mut(at)) {
+                Some((_, last)) if *last == start => *last = heard.1,
+                _ => own.insert(at, heard),
+            }
+        });
+    }
+
+    /// It was told that it is to forget what it has heard of its keyed room, which has the changes up to
+    /// `version`: it begins as who joins. By who has the pen.
+    pub(crate) fn begin_anew(&self, version: u64) {
+        *self.skips() = None;
+        self.has_skips.store(false, Ordering::Release);
+        self.set_born(version);
+        self.set_position(0);
+    }
+
     /// Held to add or take a range. No other lock is taken under it.
     fn skips(&self) -> MutexGuard<'_, Option<Box<Skips>>> {
         self.skips.lock().unwrap_or_else(PoisonError::into_inner)
@@ -241,3 +307,6 @@ impl Hold {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
+
+/// No version: positions are those of a log, in bytes.
+const LOG: u64 = u64::MAX;

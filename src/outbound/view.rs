@@ -14,6 +14,8 @@ pub(crate) struct View {
     large: Option<Bytes>,
     /// How many frames.
     frames: u64,
+    /// In a keyed room, the version up to which each frame goes, and where it begins.
+    versions: Vec<(u64, usize)>,
     /// What keeps each part of it in the log, by where the part ends.
     holds: Vec<(u64, Hold)>,
 }
@@ -35,7 +37,24 @@ impl View {
         (self.start, self.end, self.frames) = (start, start, 0);
         self.copied.clear();
         self.large = None;
+        self.versions.clear();
         self.holds.clear();
+    }
+
+    /// There is nothing behind it before `end`.
+    pub(crate) fn end_at(&mut self, end: u64) {
+        self.end = end;
+    }
+
+    /// Takes one change of a keyed room more, up to `version`, if it goes together with those that are in it.
+    pub(crate) fn add_change(&mut self, frame: &Bytes, version: u64, most: usize) -> bool {
+        let begins = self.copied.len();
+        let is_added = self.add(frame, most);
+        if is_added {
+            self.versions.push((version, begins));
+            self.end = version;
+        }
+        is_added
     }
 
     /// Takes one frame more, if it goes together with those that are in it.
@@ -80,9 +99,28 @@ impl View {
 
     /// The same, up to `until`.
     pub(super) fn part(&self, position: u64, until: u64) -> &[u8] {
+        if !self.versions.is_empty() {
+            return self.changes(position, until);
+        }
         let bytes = self.from(position);
         let most = usize::try_from(until.saturating_sub(position)).unwrap_or(usize::MAX);
         bytes.get(..most).unwrap_or(bytes)
+    }
+
+    /// The same of a keyed room, where positions are versions.
+    fn changes(&self, position: u64, until: u64) -> &[u8] {
+        let bytes = self.large.as_deref().unwrap_or(&self.copied);
+        let begins = |nth: usize| self.versions.get(nth).map_or(bytes.len(), |(_, at)| *at);
+        let of = |version: u64| self.versions.partition_point(|(it, _)| *it <= version);
+        let changes = begins(of(position))..begins(of(until));
+        bytes.get(changes).filter(|_| position >= self.start).unwrap_or_default()
+    }
+
+    /// Where the last of `frames` stands that were begun from `position` on, and which are `bytes` long.
+    fn behind(&self, position: u64, frames: u64, bytes: usize) -> u64 {
+        let newer = self.versions.iter().map(|(version, _)| *version).filter(|it| *it > position);
+        let last = usize::try_from(frames).ok().and_then(|frames| newer.take(frames).last());
+        last.unwrap_or_else(|| position.saturating_add(bytes as u64))
     }
 
     /// The socket has taken `written` bytes from `position` on, at least one, of those up to `until`.
@@ -97,7 +135,7 @@ impl View {
         }
         let (end, frames) = frame::begun(bytes, written);
         let rest = Rest::copied(bytes.get(written..end).unwrap_or_default());
-        Cut { end: position + end as u64, frames, rest }
+        Cut { end: self.behind(position, frames, end), frames, rest }
     }
 
     /// Holds nothing of the log any more, and no more room than most walks need.
@@ -106,6 +144,9 @@ impl View {
         self.holds.clear();
         if self.copied.capacity() > KEPT {
             self.copied = Vec::new();
+        }
+        if self.versions.capacity() > KEPT_VERSIONS {
+            self.versions = Vec::new();
         }
     }
 }
@@ -116,3 +157,4 @@ pub(crate) const LARGE: usize = 4 * 1024;
 
 /// As much as most walks need.
 const KEPT: usize = 16 * 1024;
+const KEPT_VERSIONS: usize = 256;

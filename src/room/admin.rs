@@ -8,6 +8,7 @@ use crate::{
     layers::Failure,
     outbound::PUBLISH_WAIT,
     room::{
+        change::Change,
         member_info::MemberInfo,
         name::RoomKey,
         outcome::{PublishError, Published, Undelivered},
@@ -51,7 +52,7 @@ impl<R: 'static> RoomAdmin<R> {
     ///
     /// [`PublishError::TooLarge`] if the message is larger than any to one of the members may be, and
     /// [`PublishError::Overloaded`] if they are still behind after five seconds: nobody got it.
-    /// [`PublishError::Encode`] if it cannot be written.
+    /// [`PublishError::Encode`] if it cannot be written. [`PublishError::Keyed`] if the room has values instead.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
         let publication = self.store.encoder.publication(message)?;
         let published = match self.room() {
@@ -67,6 +68,60 @@ impl<R: 'static> RoomAdmin<R> {
             },
             None => Published::to_nobody(&publication),
         };
+        self.record(published);
+        Ok(published)
+    }
+
+    /// Puts `message` in place of what `key` has, in a [keyed](crate::room::Keyed) room, and tells every member.
+    ///
+    /// The room need not exist, and stays, whoever is in it, as long as the application has set anything in it:
+    /// who joins gets it first. It counts towards
+    /// [`max_rooms`](crate::room::RoomsConfig::max_rooms). A member that is behind gets the newest in the end, and maybe
+    /// not what was set before. It never waits for members.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::NotKeyed`] if the room is not keyed. [`PublishError::TooManyKeys`],
+    /// [`PublishError::TooManyBytes`] and [`PublishError::TooManyRooms`] if there would be too much or too many of
+    /// them. [`PublishError::TooLarge`] and [`PublishError::Encode`] as by [`broadcast`](Self::broadcast), and
+    /// [`PublishError::Overloaded`] for want of memory. By an error nothing has changed.
+    pub async fn set(&self, key: &str, message: &R) -> Result<Published, PublishError> {
+        let frame = self.store.encoder.frame(message)?;
+        let (room, pin) = self.store.pin(&self.key)?;
+        let published = room.change(&Change::set(key, frame), Some(pin))?;
+        self.record(published);
+        Ok(published)
+    }
+
+    /// Takes away what `key` has, in a [keyed](crate::room::Keyed) room, whoever has set it, and tells every
+    /// member by `message`. If it has nothing, nobody is told anything.
+    ///
+    /// Who joins later hears nothing of the key. It waits, as [`broadcast`](Self::broadcast) does, while there are
+    /// so many removals that not all members were offered them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`set`](Self::set), and [`PublishError::Overloaded`] if it waited in vain.
+    pub async fn unset(&self, key: &str, message: &R) -> Result<Published, PublishError> {
+        let change = Change::unset(key, self.store.encoder.frame(message)?);
+        let published = match self.room() {
+            Some(room) => match room.change(&change, None) {
+                Err(Undelivered::Unwalked) => {
+                    let attempt = || room.change(&change, None);
+                    Box::pin(room.line().wait(PUBLISH_WAIT, room.walked(), attempt)).await?
+                }
+                changed => changed?,
+            },
+            None if self.store.keyed_limits(&self.key).is_none() => {
+                return Err(PublishError::NotKeyed);
+            }
+            None => Published::of(change.frame.payload),
+        };
+        self.record(published);
+        Ok(published)
+    }
+
+    fn record(&self, published: Published) {
         let record = AuditRecord {
             tenant: self.key.tenant().map(Arc::from),
             ..AuditRecord::of(AuditEvent::Published(audit::Published {
@@ -76,7 +131,6 @@ impl<R: 'static> RoomAdmin<R> {
             }))
         };
         self.store.record(&record);
-        Ok(published)
     }
 
     /// Who is in the room now.

@@ -7,7 +7,12 @@ use crate::{
     layers::Json,
     outbound::SlowMember,
     quota::Quota,
-    room::{history::History, name::RoomKey, shares::ShareLimits},
+    room::{
+        history::History,
+        keyed::{Keyed, KeyedConfigError},
+        name::RoomKey,
+        shares::ShareLimits,
+    },
 };
 
 /// What the [`Rooms`](crate::Rooms) of a process may take, and how they write. Given to
@@ -31,6 +36,7 @@ pub struct RoomsConfig<C = Json> {
     /// How much one user may publish.
     pub(super) publish_quota: Quota,
     pub(super) history: Option<History>,
+    pub(super) keyed: Option<Keyed>,
     pub(super) lag: LagLimits,
     /// Where the application's own publications are recorded; members' go to their connections'.
     pub(super) audit: Option<Arc<dyn AuditSink>>,
@@ -69,7 +75,8 @@ impl RoomsConfig {
         };
         let (codec, lag) = (Json::default(), LagLimits::default());
         let publish_quota = DEFAULT_PUBLISH_QUOTA;
-        Self { codec, limits, publish_quota, history: None, lag, audit: None }
+        let (history, keyed, audit) = (None, None, None);
+        Self { codec, limits, publish_quota, history, keyed, lag, audit }
     }
 }
 
@@ -79,8 +86,8 @@ impl<C> RoomsConfig<C> {
     /// It has to be of the type that the members' [`DecodeLayer`](crate::DecodeLayer) has. A connection
     /// whose layer has another one is closed with 1011 when it joins, and the operator is told.
     pub fn codec<D>(self, codec: D) -> RoomsConfig<D> {
-        let Self { limits, publish_quota, history, lag, audit, .. } = self;
-        RoomsConfig { codec, limits, publish_quota, history, lag, audit }
+        let Self { limits, publish_quota, history, keyed, lag, audit, .. } = self;
+        RoomsConfig { codec, limits, publish_quota, history, keyed, lag, audit }
     }
 
     /// How many members a room may have: 10,000 unless set. One message of one member is that many
@@ -181,6 +188,18 @@ impl<C> RoomsConfig<C> {
     pub fn max_lag(mut self, age: Duration) -> Self {
         self.lag.age = Some(age);
         self
+    }
+
+    /// Which rooms hold values by key, of which members get the newest, and how many: none unless set. Such
+    /// rooms keep no [`history`](Self::history), and neither [`slow_members`](Self::slow_members) nor
+    /// [`max_lag`](Self::max_lag) is for them.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyedConfigError`] if the limits cannot hold together.
+    pub fn keyed(mut self, keyed: Keyed) -> Result<Self, KeyedConfigError> {
+        self.keyed = Some(keyed.checked()?);
+        Ok(self)
     }
 
     /// Where [`RoomAdmin::broadcast`](crate::room::RoomAdmin::broadcast) is recorded: the process's

@@ -58,7 +58,7 @@ struct Books<T> {
 
 struct Entry<T> {
     room: Arc<T>,
-    /// Members and joins under way. Counted under the directory's lock only.
+    /// Members, joins under way, and pins. Counted under the directory's lock only.
     leases: usize,
     /// Without leases: how long it is kept.
     until: Option<Instant>,
@@ -69,6 +69,12 @@ struct Entry<T> {
 pub(super) struct RoomLease<T: Listed> {
     room: Arc<T>,
     publisher: Arc<Publisher>,
+}
+
+/// Keeps a room in the directory, whoever is in it. Must not be dropped under a room's lock.
+pub(super) struct RoomPin<T: Listed> {
+    directory: Arc<Directory<T>>,
+    key: RoomKey,
 }
 
 impl<T> Directory<T> {
@@ -117,7 +123,6 @@ impl<T> Directory<T> {
     }
 
     /// All rooms.
-    #[cfg(any(test, feature = "testing"))]
     pub(super) fn all(&self) -> Vec<Arc<T>> {
         self.lock().rooms.values().map(|entry| Arc::clone(&entry.room)).collect()
     }
@@ -149,25 +154,26 @@ impl<T: Listed> Directory<T> {
         let mut books = self.lock();
         gone = books.sweep(clock::now());
         books.shares.check(self.limits.shares(rooms_each), &publisher.holder)?;
-        if books.rooms.len() >= self.limits.rooms.get() && !books.rooms.contains_key(key) {
-            gone.extend(books.forget_first());
-        }
+        let taken = books.take(key, self.limits.rooms, make, &mut gone);
         _gone = gone;
-        let known = books.rooms.len();
-        let Books { rooms, shares, .. } = &mut *books;
-        let entry = match rooms.entry(key.clone()) {
-            hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            hash_map::Entry::Vacant(entry) => {
-                if known >= self.limits.rooms.get() {
-                    return Err(JoinRefused::RoomsFull);
-                }
-                entry.insert(Entry { room: Arc::new(make()), leases: 0, until: None })
-            }
-        };
-        entry.leases += 1;
-        entry.until = None;
-        let pace = shares.take(&publisher.holder);
-        Ok((RoomLease { room: Arc::clone(&entry.room), publisher }, pace))
+        let room = taken?;
+        let pace = books.shares.take(&publisher.holder);
+        Ok((RoomLease { room, publisher }, pace))
+    }
+
+    /// The room `key`, which `make` makes if there is none, and what keeps it there for the application.
+    pub(super) fn pin(
+        directory: &Arc<Self>,
+        key: &RoomKey,
+        make: impl FnOnce() -> T,
+    ) -> Result<(Arc<T>, RoomPin<T>), JoinRefused> {
+        // Dropped when the lock is free again.
+        let (mut gone, _gone);
+        let mut books = directory.lock();
+        gone = books.sweep(clock::now());
+        let taken = books.take(key, directory.limits.rooms, make, &mut gone);
+        _gone = gone;
+        Ok((taken?, RoomPin { directory: Arc::clone(directory), key: key.clone() }))
     }
 }
 
@@ -190,7 +196,41 @@ impl<T: Listed> Drop for RoomLease<T> {
     }
 }
 
+impl<T: Listed> Drop for RoomPin<T> {
+    fn drop(&mut self) {
+        // Dropped when the lock is free again.
+        let _gone = self.directory.lock().release(&self.key, None);
+    }
+}
+
 impl<T> Books<T> {
+    /// One lease more of the room `key`, which `make` makes if there is none; there may be `most`. What has to go
+    /// for it goes to `gone`.
+    fn take(
+        &mut self,
+        key: &RoomKey,
+        most: NonZeroUsize,
+        make: impl FnOnce() -> T,
+        gone: &mut Vec<Entry<T>>,
+    ) -> Result<Arc<T>, JoinRefused> {
+        if self.rooms.len() >= most.get() && !self.rooms.contains_key(key) {
+            gone.extend(self.forget_first());
+        }
+        let known = self.rooms.len();
+        let entry = match self.rooms.entry(key.clone()) {
+            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hash_map::Entry::Vacant(entry) => {
+                if known >= most.get() {
+                    return Err(JoinRefused::RoomsFull);
+                }
+                entry.insert(Entry { room: Arc::new(make()), leases: 0, until: None })
+            }
+        };
+        entry.leases += 1;
+        entry.until = None;
+        Ok(Arc::clone(&entry.room))
+    }
+
     /// One lease of the room less, and a part of `holder`'s share. Without leases there is no room, unless it
     /// is `kept_for` those who come back.
     fn give_back(
@@ -200,6 +240,11 @@ impl<T> Books<T> {
         kept_for: Option<Duration>,
     ) -> Option<Entry<T>> {
         self.shares.give_back(holder);
+        self.release(key, kept_for)
+    }
+
+    /// One lease of the room less.
+    fn release(&mut self, key: &RoomKey, kept_for: Option<Duration>) -> Option<Entry<T>> {
         let entry = self.rooms.get_mut(key)?;
         entry.leases -= 1;
         if entry.leases > 0 {

@@ -90,6 +90,11 @@ impl<R: 'static> Encoder<R> {
         })
     }
 
+    /// Writes `message` as the value of a key: it has no position.
+    pub(super) fn frame(&self, message: &R) -> Result<Frame, EncodeError> {
+        Ok(Frame::of(&self.codec.encode(message)?))
+    }
+
     /// Writes what a joiner is told: `notice` of whether it got what it had missed, if it asked.
     pub(super) fn welcome(
         &self,

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use crate::{
     audit::{self, AuditEvent},
     room::{
+        change::Change,
         directory::Listed,
-        encoder::Publication,
         name::{RoomKey, RoomName},
         outcome::{PublishError, Published, Undelivered},
         state::Subscriber,
@@ -59,7 +59,7 @@ impl<R: 'static> RoomHandle<R> {
     /// [`PublishError::RateLimited`] if the user publishes more than its quota, and
     /// [`PublishError::Overloaded`] if it waited in vain or there is no memory for it: nobody got it either.
     /// [`PublishError::TooLarge`] if it is larger than any message to one of the members may be, and
-    /// [`PublishError::Encode`] if it cannot be written.
+    /// [`PublishError::Encode`] if it cannot be written. [`PublishError::Keyed`] if the room has values instead.
     pub async fn broadcast(&self, message: &R) -> Result<Published, PublishError> {
         self.publish(message, false).await
     }
@@ -77,16 +77,64 @@ impl<R: 'static> RoomHandle<R> {
         self.publish(message, true).await
     }
 
+    /// Puts `message` in place of what `key` has, in a [keyed](crate::room::Keyed) room, and tells every member, the
+    /// sender included.
+    ///
+    /// A member that is behind gets the newest in the end, and maybe not what was set before; who joins later
+    /// gets it first. It never waits for members. When the last member has left the room, what members have set
+    /// is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::NotKeyed`] if the room is not keyed. [`PublishError::TooManyKeys`] and
+    /// [`PublishError::TooManyBytes`] if it, or all rooms together, would hold too much: nothing has changed then, nor
+    /// by any other error. Those of [`broadcast`](Self::broadcast); [`PublishError::Overloaded`] only for want
+    /// of memory.
+    pub async fn set(&self, key: &str, message: &R) -> Result<Published, PublishError> {
+        let frame = self.subscriber.room().encoder().frame(message)?;
+        self.change(Change::set(key, frame)).await
+    }
+
+    /// Takes away what `key` has, in a [keyed](crate::room::Keyed) room, and tells every member by `message`. If it
+    /// has nothing, nobody is told anything.
+    ///
+    /// Who joins later hears nothing of the key. It waits, as [`broadcast`](Self::broadcast) does, while there are
+    /// so many removals that not all members were offered them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`set`](Self::set), and [`PublishError::Overloaded`] if it waited in vain.
+    pub async fn unset(&self, key: &str, message: &R) -> Result<Published, PublishError> {
+        let frame = self.subscriber.room().encoder().frame(message)?;
+        self.change(Change::unset(key, frame)).await
+    }
+
+    async fn change(&self, change: Change) -> Result<Published, PublishError> {
+        let changed = match self.subscriber.change(&change) {
+            Err(Undelivered::Unwalked) => {
+                Box::pin(self.wait(|| self.subscriber.change(&change))).await
+            }
+            changed => changed,
+        };
+        self.record(changed)
+    }
+
     async fn publish(&self, message: &R, others: bool) -> Result<Published, PublishError> {
         let subscriber = &*self.subscriber;
         let publication = subscriber.room().encoder().publication(message)?;
         let published = match subscriber.publish(&publication, others, false) {
             // Out of the way of those who need not wait: a connection keeps room for its handler's future.
             Err(Undelivered::NotBefore(_) | Undelivered::Unwalked) => {
-                Box::pin(self.wait(&publication, others)).await
+                Box::pin(self.wait(|| subscriber.publish(&publication, others, true))).await
             }
             published => published,
         };
+        self.record(published)
+    }
+
+    /// Records what was published, or what stood against it.
+    fn record(&self, published: Result<Published, Undelivered>) -> Result<Published, PublishError> {
+        let subscriber = &*self.subscriber;
         let published = published.map_err(|undelivered| {
             if let Some((rule, observed, limit)) = undelivered.record() {
                 subscriber.connection().refuse("rooms", rule, Some(observed), Some(limit));
@@ -101,18 +149,14 @@ impl<R: 'static> RoomHandle<R> {
         Ok(published)
     }
 
-    /// Stands in line to publish it.
+    /// Stands in line for `attempt` to publish something.
     async fn wait(
         &self,
-        publication: &Publication,
-        others: bool,
+        attempt: impl Fn() -> Result<Published, Undelivered>,
     ) -> Result<Published, Undelivered> {
-        let subscriber = &*self.subscriber;
-        let patience = subscriber.connection().outbound().limits().publish_wait;
-        let room = subscriber.room();
-        room.line()
-            .wait(patience, room.walked(), || subscriber.publish(publication, others, true))
-            .await
+        let patience = self.subscriber.connection().outbound().limits().publish_wait;
+        let room = self.subscriber.room();
+        room.line().wait(patience, room.walked(), attempt).await
     }
 }
 

@@ -12,11 +12,12 @@ use crate::{
     outbound::{ENTRY_OVERHEAD, OutboundLimits, View, frame::Frame},
     room::{
         bounds::Bounds,
+        change::{Change, Pin},
         lane::{Lane, Slot, SlotIndex},
-        log::Log,
         outcome::Undelivered,
         pace::{Pace, UsersPace},
         position::Position,
+        said::Said,
     },
 };
 
@@ -46,7 +47,7 @@ pub(super) struct Members<T, L> {
     pace: Pace,
     /// Of the user who published last.
     speakers: Option<Arc<UsersPace>>,
-    pub(super) log: Log,
+    pub(super) log: Said,
     /// Where walks run: the runtime of who joined last.
     pub(super) runtime: Option<Handle>,
 }
@@ -95,7 +96,7 @@ impl Default for Circle {
 }
 
 impl<T: Indexed, L> Members<T, L> {
-    pub(super) fn new(log: Log) -> Self {
+    pub(super) fn new(log: Said) -> Self {
         Self {
             lanes: Vec::new(),
             len: 0,
@@ -199,6 +200,9 @@ impl<T: Indexed, L> Members<T, L> {
         look: bool,
         now: Instant,
     ) -> Result<(), Undelivered> {
+        if self.log.is_keyed() {
+            return Err(Undelivered::Keyed);
+        }
         if self.log.end() - self.offered() > self.bounds.unwalked() {
             return Err(Undelivered::Unwalked);
         }
@@ -231,6 +235,28 @@ impl<T: Indexed, L> Members<T, L> {
             user.lock().published(cost, now);
         }
         self.speakers = user.cloned();
+        let walks = self.walks_begin();
+        let position = self.log.kept().map(|kept| kept.position());
+        Ok(Appended { walks, payload, position })
+    }
+
+    /// Makes `change`, if the room is keyed and `allow` lets it, which is told how many members there are.
+    /// The `pin` is as [`Values::change`](crate::room::values::Values::change) says.
+    pub(super) fn change(
+        &mut self,
+        change: &Change,
+        pin: &mut Option<Pin>,
+        allow: impl FnOnce(usize) -> Result<(), Undelivered>,
+    ) -> Result<Appended, Undelivered> {
+        self.fits(&change.frame)?;
+        let (offered, len) = (self.offered(), self.len);
+        let is_change = self.log.values()?.change(change, offered, pin, || allow(len))?;
+        let walks = if is_change { self.walks_begin() } else { Vec::new() };
+        Ok(Appended { walks, payload: change.frame.payload, position: None })
+    }
+
+    /// Something was said: returns the lanes whose walks are to be started for it.
+    fn walks_begin(&mut self) -> Vec<usize> {
         let mut walks = Vec::new();
         for (at, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| !lane.walking) {
             if lane.members() > 0 {
@@ -243,8 +269,7 @@ impl<T: Indexed, L> Members<T, L> {
         if self.len == 0 {
             self.trim();
         }
-        let position = self.log.kept().map(|kept| kept.position());
-        Ok(Appended { walks, payload, position })
+        walks
     }
 
     /// Whether the walk of `lane` has no socket to write to, and few members: then it is not worth a task.
@@ -262,7 +287,7 @@ impl<T: Indexed, L> Members<T, L> {
         seats: &mut Vec<Arc<T>>,
     ) -> bool {
         let Some(lane) = self.lanes.get(lane) else { return false };
-        self.log.view(lane.offered, VIEW, view);
+        self.log.view(lane.offered, view);
         circle.first.get_or_insert(view.end());
         let slots = lane.some(circle.next, circle.step).filter(|slot| slot.is_member);
         seats.extend(slots.map(|slot| Arc::clone(&slot.subscriber)));
@@ -352,9 +377,6 @@ impl<T, L> Slot<T, L> {
 
 /// Members that are visited before others may run: a quarter of a millisecond of writes.
 pub(super) const STEP: usize = 64;
-
-/// What one visit writes at most, if it is not one frame.
-const VIEW: usize = 64 * 1024;
 
 /// Members whose drivers are told in the publisher's own turn, where no walk can write to them.
 const BRIEF: usize = 64;

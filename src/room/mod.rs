@@ -30,6 +30,9 @@
 //! newest. So what a member hears is what the room said while it was there, in order and without a hole, but
 //! for those that it is told of.
 //!
+//! A room can be [`Keyed`]: it holds values by key, and a member that is slow gets the newest of each instead of
+//! all ([`RoomsConfig::keyed`], [`RoomHandle::set`]). Prices, cursors and who is there are that.
+//!
 //! What is published is written once for all members, by the codec of the [`Rooms`]
 //! ([`RoomsConfig::codec`]). A member reads what its own [`DecodeLayer`](crate::DecodeLayer) writes, so a
 //! connection whose layer has a codec of another type is not let in: its first join closes it with 1011,
@@ -42,6 +45,7 @@
 //! | memberships of one address | 5,000 | the same |
 //! | members of one room | 10,000 | the join is refused: `join_refused` |
 //! | rooms | 100,000 | the join is refused: `join_refused` |
+//! | keys of a keyed room, and their bytes | 1,024, and 256 KiB | whoever sets more is told |
 //!
 //! # Example
 //!
@@ -117,6 +121,7 @@ pub use self::{
     entrant::Entrant,
     handle::RoomHandle,
     history::History,
+    keyed::{Keyed, KeyedConfigError},
     layer::{InRooms, RoomsLayer},
     member::Member,
     member_info::MemberInfo,
@@ -132,6 +137,7 @@ pub use crate::outbound::SlowMember;
 mod name;
 mod position;
 mod history;
+mod keyed;
 mod scope;
 mod policy;
 mod entrant;
@@ -152,6 +158,10 @@ mod shares;
 mod state;
 mod lane;
 mod log;
+mod change;
+mod values;
+mod reading;
+mod said;
 mod members;
 mod walker;
 mod bounds;

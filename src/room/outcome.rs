@@ -39,6 +39,19 @@ pub enum PublishError {
     /// The publisher's user is over its quota
     /// ([`publish_quota`](crate::room::RoomsConfig::publish_quota)).
     RateLimited,
+    /// The room is [keyed](crate::room::Keyed): it has values, which are set, and no messages.
+    Keyed,
+    /// The room is not [keyed](crate::room::Keyed): it has messages, which are broadcast, and no values.
+    NotKeyed,
+    /// The room has as many keys as it may have ([`Keyed::max_keys`](crate::room::Keyed::max_keys)). What they
+    /// have can be changed, and they can be unset.
+    TooManyKeys,
+    /// The room's keys and values would take more than they may
+    /// ([`Keyed::max_bytes`](crate::room::Keyed::max_bytes)), or those of all rooms
+    /// ([`Keyed::max_total_bytes`](crate::room::Keyed::max_total_bytes)).
+    TooManyBytes,
+    /// There are as many rooms as there may be ([`max_rooms`](crate::room::RoomsConfig::max_rooms)).
+    TooManyRooms,
 }
 
 /// Why a message was delivered to nobody.
@@ -65,13 +78,33 @@ pub(super) enum Undelivered {
         cost: NonZeroU32,
         burst: NonZeroU32,
     },
+    Keyed,
+    NotKeyed,
+    TooManyKeys {
+        limit: usize,
+    },
+    /// So many bytes it would be.
+    TooManyBytes {
+        size: usize,
+        limit: usize,
+    },
+    TooManyRooms,
 }
 
 impl Undelivered {
     /// The rule, what was seen, and what is allowed: what an operator may have to know.
     pub(super) fn record(self) -> Option<(&'static str, u64, u64)> {
         match self {
-            Self::NotAMember | Self::NotBefore(_) | Self::Unwalked => None,
+            Self::NotAMember
+            | Self::NotBefore(_)
+            | Self::Unwalked
+            | Self::Keyed
+            | Self::NotKeyed
+            | Self::TooManyRooms => None,
+            Self::TooManyKeys { limit } => Some(("room.keys", limit as u64 + 1, limit as u64)),
+            Self::TooManyBytes { size, limit } => {
+                Some(("room.key_bytes", size as u64, limit as u64))
+            }
             Self::NoMemory => Some(("room.memory", 0, 0)),
             Self::Overloaded { waited } => {
                 let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
@@ -88,9 +121,14 @@ impl Undelivered {
 }
 
 impl Published {
+    /// Nobody is there to get a message of so many bytes.
+    pub(super) fn of(bytes: usize) -> Self {
+        Self { members: 0, bytes, position: None }
+    }
+
     /// Nobody is there to get `publication`.
     pub(super) fn to_nobody(publication: &Publication) -> Self {
-        Self { members: 0, bytes: publication.frame(None).payload, position: None }
+        Self::of(publication.frame(None).payload)
     }
 }
 
@@ -104,6 +142,11 @@ impl From<Undelivered> for PublishError {
             | Undelivered::Overloaded { .. } => Self::Overloaded,
             Undelivered::TooLarge { .. } => Self::TooLarge,
             Undelivered::OverQuota { .. } => Self::RateLimited,
+            Undelivered::Keyed => Self::Keyed,
+            Undelivered::NotKeyed => Self::NotKeyed,
+            Undelivered::TooManyKeys { .. } => Self::TooManyKeys,
+            Undelivered::TooManyBytes { .. } => Self::TooManyBytes,
+            Undelivered::TooManyRooms => Self::TooManyRooms,
         }
     }
 }
@@ -118,8 +161,15 @@ impl From<PublishError> for Close {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::NotAMember => Self::because(CloseReason::NotAMember),
-            PublishError::Encode | PublishError::TooLarge => Self::HANDLER_FAILED,
-            PublishError::Overloaded => Self::OVERLOADED,
+            PublishError::Encode
+            | PublishError::TooLarge
+            | PublishError::Keyed
+            | PublishError::NotKeyed => Self::HANDLER_FAILED,
+            // It may have been others who filled the room.
+            PublishError::Overloaded
+            | PublishError::TooManyKeys
+            | PublishError::TooManyBytes
+            | PublishError::TooManyRooms => Self::OVERLOADED,
             PublishError::RateLimited => Self::RATE_LIMITED,
         }
     }
@@ -139,6 +189,11 @@ impl fmt::Display for PublishError {
             Self::TooLarge => "the message is larger than any to one of the members may be",
             Self::Overloaded => "the members of the room are too far behind",
             Self::RateLimited => "the user publishes more than its quota",
+            Self::Keyed => "the room is keyed, and has no messages",
+            Self::NotKeyed => "the room is not keyed, and has no values",
+            Self::TooManyKeys => "the room has as many keys as it may have",
+            Self::TooManyBytes => "keys and values would take more than they may",
+            Self::TooManyRooms => "there are as many rooms as there may be",
         })
     }
 }

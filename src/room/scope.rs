@@ -79,7 +79,8 @@ pub enum RoomNotice {
     Refused(Refused),
     /// The peer could not keep up: something of the room that was said before this does not reach it, and
     /// from here on it gets the newest ([`SlowMember::Skip`](crate::room::SlowMember)). It stands exactly where
-    /// the hole is. In a room with a [`History`](crate::room::History) it says the position at which it goes
+    /// the hole is; in a [keyed](crate::room::Keyed) room, what was heard of it is to be forgotten, and what its
+    /// keys have follows. In a room with a [`History`](crate::room::History) it says the position at which it goes
     /// on, as a message does.
     Gap(Gap),
 }

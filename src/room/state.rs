@@ -24,11 +24,11 @@ use crate::{
     },
     quota::{RateKeyValue, clock},
     room::{
+        change::{Change, Pin},
         directory::{Directory, Listed, RoomLease},
         encoder::{Encoder, Publication, Welcome},
         join_refused::JoinRefused,
         lane::SlotIndex,
-        log::Log,
         member_info::MemberInfo,
         members::{self, Appended, Circle, Indexed},
         name::{RoomKey, RoomName},
@@ -36,7 +36,9 @@ use crate::{
         pace::{Line, UsersPace},
         position::Position,
         publisher::{Publisher, RoomQuota},
+        said::Said,
         scope::{self, RoomNotice},
+        values::Values,
         walker::{Walk, Walked},
     },
 };
@@ -99,7 +101,7 @@ impl<R> Room<R> {
         key: RoomKey,
         directory: Arc<Directory<Self>>,
         encoder: Arc<Encoder<R>>,
-        log: Log,
+        log: Said,
         settings: Settings,
     ) -> Self {
         let label = key.to_string().into();
@@ -168,6 +170,27 @@ impl<R> Room<R> {
         })
     }
 
+    /// Makes `change`, or says why not. With a `pin` it is the application's, and keeps the room while the value
+    /// is there.
+    pub(super) fn change(
+        self: &Arc<Self>,
+        change: &Change,
+        mut pin: Option<Pin>,
+    ) -> Result<Published, Undelivered>
+    where
+        R: 'static,
+    {
+        // The pin, or the one that is not needed any more, is dropped when the lock is free again.
+        self.append(|members| members.change(change, &mut pin, |_| Ok(())))
+    }
+
+    /// Nothing keeps it any more but its members.
+    pub(super) fn unpin(&self) {
+        let pin = self.lock().log.values().ok().and_then(Values::unpin);
+        // The lock is free again.
+        drop(pin);
+    }
+
     /// Lets `append` put something into the log, and sees to it that everybody is offered it.
     fn append(
         self: &Arc<Self>,
@@ -214,6 +237,12 @@ impl<R> Room<R> {
     #[cfg(test)]
     pub(super) fn append_only(&self, frame: crate::outbound::frame::Frame) -> Vec<usize> {
         self.lock().append(frame, None, clock::now()).unwrap().walks
+    }
+
+    /// Makes `change`; returns the lanes that are to be walked.
+    #[cfg(test)]
+    pub(super) fn change_only(&self, change: &Change) -> Result<Vec<usize>, Undelivered> {
+        self.lock().change(change, &mut None, |_| Ok(())).map(|it| it.walks)
     }
 
     #[cfg(test)]
@@ -340,10 +369,16 @@ impl<R> Subscriber<R> {
                 return Err(JoinRefused::RoomFull);
             }
             let end = members.log.end();
+            let is_keyed = members.log.is_keyed();
             let position = members.log.kept().map(|kept| kept.position());
-            let replay = since.zip(quota).and_then(|it| self.replay(&mut members, it));
+            let replay = if is_keyed {
+                self.cursor.set_born(end);
+                (end > 0).then_some(Replay { start: 0, end, hold: None })
+            } else {
+                since.zip(quota).and_then(|it| self.replay(&mut members, it))
+            };
             self.cursor.set_position(replay.as_ref().map_or(end, |replay| replay.start));
-            let notice = |recovered| welcome.message(position, recovered);
+            let notice = |recovered| welcome.message(position, recovered && !is_keyed);
             let pushed = outlet.welcome(seat, replay, notice, &mut dropped);
             if !matches!(pushed, Ok(true)) {
                 self.cursor.set_position(end);
@@ -430,6 +465,21 @@ impl<R> Subscriber<R> {
         })
     }
 
+    /// Makes `change`, if this still is a member and its user may.
+    pub(super) fn change(&self, change: &Change) -> Result<Published, Undelivered>
+    where
+        R: 'static,
+    {
+        let quota = self.publisher.published();
+        let charge = |members| quota.charge(change.frame.payload, members);
+        self.room.append(|members| {
+            if self.is_gone() {
+                return Err(Undelivered::NotAMember);
+            }
+            members.change(change, &mut None, charge)
+        })
+    }
+
     /// Records that the peer, who may be in `most` rooms, joined. Whoever removes it before that
     /// leaves it to this call to record both, so that `Left` never comes first and never without
     /// `Joined`. If the one is suppressed, so is the other.
@@ -501,7 +551,7 @@ impl<R: 'static> Seat for Subscriber<R> {
         {
             return Some(Lacks { is_lost: true, ..lacks() });
         }
-        Some(members.log.read(position, next, self.cursor.until(), into, most))
+        Some(members.log.read(&self.cursor, into, most))
     }
 
     fn gap(&self) -> Option<Gap> {
@@ -518,8 +568,14 @@ impl<R: 'static> Seat for Subscriber<R> {
     }
 
     fn told(&self, to: u64) {
-        let bytes = to.saturating_sub(self.cursor.position());
-        self.cursor.set_position(to);
+        let mut bytes = to.saturating_sub(self.cursor.position());
+        if self.cursor.is_keyed() {
+            // It forgets what it has heard, and gets what there is.
+            bytes = 0;
+            self.cursor.begin_anew(self.room.lock().log.end());
+        } else {
+            self.cursor.set_position(to);
+        }
         self.connection.record_skipped(Arc::clone(&self.room.label), bytes);
     }
 

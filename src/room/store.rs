@@ -9,18 +9,24 @@ use crate::{
     audit::{self, AuditRecord, AuditSink, TracingSink},
     connection::Connection,
     layers::Encode,
+    outbound::SlowMember,
     quota::{MeterTable, Quota},
     room::{
+        change::Pin,
         config::{LagLimits, RoomsConfig},
         directory::Directory,
         encoder::Encoder,
         history::{History, Kept},
         join_refused::JoinRefused,
+        keyed::{Keyed, KeyedLimits},
         log::Log,
         name::{RoomKey, RoomName},
+        outcome::Undelivered,
         publisher::{Publisher, RoomQuotas},
+        said::Said,
         state::{Room, Settings},
         subscription::PendingJoin,
+        values::Values,
     },
 };
 
@@ -34,20 +40,32 @@ pub(super) struct RoomStore<R> {
     lag: LagLimits,
     /// What the histories of all rooms take.
     kept: Arc<AtomicUsize>,
+    keyed: Option<Keyed>,
+    /// What all keyed rooms take.
+    valued: Arc<AtomicUsize>,
     /// Where the application's own publications are recorded; members' go to their connections'.
     audit: Option<Arc<dyn AuditSink>>,
 }
 
+/// What a room is to be.
+#[derive(Clone, Copy)]
+enum Kind {
+    Keyed(KeyedLimits),
+    /// What becomes of who cannot keep up with it.
+    Log(SlowMember),
+}
+
 impl<R: 'static> RoomStore<R> {
     pub(super) fn new<C: Encode<R>>(config: RoomsConfig<C>) -> Self {
-        let RoomsConfig { codec, limits, publish_quota, history, lag, audit } = config;
+        let RoomsConfig { codec, limits, publish_quota, history, keyed, lag, audit } = config;
         let encoder = Arc::new(Encoder::new(codec, history.is_some()));
         let quotas = Arc::new(RoomQuotas {
             published: MeterTable::new(publish_quota, MAX_PUBLISHERS),
             replayed: MeterTable::new(REPLAYED, MAX_PUBLISHERS),
         });
-        let (directory, kept) = (Arc::new(Directory::new(limits)), Arc::default());
-        Self { directory, encoder, quotas, history, lag, kept, audit }
+        let (kept, valued) = (Arc::default(), Arc::default());
+        let directory = Arc::new(Directory::new(limits));
+        Self { directory, encoder, quotas, history, lag, kept, keyed, valued, audit }
     }
 
     /// Begins a join of `key`, which the peer calls `name`: before the policy is asked, so that a removal which comes while it is
@@ -61,27 +79,73 @@ impl<R: 'static> RoomStore<R> {
         publisher: Arc<Publisher>,
         rooms_each: NonZeroUsize,
     ) -> Result<PendingJoin<R>, JoinRefused> {
-        let (directory, encoder) = (&self.directory, &self.encoder);
         // Not under the directory's lock: it is the application's.
-        let slow_member = self.lag.slow_members.of(key);
-        let make = || {
-            let log = Log::new(self.history.map(Kept::new), Arc::clone(&self.kept));
-            let settings =
-                Settings { ttl: self.history.map(|it| it.ttl), slow_member, max_lag: self.lag.age };
-            Room::new(key.clone(), Arc::clone(directory), Arc::clone(encoder), log, settings)
-        };
-        let (lease, pace) = directory.lease(key, publisher, rooms_each, make)?;
+        let kind = self.kind(key);
+        let make = || self.make(key, kind);
+        let (lease, pace) = self.directory.lease(key, publisher, rooms_each, make)?;
         Ok(PendingJoin::new(lease, name, connection, user, pace))
+    }
+
+    /// The keyed room `key`, which is made if there is none, and what keeps it.
+    pub(super) fn pin(&self, key: &RoomKey) -> Result<(Arc<Room<R>>, Pin), Undelivered> {
+        let kind = self.kind(key);
+        if !matches!(kind, Kind::Keyed(_)) {
+            return Err(Undelivered::NotKeyed);
+        }
+        let pin = Directory::pin(&self.directory, key, || self.make(key, kind));
+        let (room, pin) = pin.map_err(|_| Undelivered::TooManyRooms)?;
+        Ok((room, Box::new(pin)))
+    }
+
+    fn make(&self, key: &RoomKey, kind: Kind) -> Room<R> {
+        let (said, settings) = match kind {
+            Kind::Keyed(limits) => {
+                let values = Values::new(limits, Arc::clone(&self.valued));
+                // Who is behind lacks nothing that would be old or gone, but removals, of which it is told so.
+                let slow_member = SlowMember::Skip;
+                let settings = Settings { ttl: None, slow_member, max_lag: None };
+                (Said::Values(Box::new(values)), settings)
+            }
+            Kind::Log(slow_member) => {
+                let log = Log::new(self.history.map(Kept::new), Arc::clone(&self.kept));
+                let ttl = self.history.map(|it| it.ttl);
+                (Said::Log(log), Settings { ttl, slow_member, max_lag: self.lag.age })
+            }
+        };
+        let (directory, encoder) = (Arc::clone(&self.directory), Arc::clone(&self.encoder));
+        Room::new(key.clone(), directory, encoder, said, settings)
+    }
+
+    /// What the application has chosen for the room `key`. Not to be asked under a lock.
+    fn kind(&self, key: &RoomKey) -> Kind {
+        match self.keyed_limits(key) {
+            Some(limits) => Kind::Keyed(limits),
+            None => Kind::Log(self.lag.slow_members.of(key)),
+        }
     }
 }
 
 impl<R> RoomStore<R> {
+    /// The limits of the room `key`, if it is keyed.
+    pub(super) fn keyed_limits(&self, key: &RoomKey) -> Option<KeyedLimits> {
+        self.keyed.as_ref().and_then(|keyed| keyed.limits_of(key))
+    }
+
     /// Records what the application itself did. It is done: a sink that panics does not undo it.
     pub(super) fn record(&self, record: &AuditRecord) {
         let _ = match &self.audit {
             Some(sink) => audit::tell(&**sink, record),
             None => audit::tell(&TracingSink::shared(), record),
         };
+    }
+}
+
+impl<R> Drop for RoomStore<R> {
+    /// A room that the application keeps is kept by itself: it would be there for ever.
+    fn drop(&mut self) {
+        if self.keyed.is_some() {
+            self.directory.all().iter().for_each(|room| room.unpin());
+        }
     }
 }
 

@@ -78,7 +78,8 @@ impl Invariant {
             Self::AllReturned => "all tasks, permits, memberships and descriptors come back",
             Self::InOrder => {
                 "what a member hears of a room is what the room said while it was in it, in order, each \
-                 once, and without a gap that it is not told of"
+                 once, and without a gap that it is not told of; of a keyed room, of each key newer and newer \
+                 values, and in the end the newest"
             }
             Self::Recovered => {
                 "who comes back gets exactly what it missed, or is told that it does not"

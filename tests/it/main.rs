@@ -22,6 +22,7 @@ mod binary_codec;
 mod chopping;
 mod extremes;
 mod rooms;
+mod keyed;
 mod heartbeat;
 mod ghosts;
 

@@ -28,10 +28,12 @@ mod budget;
 mod codec;
 mod drops;
 mod join;
+mod keyed;
 mod lane;
 mod lifetime;
 mod members;
 mod model;
+mod model_keyed;
 mod model_retention;
 mod model_room;
 mod model_skip;
@@ -42,6 +44,7 @@ mod race;
 mod shares;
 mod sizes;
 mod tenants;
+mod values;
 
 /// A user; the part before the first `/` is the tenant.
 #[derive(Debug)]

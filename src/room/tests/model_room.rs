@@ -72,30 +72,30 @@ pub(super) struct Hall {
     died: bool,
 }
 
-struct Walking {
-    walk: Walk<Room<Line>>,
-    circle: Circle,
+pub(super) struct Walking {
+    pub(super) walk: Walk<Room<Line>>,
+    pub(super) circle: Circle,
     /// All slots were visited; the circle is not over yet.
-    is_round: bool,
+    pub(super) is_round: bool,
 }
 
-struct Member {
-    connection: Connection,
-    join: Option<PendingJoin<Line>>,
+pub(super) struct Member {
+    pub(super) connection: Connection,
+    pub(super) join: Option<PendingJoin<Line>>,
     in_room: Option<Subscription<Line>>,
-    woken: Arc<Woken>,
+    pub(super) woken: Arc<Woken>,
     taken: VecDeque<Queued>,
-    turns: Vec<Turn>,
-    pen: Option<Pen>,
-    wrote: Option<Step>,
-    heard: Vec<u8>,
+    pub(super) turns: Vec<Turn>,
+    pub(super) pen: Option<Pen>,
+    pub(super) wrote: Option<Step>,
+    pub(super) heard: Vec<u8>,
     /// Of what is said, the first and one behind the last that it is to hear.
     from: u8,
     until: u8,
 }
 
 #[derive(Default)]
-struct Woken(AtomicBool);
+pub(super) struct Woken(pub(super) AtomicBool);
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
@@ -122,27 +122,40 @@ impl Hall {
         self.said += 1;
         for lane in self.room.append_only(Frame::of(&Message::binary(bytes))) {
             let walk = Walk::new(Arc::clone(&self.room), lane);
-            self.walks.push(Walking { walk, circle: Circle::by(1), is_round: false });
+            self.walks.push(Walking::new(walk));
         }
     }
 
     fn walk(&mut self, nth: usize) {
-        let Walking { walk, circle, is_round } = &mut self.walks[nth];
-        if std::mem::take(is_round) {
-            walk.ends(&std::mem::replace(circle, Circle::by(1)));
-            self.walks.retain(|it| !it.walk.is_over());
-        } else {
-            *is_round = !walk.step(circle, true);
+        if self.walks[nth].go_on() {
+            self.walks.remove(nth);
         }
     }
 
     fn bytes_kept(&self) -> u64 {
-        self.room.look(|members| members.log.bytes())
+        self.room.look(|members| members.log.keeps())
+    }
+}
+
+impl Walking {
+    pub(super) fn new(walk: Walk<Room<Line>>) -> Self {
+        Self { walk, circle: Circle::by(1), is_round: false }
+    }
+
+    /// One critical section; says whether it was the last.
+    pub(super) fn go_on(&mut self) -> bool {
+        let Self { walk, circle, is_round } = self;
+        if std::mem::take(is_round) {
+            walk.ends(&std::mem::replace(circle, Circle::by(1)));
+        } else {
+            *is_round = !walk.step(circle, true);
+        }
+        walk.is_over()
     }
 }
 
 impl Member {
-    fn new(rooms: &Rooms<Line>, limits: OutboundLimits, nth: usize) -> Self {
+    pub(super) fn new(rooms: &Rooms<Line>, limits: OutboundLimits, nth: usize) -> Self {
         let connection = Connection::new(None, limits, None, Audit::new(Events::default()));
         let user: Arc<str> = format!("u{nth}").into();
         let holder = Holder { user: RateKeyValue::of(nth), address: None };
@@ -165,19 +178,20 @@ impl Member {
         }
     }
 
-    fn admit(&mut self, said: u8) {
+    pub(super) fn admit(&mut self, said: u8) {
         let welcome = Welcome::Plain(Message::binary(vec![JOINED]));
         let joined = self.join.take().unwrap().admit(&welcome, None);
         self.in_room = Some(joined.ok().unwrap());
         self.from = said;
     }
 
-    fn can_go_on(&self) -> bool {
+    pub(super) fn can_go_on(&self) -> bool {
         self.woken.0.load(Ordering::Relaxed) || self.pen.is_some()
     }
 
-    /// One critical section of its driver's, or what it does between them.
-    fn drive(&mut self) {
+    /// One critical section of its driver's, or what it does between them: of each room it writes about `most`
+    /// bytes, or of that only the first frame.
+    pub(super) fn drive(&mut self, most: usize, is_cut: bool) {
         let waker = Waker::from(Arc::clone(&self.woken));
         let cx = Context::from_waker(&waker);
         let outlet = self.connection.outbound();
@@ -195,10 +209,14 @@ impl Member {
             }
             for turn in &mut self.turns {
                 let mut bytes = Vec::new();
-                let Some(lacks) = turn.seat.read(&mut bytes, 1) else {
+                let Some(lacks) = turn.seat.read(&mut bytes, most) else {
                     turn.outcome = Outcome::Gone;
                     continue;
                 };
+                if lacks.is_lost && turn.seat.cursor().is_keyed() {
+                    turn.outcome = Outcome::Lost { end: lacks.end };
+                    continue;
+                }
                 assert!(!lacks.is_lost, "it fell off the log, within its bound");
                 if lacks.has_gap {
                     let gap = turn.seat.gap().unwrap();
@@ -209,10 +227,16 @@ impl Member {
                     continue;
                 }
                 bytes.extend(lacks.large.iter().flatten());
-                turn.seat.cursor().advance(bytes.len());
+                let messages = frame::messages(&Bytes::from(bytes.clone()));
+                let begun = if is_cut { messages.len().min(1) } else { messages.len() };
+                let lens = messages.iter().map(|it| frame::frame_len(it.len()));
+                turn.parts = lacks.parts.into();
+                turn.begun(begun as u64, lens.take(begun).sum());
                 turn.outcome = Outcome::Read { end: lacks.end, behind: lacks.behind, all: true };
-                let messages = frame::messages(&Bytes::from(bytes));
-                self.heard.extend(messages.iter().map(|it| it.as_bytes()[0]));
+                if begun < messages.len() {
+                    turn.stays();
+                }
+                self.heard.extend(messages.iter().take(begun).map(|it| it.as_bytes()[0]));
             }
             self.wrote =
                 Some(Step { begun, control: 0, progressed: true, is_full: false, has_more: false });
@@ -225,7 +249,6 @@ impl Member {
                 other => panic!("{other:?}"),
             }
         }
-        self.check();
     }
 
     /// It has heard what was said since it joined, in order, and where something is missing it was told so.
@@ -280,14 +303,17 @@ impl World for Hall {
                 // What it has heard and what was said by now, and nothing else.
                 self.members[0].until = self.said;
             }
-            nth => self.members[nth].drive(),
+            nth => {
+                self.members[nth].drive(1, false);
+                self.members[nth].check();
+            }
         }
     }
 
     fn state(&self, into: &mut impl Hasher) {
         (self.said, self.removed, self.died).hash(into);
         self.room.look(|members| {
-            (members.log.bytes(), members.log.end(), members.walks()).hash(into);
+            (members.log.keeps(), members.log.end(), members.walks()).hash(into);
             for it in &self.members {
                 let outlet = it.connection.outbound().state(|hold| members.log.held_from(hold));
                 (outlet, it.woken.0.load(Ordering::Relaxed), &it.heard, it.join.is_some())
@@ -354,7 +380,7 @@ const WALK: usize = 20;
 const DIE: usize = 30;
 
 /// What a member hears first.
-const JOINED: u8 = 255;
+pub(super) const JOINED: u8 = 255;
 
 /// What a member hears where something is missing.
-const GAP: u8 = 254;
+pub(super) const GAP: u8 = 254;

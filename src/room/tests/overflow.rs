@@ -142,11 +142,11 @@ fn who_reads_nothing_keeps_no_more_of_the_log_than_it_may_be_behind() {
     let room = rooms.store().directory.find(&key("", "live")).unwrap();
     for n in 0..1_000 {
         say(&rooms, "live", n);
-        let kept = room.look(|members| members.log.bytes());
+        let kept = room.look(|members| members.log.keeps());
         assert!(kept <= (BOUND + 20_000) as u64, "{kept} at {n}");
     }
     heard(&slow);
-    assert_eq!(room.look(|members| members.log.bytes()), 0);
+    assert_eq!(room.look(|members| members.log.keeps()), 0);
 }
 
 // covers: DL-01
