@@ -205,7 +205,16 @@ impl Connection {
     /// [`Close::GOING_AWAY`] the message that is being handled is still answered; with any other the
     /// handler is dropped at once.
     pub fn close(&self, close: impl Into<Close>) {
-        self.shared.signals.close(close.into());
+        self.close_at_its_turn(close.into());
+        self.wake();
+    }
+
+    /// The same, when the driver looks next: until it is [woken](Self::wake) it may be asleep.
+    pub(crate) fn close_at_its_turn(&self, close: Close) {
+        self.shared.signals.close(close);
+    }
+
+    pub(crate) fn wake(&self) {
         self.shared.outbound.notify();
     }
 

@@ -2,6 +2,8 @@
 
 use std::{any::TypeId, fmt};
 
+use tokio::runtime::Handle;
+
 use super::{BATCH, Shared};
 use crate::{
     close::Close,
@@ -135,17 +137,22 @@ impl<'a> Selected<'a> {
     /// What a client does then is what the reason says: a *kick* is a
     /// [`Close::application`] with [`Retry::Stop`](crate::Retry::Stop). Those that log in after this call
     /// come in: whether they may is for the application to say.
+    ///
+    /// When it returns, none of them hears or says anything any more. Of very many, each batch gets its close
+    /// frame in turn with whatever else the runtime has to do, so that others need not wait for all of them.
     pub fn close(&self, close: impl Into<Close>) -> usize {
         let close = close.into();
         // Before the look, so that a login that ends after it finds the note.
         self.shared.voided.note(self.subject, close.clone());
-        let mut closed = 0;
+        let mut closed = Vec::new();
         self.for_each_while(|connection| {
-            connection.close(close.clone());
-            closed += 1;
+            connection.close_at_its_turn(close.clone());
+            closed.push(connection);
             true
         });
-        closed
+        let count = closed.len();
+        wake_in_turns(closed);
+        count
     }
 
     /// Closes each of them with 4401 `revoked`, as [`close`](Self::close) does: what they came in by is
@@ -198,8 +205,29 @@ impl<'a> Selected<'a> {
     }
 }
 
+/// Wakes the drivers of `connections`. All at once they would stand in front of everything else that the
+/// runtime has to do; without a runtime there is nothing to stand in front of.
+fn wake_in_turns(mut connections: Vec<Connection>) {
+    let rest = connections.split_off(connections.len().min(AT_ONCE));
+    connections.iter().for_each(Connection::wake);
+    match Handle::try_current() {
+        Ok(runtime) if !rest.is_empty() => {
+            runtime.spawn(async move {
+                for some in rest.chunks(AT_ONCE) {
+                    tokio::task::yield_now().await;
+                    some.iter().for_each(Connection::wake);
+                }
+            });
+        }
+        _ => rest.iter().for_each(Connection::wake),
+    }
+}
+
 impl fmt::Debug for Selected<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Selected").field("subject", &self.subject).finish_non_exhaustive()
     }
 }
+
+/// What ends in a millisecond or two.
+const AT_ONCE: usize = 32;

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -12,7 +13,7 @@ use tower_websocket::{
     Admission, AuthFailure, Authenticated, Close, CloseReason, ConnectionConfig, Connections,
     HandlerResult, HandshakeIdentity, Inbound, Message, Overflow, Quota, Reply, RequireAuthLayer,
     Retry, Session, SessionLimits, WebSocketEndpoint,
-    testing::{Records, TestPeer, TestServer},
+    testing::{Received, Records, TestPeer, TestServer},
 };
 
 use super::{Tokens, User, login};
@@ -150,15 +151,24 @@ async fn ten_thousand_connections_of_one_user_are_closed_within_a_second_while_o
     }
     let began = Instant::now();
     assert_eq!(connections.user("ada").revoke(), many.len());
-    // Before the first of them is read by its peer, and after each hundred.
-    for hundred in many.chunks_mut(100) {
+    // They are not in front of others: bob is answered while most have not been told.
+    bob.assert_reply("hi", "hi").await;
+    let mut waiting = Vec::new();
+    for mut peer in many {
+        match peer.recv().now_or_never() {
+            Some(heard) => assert!(matches!(heard, Received::Closed { code: Some(4401), .. })),
+            None => waiting.push(peer),
+        }
+    }
+    assert!(waiting.len() > MANY.get() / 2, "only {} wait", waiting.len());
+    for hundred in waiting.chunks_mut(100) {
         bob.assert_reply("hi", "hi").await;
         for peer in hundred {
             peer.assert_closed(CloseReason::Revoked).await;
         }
     }
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    drop(many);
+    drop(waiting);
     assert_eq!(connections.user("bob").count(), 1);
 }
 

@@ -108,9 +108,9 @@ type OnOpen<U> = dyn Fn(&Authenticated<U>, &Connection) + Send + Sync;
 /// # let _ = layer;
 /// ```
 ///
-/// # Example: whoever the application has logged in by cookie
+/// # Example: users whom the application has logged in by cookie
 ///
-/// See [`HandshakeIdentity`](crate::HandshakeIdentity). Whoever has none may be asked for credentials instead:
+/// See [`HandshakeIdentity`](crate::HandshakeIdentity). A peer without one may be asked for credentials instead:
 ///
 /// ```
 /// use tower_websocket::{AuthFailure, Authenticate, RequireAuthLayer, Session, layers::Handshake};
@@ -144,9 +144,9 @@ enum Way {
     Message,
     /// The handshake, or else the first message.
     Either,
-    /// The handshake; whoever has shown nothing by then is answered 401.
+    /// The handshake; a peer that has shown nothing by then is answered 401.
     Handshake,
-    /// The handshake; whoever has shown nothing by then is let in, to be told so in a close frame.
+    /// The handshake; a peer that has shown nothing by then is let in, to be told so in a close frame.
     HandshakeThenClose,
 }
 
@@ -190,7 +190,7 @@ impl<U: Principal> RequireAuthLayer<Handshake<U>> {
         Self::by(Way::Handshake, Handshake::new())
     }
 
-    /// Answers 101 to whoever has no identity, and closes with 4401 `not authenticated` at once.
+    /// Answers 101 to a peer without an identity, and closes with 4401 `not authenticated` at once.
     ///
     /// For pages: a browser shows them a handshake that was refused as a connection that was lost (1006),
     /// whatever the status was, so that they try again and again instead of asking for a login.

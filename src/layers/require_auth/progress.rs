@@ -22,7 +22,7 @@ use crate::{
 pub(super) enum Progress<U> {
     /// The next message is the first.
     Nothing,
-    /// Whoever verifies the peer leaves what was found here. If that was dropped before, there is nothing.
+    /// The future that verifies the peer leaves what it found here. If that was dropped before, there is nothing.
     Asked(Arc<OnceLock<Authenticated<U>>>),
     Done(Authenticated<U>),
 }
@@ -68,8 +68,8 @@ impl<A: Authenticate> RequireAuthLayer<A> {
         Progress::Nothing
     }
 
-    /// Claims the proof of whoever was verified, and leaves it in `slot`: the only place that does. Returns
-    /// what the peer is told. Whoever was thrown out since it asked, or is here too often, is not let in.
+    /// Claims the proof of the user who was verified, and leaves it in `slot`: the only place that does. Returns
+    /// what the peer is told. A user who was thrown out since it asked, or is here too often, is not let in.
     pub(super) fn admit(
         &self,
         session: Session<A::User>,
