@@ -296,6 +296,7 @@ fn print(text: &Utf8Bytes, at: &mut Option<String>) {
                 None => {}
             }
         }
+        "removed" => println!("* you were removed from {}", plain(field("roomId"))),
         "gap" => println!("* something is missing here: the room was faster than this connection"),
         "error" => {
             let why = ["code", "field", "reason"].map(|name| plain(field(name)));

@@ -15,6 +15,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    attached::Attached,
     audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, Skipped, throttle},
     client_addr::ClientAddr,
     close::{Close, CloseReason},
@@ -64,6 +65,8 @@ struct Shared {
     /// Set at the end, for the hooks that are told of it. Boxed: a kept handle need not hold the place
     /// for it from the beginning.
     closed: OnceLock<Box<Closed>>,
+    /// What others keep for it as long as it lasts.
+    attached: Attached,
 }
 
 /// Who the peer was verified to be.
@@ -112,6 +115,7 @@ impl Connection {
                 refused: throttle::Refusals::default(),
                 joined: throttle::Joins::default(),
                 closed: OnceLock::new(),
+                attached: Attached::default(),
             }),
         }
     }
@@ -191,6 +195,21 @@ impl Connection {
         self.shared.outbound.push(message.detached()).map(|_held| ())
     }
 
+    /// Sends a value that a later one of the same `key` replaces while it still waits: a progress, a place, a
+    /// price. A peer that reads slowly gets fewer of them, the last one always, and never one after a later one.
+    ///
+    /// A value that is replaced leaves its place to its successor. They go out behind all that was
+    /// [pushed](Self::push) before, and once the driver has begun to write, one of a key may still be under way
+    /// while the next waits. So a key costs no more than two values, and 256 keys can wait at once; a value of
+    /// yet another is queued as any message.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`push`](Self::push). A value that is too large replaces nothing.
+    pub fn push_latest(&self, key: &str, message: Message) -> Result<(), SendError> {
+        self.shared.outbound.push_latest(key, message.detached())
+    }
+
     /// How many bytes wait for the peer: what was pushed and what its rooms have said, that its socket has
     /// not taken. Who sends much looks here before it passes
     /// [`max_outbound_bytes`](crate::ConnectionConfig::max_outbound_bytes), which closes the connection.
@@ -246,6 +265,11 @@ impl Connection {
         if let Some((registry, serial)) = self.shared.registered.get() {
             registry.leave(self, *serial);
         }
+    }
+
+    /// What others keep for it as long as it lasts.
+    pub(crate) fn attached(&self) -> &Attached {
+        &self.shared.attached
     }
 
     /// Its session may this from now on.

@@ -20,7 +20,12 @@ impl<T> Caught<T> {
         Self { value: Some(value) }
     }
 
-    /// The value: it is always there.
+    /// Nothing.
+    pub(crate) const fn none() -> Self {
+        Self { value: None }
+    }
+
+    /// The value: it is always there, but for [`none`](Self::none).
     pub(crate) fn get(&self) -> Option<&T> {
         self.value.as_ref()
     }

@@ -17,6 +17,10 @@ impl<H: ?Sized> Hooks<H> {
         Arc::make_mut(&mut self.0).push(hook);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Calls each hook: one that panics does not keep the others from hearing of it.
     ///
     /// # Errors

@@ -210,6 +210,7 @@ mod connection_id;
 mod client_addr;
 mod login;
 mod signals;
+mod attached;
 mod connection;
 pub mod connections;
 pub mod upgrade;

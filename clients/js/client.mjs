@@ -21,6 +21,7 @@
 //   joined    { roomId, again, recovered }; again: after a lost connection. recovered: what was said meanwhile
 //             follows, all of it; otherwise something may be missing
 //   left      { roomId }
+//   removed   { roomId }; somebody took this client out of the room, and it does not come back by itself
 //   gap       { roomId }; this client could not keep up with the room: something is missing here, and the newest
 //             follows
 //   chat      what the server sent, and own: true if this client asked for it
@@ -244,6 +245,13 @@ export class RoomClient extends EventTarget {
       this.#flush();
     } else if (type === "left") {
       this.#emit("left", { roomId });
+    } else if (type === "removed" && room?.joined) {
+      this.#rooms.delete(roomId);
+      this.#outbox.drop(roomId);
+      // So that the server does not remember it either.
+      this.#leaving.add(roomId);
+      this.#emit("removed", { roomId });
+      this.#flush();
     } else if (type === "gap" && room) {
       // What is missing does not come any more, also to who comes back: it goes on from here.
       if (isText(at)) room.at = at;

@@ -118,6 +118,8 @@ fn clock() -> Instant {
 impl Drop for ConnectionStats {
     fn drop(&mut self) {
         let connection = &self.connection;
+        // A task that is dropped has ended nothing by itself.
+        connection.attached().drop_all();
         connection.record_closed(Closed {
             rule: self
                 .reason

@@ -303,6 +303,7 @@ impl<Io: Transport> Driver<Io> {
         self.stats.connection().outbound().seal();
         self.engine.abort();
         self.calls.abort();
+        self.stats.connection().attached().drop_all();
     }
 
     /// Step 4, and what layers and the application have asked for by then.

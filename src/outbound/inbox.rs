@@ -20,9 +20,10 @@ use crate::{
     outbound::{
         dropped::{Dropped, Queued},
         lags::{Lags, Outcome, Turn},
+        latest::Latest,
         limits::{Encoded, OutboundLimits, STALLED},
         pen::Pen,
-        seat::{Hold, Seat},
+        seat::Seat,
         slow_member::SlowMember,
         view::View,
     },
@@ -41,7 +42,9 @@ pub(super) struct Inbox {
     wanted: bool,
     /// Replies, pushes and notices, first in first out.
     pub(super) own: VecDeque<Queued>,
-    lags: Lags,
+    /// What a later value of the same key replaces, as long as the driver has not begun with it.
+    pub(super) latest: Latest,
+    pub(super) lags: Lags,
     /// Payload and overhead of what is queued here, or taken by the driver and not yet begun.
     pub(super) queued: usize,
     /// Bytes begun and not yet taken by the socket.
@@ -137,6 +140,7 @@ impl Inbox {
             parked: false,
             wanted: false,
             own: VecDeque::new(),
+            latest: Latest::default(),
             lags: Lags::default(),
             queued: 0,
             in_flight: 0,
@@ -165,6 +169,11 @@ impl Inbox {
     /// `share`.
     pub(super) fn held(&self, share: usize) -> usize {
         self.bytes().max(self.messages.saturating_mul(share))
+    }
+
+    /// Whether nothing of the connection's own waits here.
+    fn has_no_own(&self) -> bool {
+        self.own.is_empty() && self.latest.is_empty()
     }
 
     /// What the peer lacks, in bytes: of its own, and of its rooms.
@@ -200,7 +209,7 @@ impl Inbox {
         let is_clean = self.direct
             && !self.parked
             && !self.wanted
-            && self.own.is_empty()
+            && self.has_no_own()
             && self.lags.nothing_is_listed();
         match self.pen.take_if(|pen| is_clean && pen.rest.is_empty()) {
             Some(pen) => Visit::Write(pen),
@@ -234,29 +243,6 @@ impl Inbox {
         is_news && self.heeds_news()
     }
 
-    /// Makes room for `more` bytes of the connection's own, by what it lacks of rooms that go on without it;
-    /// says whether there is. The room that it lacks most of is asked, and not the one that says something at
-    /// the moment: a quiet one does not pay for a loud one.
-    pub(super) fn make_room(&mut self, more: usize, bound: usize, dropped: &mut Dropped) -> bool {
-        while self.bytes().saturating_add(more) > bound {
-            if !self.lags.leap_largest(self.queued.saturating_add(more), dropped) {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// What `seat` lacks is gone; says whether it can go on without.
-    pub(super) fn lose(&mut self, seat: &dyn Seat) -> bool {
-        match seat.when_slow() {
-            SlowMember::Skip => {
-                self.lags.leap(seat);
-                true
-            }
-            SlowMember::Close => !self.lags.forget(seat),
-        }
-    }
-
     /// A walker puts the pen back, after a write of so much; says whether to wake the driver.
     pub(super) fn put_back(&mut self, pen: Pen, walked: Walked, is_full: bool) -> bool {
         self.in_flight = pen.rest.held();
@@ -270,7 +256,7 @@ impl Inbox {
         is_full
             || self.wanted
             || self.end != End::Open
-            || !self.own.is_empty()
+            || !self.has_no_own()
             || !self.lags.nothing_is_listed()
     }
 
@@ -296,7 +282,8 @@ impl Inbox {
         if self.own.capacity() > KEPT_ENTRIES && self.own.is_empty() {
             self.own = VecDeque::new();
         }
-        let nothing = is_idle && taken.is_empty() && self.lags.nothing_is_listed();
+        let nothing =
+            is_idle && taken.is_empty() && self.latest.is_empty() && self.lags.nothing_is_listed();
         if nothing && self.pen.as_ref().is_none_or(|pen| pen.rest.is_empty()) {
             (self.parked, self.wanted) = (false, false);
             return Begin::Nothing;
@@ -306,6 +293,10 @@ impl Inbox {
             return Begin::PenIsOut;
         };
         (self.parked, self.wanted) = (false, false);
+        // What the driver has in its hands is not replaced: it takes what it can begin with.
+        if is_idle && pen.rest.is_empty() {
+            taken.extend(self.latest.take_all());
+        }
         self.lags.take(SEATS_PER_STEP, turns);
         Begin::Write(pen)
     }
@@ -340,7 +331,7 @@ impl Inbox {
         // An end that came meanwhile did not wake the driver, and no socket has to be waited for.
         matches!(self.end, End::Overflowed | End::Evicted | End::Broken)
             || !step.is_full
-                && (step.has_more || !self.own.is_empty() || !self.lags.nothing_is_listed())
+                && (step.has_more || !self.has_no_own() || !self.lags.nothing_is_listed())
     }
 
     /// The driver has more to write than its turn has time for.
@@ -359,41 +350,10 @@ impl Inbox {
         std::mem::take(&mut self.walked)
     }
 
-    /// `seat` hears nothing any more; says whether that was news to its room's log.
-    pub(super) fn forget(&mut self, seat: &dyn Seat) -> bool {
-        self.lags.forget(seat)
-    }
-
-    /// `seat` comes back: it lacks its log up to `end`, which `hold` keeps.
-    pub(super) fn recover(&mut self, seat: &Arc<dyn Seat>, end: u64, hold: Option<Hold>) {
-        if seat.cursor().position() < end {
-            if !seat.cursor().is_keyed() {
-                seat.cursor().replays(end);
-            }
-            self.lags.list(seat.cursor(), || Arc::clone(seat), end, |_| hold);
-            self.peak_bytes = self.peak_bytes.max(self.bytes());
-        }
-    }
-
-    /// `seat` has left, and its log ends at `end` for it; says whether what there is may still go out.
-    pub(super) fn let_finish(
-        &mut self,
-        seat: &Arc<dyn Seat>,
-        end: u64,
-        hold: Option<Hold>,
-    ) -> bool {
-        let lacks = self.end == End::Sealed && seat.cursor().position() < end;
-        if lacks {
-            seat.cursor().ends_at(end);
-            self.lags.list(seat.cursor(), || Arc::clone(seat), end, |_| hold);
-        }
-        lacks
-    }
-
     #[cfg(test)]
     pub(super) fn state(
         &self,
-        held_from: impl Fn(&Hold) -> Option<u64>,
+        held_from: impl Fn(&crate::outbound::Hold) -> Option<u64>,
         into: &mut impl std::hash::Hasher,
     ) {
         use std::hash::Hash;
@@ -408,7 +368,8 @@ impl Inbox {
     /// Ends it: what is queued and not in the driver's hands is given up.
     pub(super) fn shut(&mut self, end: End, dropped: &mut Dropped) {
         self.end = end;
-        let own = std::mem::take(&mut self.own);
+        let mut own = std::mem::take(&mut self.own);
+        own.extend(self.latest.take_all());
         let mut given_up = Encoded::default();
         own.iter().for_each(|entry| given_up.add(&entry.message));
         self.queued = self.queued.saturating_sub(given_up.charge);

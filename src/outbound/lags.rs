@@ -132,7 +132,7 @@ impl Lags {
         }
         lag.counted = lag.counted.max(end);
         count(&mut self.bytes, lag);
-        if std::mem::replace(&mut lag.is_listed, true) {
+        if cursor.waits() || std::mem::replace(&mut lag.is_listed, true) {
             return false;
         }
         self.listed.push_back(key);
@@ -151,6 +151,18 @@ impl Lags {
             dropped.release(vec![Arc::clone(&lag.seat)]);
         }
         leaps
+    }
+
+    /// `seat` has waited, and does not any more.
+    pub(super) fn begin(&mut self, seat: &dyn Seat) {
+        let Some(key) = seat.cursor().entry() else { return };
+        let Some(lag) = self.entries.get_mut(key) else { return };
+        count(&mut self.bytes, lag);
+        if lag.part == 0 && !lag.leaps() {
+            self.remove(key);
+        } else if !std::mem::replace(&mut lag.is_listed, true) {
+            self.listed.push_back(key);
+        }
     }
 
     /// What `seat` lacks is gone, and it goes on without.
@@ -314,3 +326,7 @@ fn count(sum: &mut usize, lag: &mut Lag) {
 
 /// Rooms: a connection that is behind in more gives the room for them back.
 const KEPT: usize = 4;
+
+#[cfg(test)]
+#[path = "tests/lags.rs"]
+mod tests;

@@ -25,6 +25,7 @@ mod seat;
 mod view;
 mod dropped;
 mod lags;
+mod latest;
 mod inbox;
 mod outlet;
 mod rooms;

@@ -73,6 +73,11 @@ impl Outlet {
         self.lock().bound = bytes.map_or(usize::MAX, |it| it.get().max(two));
     }
 
+    /// Whether anything is accepted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().end == End::Open
+    }
+
     /// Where what the connection holds is charged, if the process has a budget.
     pub(crate) fn account(&self) -> Option<&Arc<Account>> {
         self.account.as_ref()
@@ -135,32 +140,9 @@ impl Outlet {
         entry: Queued,
         dropped: &mut Dropped,
     ) -> Result<usize, SendError> {
-        let size = entry.message.len();
-        if size > self.limits.message_size {
-            return Err(SendError::TooLarge(entry.message));
+        if let Err(refused) = self.charge_in(inbox, entry.message.len(), dropped) {
+            return Err(refused(entry.message));
         }
-        let charge = size + ENTRY_OVERHEAD;
-        if inbox.end != End::Open {
-            return Err(SendError::Closed(entry.message));
-        }
-        let (most, mut held) = (self.limits.bytes.min(inbox.bound), inbox.bytes() + charge);
-        if held > most && inbox.make_room(charge, most, dropped) {
-            held = inbox.bytes() + charge;
-        }
-        if held > most || inbox.messages >= self.limits.messages {
-            self.shut(inbox, End::Overflowed, dropped);
-            return Err(SendError::Full(entry.message));
-        }
-        if let Some(account) = &self.account {
-            if !account.try_grow(charge) {
-                self.shut(inbox, End::Evicted, dropped);
-                return Err(SendError::Full(entry.message));
-            }
-            inbox.charged += charge;
-        }
-        inbox.queued += charge;
-        inbox.messages += 1;
-        inbox.peak_bytes = inbox.peak_bytes.max(held);
         if inbox.own.capacity() == 0 {
             // One at a time is what most connections have.
             inbox.own.reserve_exact(1);
@@ -170,6 +152,42 @@ impl Outlet {
             self.wake(inbox);
         }
         Ok(inbox.held(self.share))
+    }
+
+    /// Charges a message of this size that is to be queued, or gives the queue up if that would pass the bound.
+    #[inline]
+    pub(super) fn charge_in(
+        &self,
+        inbox: &mut Inbox,
+        size: usize,
+        dropped: &mut Dropped,
+    ) -> Result<(), fn(Message) -> SendError> {
+        if size > self.limits.message_size {
+            return Err(SendError::TooLarge);
+        }
+        let charge = size + ENTRY_OVERHEAD;
+        if inbox.end != End::Open {
+            return Err(SendError::Closed);
+        }
+        let (most, mut held) = (self.limits.bytes.min(inbox.bound), inbox.bytes() + charge);
+        if held > most && inbox.make_room(charge, most, dropped) {
+            held = inbox.bytes() + charge;
+        }
+        if held > most || inbox.messages >= self.limits.messages {
+            self.shut(inbox, End::Overflowed, dropped);
+            return Err(SendError::Full);
+        }
+        if let Some(account) = &self.account {
+            if !account.try_grow(charge) {
+                self.shut(inbox, End::Evicted, dropped);
+                return Err(SendError::Full);
+            }
+            inbox.charged += charge;
+        }
+        inbox.queued += charge;
+        inbox.messages += 1;
+        inbox.peak_bytes = inbox.peak_bytes.max(held);
+        Ok(())
     }
 
     /// What is held for the peer, as a part of the bound in bytes: a message counts as no less than

@@ -36,12 +36,13 @@ struct Lent<'a> {
 impl Outlet {
     /// Queues what a joiner is told, and behind that what it has missed, in one hold of the lock: if that is
     /// no more than half of what is free, so that coming back never is what closes a connection for being
-    /// behind. Says whether it is. The room's lock is held: [`relieve`](Self::relieve) is to be called when it
-    /// is free again.
+    /// behind. Says whether it is; if not, and it `waits`, it hears nothing before it [begins](Self::begin_seat).
+    /// The room's lock is held: [`relieve`](Self::relieve) is to be called when it is free again.
     pub(crate) fn welcome(
         &self,
         seat: &Arc<dyn Seat>,
         replay: Option<Replay>,
+        waits: bool,
         notice: impl FnOnce(bool) -> Message,
         dropped: &mut Dropped,
     ) -> Result<bool, SendError> {
@@ -54,8 +55,39 @@ impl Outlet {
         self.queue_in(&mut inbox, Queued { message, borrowed: false }, dropped)?;
         if let Some(Replay { end, hold, .. }) = &replay {
             inbox.recover(seat, *end, hold.clone());
+        } else if waits {
+            seat.cursor().wait();
         }
         Ok(replay.is_some())
+    }
+
+    /// Queues what a room tells its member by itself. The room's lock is held: [`relieve`](Self::relieve) is to
+    /// be called when it is free again.
+    pub(crate) fn tell(&self, message: Message, dropped: &mut Dropped) -> Result<(), SendError> {
+        let entry = Queued { message, borrowed: false };
+        self.queue_in(&mut self.lock(), entry, dropped).map(|_held| ())
+    }
+
+    /// Queues what `seat` is told first, and lets it hear its log from `position` on, in one hold of the lock. The
+    /// room's lock is held, as for [`welcome`](Self::welcome).
+    pub(crate) fn begin_seat(
+        &self,
+        seat: &dyn Seat,
+        position: u64,
+        first: Vec<Message>,
+        dropped: &mut Dropped,
+    ) -> Result<(), SendError> {
+        let mut inbox = self.lock();
+        for message in first {
+            self.queue_in(&mut inbox, Queued { message, borrowed: false }, dropped)?;
+        }
+        if inbox.end == End::Open {
+            inbox.begin_seat(seat, position);
+            if inbox.heeds_news() {
+                self.wake(&inbox);
+            }
+        }
+        Ok(())
     }
 
     /// A walker comes by with a view of the log of `seat`'s room: it writes what the peer lacks, if it
@@ -131,6 +163,63 @@ impl Outlet {
         if inbox.end == End::Open && !inbox.lose(seat) {
             self.shut(&mut inbox, End::Overflowed, dropped);
         }
+    }
+}
+
+impl Inbox {
+    /// `seat` hears nothing any more; says whether that was news to its room's log.
+    fn forget(&mut self, seat: &dyn Seat) -> bool {
+        self.lags.forget(seat)
+    }
+
+    /// `seat` comes back: it lacks its log up to `end`, which `hold` keeps.
+    fn recover(&mut self, seat: &Arc<dyn Seat>, end: u64, hold: Option<Hold>) {
+        if seat.cursor().position() < end {
+            if !seat.cursor().is_keyed() {
+                seat.cursor().replays(end);
+            }
+            self.lags.list(seat.cursor(), || Arc::clone(seat), end, |_| hold);
+            self.peak_bytes = self.peak_bytes.max(self.bytes());
+        }
+    }
+
+    /// `seat` has left, and its log ends at `end` for it; says whether what there is may still go out.
+    fn let_finish(&mut self, seat: &Arc<dyn Seat>, end: u64, hold: Option<Hold>) -> bool {
+        let lacks = self.end == End::Sealed && seat.cursor().position() < end;
+        if lacks {
+            seat.cursor().ends_at(end);
+            self.lags.list(seat.cursor(), || Arc::clone(seat), end, |_| hold);
+        }
+        lacks
+    }
+
+    /// Makes room for `more` bytes of the connection's own, by what it lacks of rooms that go on without it;
+    /// says whether there is. The room that it lacks most of is asked, and not the one that says something at
+    /// the moment: a quiet one does not pay for a loud one.
+    pub(super) fn make_room(&mut self, more: usize, bound: usize, dropped: &mut Dropped) -> bool {
+        while self.bytes().saturating_add(more) > bound {
+            if !self.lags.leap_largest(self.queued.saturating_add(more), dropped) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What `seat` lacks is gone; says whether it can go on without.
+    fn lose(&mut self, seat: &dyn Seat) -> bool {
+        match seat.when_slow() {
+            SlowMember::Skip => {
+                self.lags.leap(seat);
+                true
+            }
+            SlowMember::Close => !self.lags.forget(seat),
+        }
+    }
+
+    /// `seat`, which has waited, hears its log from `position` on.
+    fn begin_seat(&mut self, seat: &dyn Seat, position: u64) {
+        seat.cursor().begin(position);
+        self.lags.begin(seat);
     }
 }
 

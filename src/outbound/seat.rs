@@ -67,6 +67,8 @@ struct Skips {
     leap: u64,
     /// What stands before was said before it came.
     replay: u64,
+    /// It hears nothing yet.
+    waits: bool,
 }
 
 /// A hole in what a seat hears.
@@ -168,6 +170,23 @@ impl Cursor {
         self.change(|skips| skips.replay = end);
     }
 
+    /// It hears nothing from here on until it [begins](Self::begin); what is said meanwhile is kept for it.
+    pub(super) fn wait(&self) {
+        self.change(|skips| skips.waits = true);
+    }
+
+    /// It hears everything from `position` on, if that is behind where it stands. Nobody else moves the position
+    /// while it waits.
+    pub(super) fn begin(&self, position: u64) {
+        self.change(|skips| skips.waits = false);
+        self.set_position(self.position().max(position));
+    }
+
+    /// Whether it hears nothing yet.
+    pub(super) fn waits(&self) -> bool {
+        self.look(|skips| skips.waits).unwrap_or(false)
+    }
+
     /// Whether it is given what was said before it came.
     pub(crate) fn is_replaying(&self) -> bool {
         self.look(|skips| skips.replay > self.position()).unwrap_or(false)
@@ -191,7 +210,7 @@ impl Cursor {
         }
         let mut skips = self.skips();
         let Some(it) = &mut *skips else { return (self.position(), u64::MAX) };
-        if it.leap > self.position() {
+        if it.waits || it.leap > self.position() {
             return (self.position(), self.position());
         }
         while let Some((start, end)) = it.own.front().copied()

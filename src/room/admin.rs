@@ -5,13 +5,16 @@ use std::{error::Error, fmt, sync::Arc};
 use crate::{
     audit::{self, AuditEvent, AuditRecord},
     close::Close,
+    connection::Connection,
     layers::Failure,
     outbound::PUBLISH_WAIT,
     room::{
         change::Change,
+        hosted::{self, JoinError},
         member_info::MemberInfo,
         name::RoomKey,
         outcome::{PublishError, Published, Undelivered},
+        scope::RoomNotice,
         state::{Room, Subscriber},
         store::RoomStore,
     },
@@ -151,6 +154,66 @@ impl<R: 'static> RoomAdmin<R> {
         Ok(self.room().map_or(0, |room| room.member_count()))
     }
 
+    /// Puts `connection` into the room, whether its peer asks for it or not, and whether anybody has logged in on
+    /// it or not; says whether it was not there already. The policy is not asked.
+    ///
+    /// The peer is told [`Joined`](crate::RoomNotice::Joined) before anything from the room. It is a member as any
+    /// other until it leaves, is removed or its connection ends, and where there is a
+    /// [`RoomsLayer`](crate::RoomsLayer), it may speak to the room by its name, without a
+    /// [role](crate::Member::role). The layer's hooks are not called.
+    ///
+    /// Before a login the connection's id stands for the user's: as
+    /// [`MemberInfo::user`](crate::room::MemberInfo::user), and to [`remove`](Self::remove) it, which finds it by
+    /// the user's as well once it is known.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] if it is not in the room then.
+    ///
+    /// # Example
+    ///
+    /// Everybody who connects hears the prices, and nobody has to ask for them:
+    ///
+    /// ```
+    /// use tower_websocket::{RoomKey, RoomNotice, Rooms};
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Price(String);
+    ///
+    /// impl From<RoomNotice> for Price {
+    ///     fn from(notice: RoomNotice) -> Self {
+    ///         Self(notice.code().to_owned())
+    ///     }
+    /// }
+    ///
+    /// # fn example(endpoint: tower_websocket::WebSocketEndpoint) -> Result<(), Box<dyn std::error::Error>> {
+    /// let prices = Rooms::<Price>::new().at(&RoomKey::new("prices".parse()?));
+    /// let endpoint = endpoint.on_connect(move |connection| {
+    ///     let (prices, connection) = (prices.clone(), connection.clone());
+    ///     tokio::spawn(async move { prices.join(&connection).await });
+    /// });
+    /// # let _ = endpoint;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn join(&self, connection: &Connection) -> Result<bool, JoinError>
+    where
+        R: From<RoomNotice>,
+    {
+        hosted::join(&self.store, &self.key, connection)
+    }
+
+    /// Removes this one connection from the room, whoever has put it there; says whether it was a member. Its
+    /// peer is told [`Removed`](crate::RoomNotice::Removed).
+    ///
+    /// # Errors
+    ///
+    /// [`RoomError`] if it may still be in the room. In the rooms of one process it never is.
+    pub async fn remove_connection(&self, connection: &Connection) -> Result<bool, RoomError> {
+        let is = |it: &Subscriber<R>| it.connection().id() == connection.id();
+        Ok(self.room().is_some_and(|room| room.remove(None, is) > 0))
+    }
+
     /// Removes every member who is the user `user` of the room's own tenant, and returns how many there
     /// were.
     ///
@@ -161,8 +224,9 @@ impl<R: 'static> RoomAdmin<R> {
     ///
     /// When it returns [`Ok`], nothing that the user sends reaches the room any more, nothing published in
     /// the room reaches the user, and a join of the user's that was under way is refused. The user
-    /// may ask again: to keep it out, let the policy refuse it *before* removing it. Its connections
-    /// stay open; the peer is told only by closing with 1008 if it goes on speaking to the room.
+    /// may ask again: to keep it out, let the policy refuse it *before* removing it. Its connections and its
+    /// other rooms stay; the peer is told with a [`RoomNotice::Removed`], behind
+    /// everything that the room has said to it, and again for each message that it still sends to the room.
     ///
     /// # Errors
     ///
@@ -182,11 +246,17 @@ impl<R: 'static> RoomAdmin<R> {
         user: &str,
     ) -> Result<usize, RoomError> {
         let is = |it: &Subscriber<R>| it.is_user(user) && it.is_of_tenant(tenant);
-        Ok(self.room().map_or(0, |room| room.remove(user, is)))
+        Ok(self.room().map_or(0, |room| room.remove(Some(user), is)))
     }
 
     fn room(&self) -> Option<Arc<Room<R>>> {
         self.store.directory.find(&self.key)
+    }
+}
+
+impl<R> Clone for RoomAdmin<R> {
+    fn clone(&self) -> Self {
+        Self { store: Arc::clone(&self.store), key: self.key.clone() }
     }
 }
 

@@ -70,12 +70,17 @@ impl Kept {
             && now.saturating_duration_since(at) < self.history.ttl
     }
 
+    /// Which message is the first behind `position`, if that is of this log.
+    pub(super) fn next_behind(&self, position: Position) -> Option<u64> {
+        let known = position.epoch == self.epoch && position.number < self.next;
+        known.then_some(position.number + 1)
+    }
+
     /// Which message is the first that `user` lacks, if it may be given those from there on.
     pub(super) fn lacks(&self, user: &RateKeyValue, since: Position) -> Option<u64> {
         let removed = self.removed.iter().find(|(it, _)| it == user);
         let allowed = removed.is_none_or(|(_, from)| from.is_some_and(|from| since.number >= from));
-        let known = since.epoch == self.epoch && since.number < self.next;
-        (known && allowed).then_some(since.number + 1)
+        self.next_behind(since).filter(|_| allowed)
     }
 
     /// `user` is out. When there are too many of them to remember, the log is another one from here on: who

@@ -6,7 +6,9 @@
 //!    [`RoomNotice::Refused`] with one code whatever the reason. A room that the peer is in already is
 //!    answered the same, without asking the policy again; to be asked again, a peer leaves first.
 //! 2. `Leave`: answers [`RoomNotice::Left`], whether the peer was in the room or not.
-//! 3. `Within`: hands the message on with the proof [`Member`], or closes the connection with 1008.
+//! 3. `Within`: hands the message on with the proof [`Member`], or closes the connection with 1008. A peer
+//!    that was removed from the room and neither left nor joined it since is answered
+//!    [`RoomNotice::Removed`]: it may not have heard of it yet.
 //! 4. `Connection`: hands the message on with a [`Member`] that is in no room.
 //!
 //! One message to a full room is ten thousand deliveries, so a limit on messages alone says little
@@ -18,12 +20,10 @@ use std::{
     fmt,
     marker::PhantomData,
     num::NonZeroUsize,
-    panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use futures_util::FutureExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -38,20 +38,18 @@ use crate::{
         ready_on_call::ReadyOnCall,
     },
     principal::Principal,
-    quota::RateKeyValue,
     room::{
         entrant::Entrant,
+        entry::{Loading, RoomState, StateOf},
+        hooks::MemberHooks,
         join_refused::JoinRefused,
+        joining::Joining,
         member::Member,
-        name::RoomName,
-        policy::{JoinRequest, RoomPolicy},
-        position::Position,
-        publisher::Publisher,
+        name::{RoomKey, RoomName},
+        policy::RoomPolicy,
         rooms::Rooms,
-        scope::{Joined, Left, Refused, RoomNotice, RoomScoped, Scope},
-        shares::Holder,
-        subscription::PendingJoin,
-        subscriptions::{RoleOf, Subscriptions},
+        scope::{Left, Removed, RoomNotice, RoomScoped, Scope},
+        subscriptions::Subscriptions,
     },
 };
 
@@ -63,6 +61,8 @@ pub struct RoomsLayer<U, P, R> {
     rooms: Rooms<R>,
     policy: Arc<P>,
     max_rooms: NonZeroUsize,
+    hooks: MemberHooks<U>,
+    state: StateOf<U, R>,
     /// The users that the policy decides about.
     users: PhantomData<fn(U)>,
 }
@@ -74,6 +74,8 @@ impl<U: Principal, P: RoomPolicy<U>, R> RoomsLayer<U, P, R> {
             rooms,
             policy: Arc::new(policy),
             max_rooms: DEFAULT_MAX_ROOMS_PER_CONNECTION,
+            hooks: MemberHooks::default(),
+            state: StateOf(None),
             users: PhantomData,
         }
     }
@@ -82,6 +84,113 @@ impl<U: Principal, P: RoomPolicy<U>, R> RoomsLayer<U, P, R> {
     /// make the server hold, and how many copies of a busy server's traffic it can ask for.
     pub fn max_rooms_per_connection(mut self, rooms: NonZeroUsize) -> Self {
         self.max_rooms = rooms;
+        self
+    }
+
+    /// Calls `hook` when a peer has joined a room: it is a member by then. Hooks that were given before are
+    /// called before. If one panics, the others are called all the same, and the connection closes with 1011.
+    ///
+    /// Each membership is told of once here and once to [`on_left`](Self::on_left), in this order, also those
+    /// of which there is no audit record. It runs in the connection's own turn and is not to block.
+    ///
+    /// # Example
+    ///
+    /// Who is there, said to everybody who is:
+    ///
+    /// ```
+    /// # use tower_websocket::{OpenRooms, RoomNotice, Rooms, RoomsLayer};
+    /// # #[derive(serde::Serialize)]
+    /// # struct Answer(String);
+    /// # impl From<RoomNotice> for Answer {
+    /// #     fn from(notice: RoomNotice) -> Self {
+    /// #         Self(notice.code().to_owned())
+    /// #     }
+    /// # }
+    /// let rooms = Rooms::<Answer>::new();
+    /// let says = |rooms: &Rooms<Answer>, what: &'static str| {
+    ///     let rooms = rooms.clone();
+    ///     move |room: &_, user: &tower_websocket::Authenticated<String>, _: &_| {
+    ///         let (lobby, line) = (rooms.at(room), Answer(format!("{} {what}", **user)));
+    ///         tokio::spawn(async move { lobby.broadcast(&line).await });
+    ///     }
+    /// };
+    /// let layer = RoomsLayer::new(rooms.clone(), OpenRooms)
+    ///     .on_joined(says(&rooms, "is here"))
+    ///     .on_left(says(&rooms, "has left"));
+    /// # let _ = layer;
+    /// ```
+    pub fn on_joined(
+        mut self,
+        hook: impl Fn(&RoomKey, &Authenticated<U>, &Connection) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_joined(Arc::new(hook));
+        self
+    }
+
+    /// Loads with `load` what a joiner is told of its room before it hears what is said there: its state, from
+    /// wherever that is.
+    ///
+    /// The order is this: the peer becomes a member, and is told [`Joined`](RoomNotice::Joined); then `load` is
+    /// called, and what is published from here on is kept for the peer; then it is told the state, and what was
+    /// kept. So nothing is missing between the two, whenever the state was read. What was published after the
+    /// peer had joined and before the state was read is in both: where that matters, the state says its
+    /// position ([`RoomState::at`]), and each message is heard either in the state or behind it. For that the
+    /// application keeps the position of what it has published last beside the state, and changes the two
+    /// together; or it changes the state first and publishes the change then, and changes are such that hearing
+    /// one twice does no harm.
+    ///
+    /// Who comes back and is [given what it missed](crate::room::Joined::recovered) needs no state, and gets
+    /// none; nor does who joins a [keyed](crate::room::Keyed) room, whose values are its state. The peer's further messages wait while the state is loaded, within
+    /// [`handler_timeout`](crate::ConnectionConfig::handler_timeout), and what is kept for it counts as what
+    /// it is behind.
+    ///
+    /// If `load` fails, the connection is closed for the reason that it gives.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use std::sync::{Arc, Mutex};
+    /// # use tower_websocket::{Authenticated, OpenRooms, RoomNotice, Rooms, RoomsLayer, room::RoomState};
+    /// # type User = String;
+    /// # #[derive(Clone, serde::Serialize)]
+    /// # struct Answer(String);
+    /// # impl From<RoomNotice> for Answer {
+    /// #     fn from(notice: RoomNotice) -> Self {
+    /// #         Self(notice.code().to_owned())
+    /// #     }
+    /// # }
+    /// let topic = Arc::new(Mutex::new(Answer("none".to_owned())));
+    /// let layer = RoomsLayer::new(Rooms::<Answer>::new(), OpenRooms).with_state(
+    ///     move |_room, _user: Authenticated<User>, _connection| {
+    ///         let topic = Arc::clone(&topic);
+    ///         async move { Ok(RoomState::new([topic.lock().unwrap().clone()])) }
+    ///     },
+    /// );
+    /// # let _ = layer;
+    /// ```
+    pub fn with_state<F>(
+        mut self,
+        load: impl Fn(RoomKey, Authenticated<U>, Connection) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<RoomState<R>, Close>> + Send + 'static,
+    {
+        self.state.0 = Some(Arc::new(move |room, user, connection| {
+            Box::pin(load(room, user, connection)) as Loading<R>
+        }));
+        self
+    }
+
+    /// Calls `hook` when a peer has left a room: because it asked to, was removed, or its connection has
+    /// ended. It is no member by then.
+    ///
+    /// It runs where that was found out, which may be in a drop, or in the task of who removes somebody, and is
+    /// not to block. Panics are dealt with as in [`on_joined`](Self::on_joined).
+    pub fn on_left(
+        mut self,
+        hook: impl Fn(&RoomKey, &Authenticated<U>, &Connection) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_left(Arc::new(hook));
         self
     }
 }
@@ -95,6 +204,8 @@ impl<S, U: Principal, P: RoomPolicy<U>, R> Layer<S> for RoomsLayer<U, P, R> {
             binding: Binding::default(),
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
+            hooks: self.hooks.clone(),
+            state: self.state.clone(),
             subscriptions: Arc::new(Subscriptions::new(self.max_rooms)),
         }
     }
@@ -107,6 +218,8 @@ pub struct InRooms<S, U: Principal, P: RoomPolicy<U>, R> {
     binding: Binding,
     rooms: Rooms<R>,
     policy: Arc<P>,
+    hooks: MemberHooks<U>,
+    state: StateOf<U, R>,
     /// Shared with a join under way; when both are dropped, the connection has left all rooms.
     subscriptions: Arc<Subscriptions<P::Role, R>>,
 }
@@ -124,14 +237,36 @@ where
         _: &Own,
         name: &RoomName,
         user: Authenticated<U>,
-    ) -> Result<Member<U, R, P::Role>, Close> {
-        let room =
-            self.subscriptions.current(name).ok_or(Close::because(CloseReason::NotAMember))?;
+        connection: &Connection,
+    ) -> Result<Member<U, R, P::Role>, Close>
+    where
+        R: 'static,
+    {
+        let room = self.subscriptions.current(name).or_else(|| {
+            let (room, _) = self.rooms.hosted(connection)?.current(name)?;
+            Some((room, Caught::none()))
+        });
+        let room = room.ok_or(Close::because(CloseReason::NotAMember))?;
         Ok(Member::claim(user, Some(room)))
     }
 
-    fn leave(&self, _: &Own, name: &RoomName) -> Reply<R> {
+    /// Whether the peer was removed from the room `name`, and has not left it since, nor joined.
+    fn is_removed(&self, name: &RoomName, connection: &Connection) -> bool
+    where
+        R: 'static,
+    {
+        let hosted = || self.rooms.hosted(connection).is_some_and(|it| it.is_removed(name));
+        self.subscriptions.is_removed(name) || hosted()
+    }
+
+    fn leave(&self, _: &Own, name: &RoomName, connection: &Connection) -> Reply<R>
+    where
+        R: 'static,
+    {
         self.subscriptions.leave(name);
+        if let Some(hosted) = self.rooms.hosted(connection) {
+            hosted.leave(name);
+        }
         Reply::one(R::from(RoomNotice::Left(Left::new(name.clone()))))
     }
 }
@@ -171,6 +306,8 @@ where
                 let join = Joining {
                     rooms: self.rooms.clone(),
                     policy: Arc::clone(&self.policy),
+                    hooks: self.hooks.clone(),
+                    state: self.state.clone(),
                     subscriptions: Arc::clone(&self.subscriptions),
                     name: join.room().clone(),
                     since: join.position(),
@@ -179,8 +316,17 @@ where
                 };
                 return ResponseFuture::boxed(Box::pin(join.run()));
             }
-            Scope::Leave(name) => return ResponseFuture::ready(Ok(self.leave(&own, name))),
-            Scope::Within(name) => self.admit(&own, name, user),
+            Scope::Leave(name) => {
+                return ResponseFuture::ready(Ok(self.leave(&own, name, &connection)));
+            }
+            Scope::Within(name) => match self.admit(&own, name, user, &connection) {
+                Err(_) if self.is_removed(name, &connection) => {
+                    connection.refuse("rooms", JoinRefused::Removed.rule(), None, None);
+                    let notice = RoomNotice::Removed(Removed::new(name.clone()));
+                    return ResponseFuture::ready(Ok(Reply::one(R::from(notice))));
+                }
+                admitted => admitted,
+            },
             Scope::Connection => Ok(Member::claim(user, None)),
         };
         match member {
@@ -196,102 +342,14 @@ where
     }
 }
 
-/// One join under way.
-struct Joining<U: Principal, P: RoomPolicy<U>, R> {
-    rooms: Rooms<R>,
-    policy: Arc<P>,
-    subscriptions: Arc<Subscriptions<P::Role, R>>,
-    name: RoomName,
-    since: Option<Position>,
-    user: Authenticated<U>,
-    connection: Connection,
-}
-
-impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P, R> {
-    async fn run(self) -> Result<Reply<R>, Failure<R>> {
-        let refused = match self.decide().await {
-            Ok((join, role)) => {
-                let notice = |recovered| {
-                    let joined = Joined::new(self.name.clone()).with_recovered(recovered);
-                    R::from(RoomNotice::Joined(joined))
-                };
-                let encoder = &self.rooms.store().encoder;
-                let welcome = encoder.welcome(self.since.is_some(), notice).map_err(Close::from)?;
-                match self.subscriptions.admit(&self.name, join, role, &welcome, self.since) {
-                    Ok(false) => return Ok(Reply::none()),
-                    Ok(true) => JoinRefused::Already,
-                    Err(refused) => refused,
-                }
-            }
-            Err(refused) => refused,
-        };
-        let notice = match refused {
-            JoinRefused::Already => RoomNotice::Joined(Joined::new(self.name)),
-            JoinRefused::Closed => return Ok(Reply::none()),
-            // The application's words, and not the peer's doing.
-            JoinRefused::NoticeTooLarge => return Err(Close::HANDLER_FAILED.into()),
-            refused => {
-                self.connection.refuse("rooms", refused.rule(), None, None);
-                RoomNotice::Refused(Refused::new(self.name, refused.code()))
-            }
-        };
-        Ok(Reply::one(R::from(notice)))
-    }
-
-    /// A join that the policy allows, and the role to be admitted in, or why there is none. A policy that
-    /// panics has not said yes.
-    async fn decide(&self) -> Result<(PendingJoin<R>, RoleOf<P::Role>), JoinRefused> {
-        if self.subscriptions.find(&self.name)? {
-            return Err(JoinRefused::Already);
-        }
-        let asked = async {
-            let key = self.policy.key(&self.user, &self.name);
-            let (connection, each) = (self.connection.clone(), self.subscriptions.max_rooms);
-            let join = self.rooms.store().enter(
-                &key,
-                &self.name,
-                connection,
-                self.user_id(),
-                self.publisher(),
-                each,
-            )?;
-            let request = JoinRequest::new(&*self.user, &key, &self.connection);
-            match self.policy.join(request).await {
-                Ok(role) => Ok((join, Caught::new(Arc::new(role)))),
-                Err(_) => Err(JoinRefused::Denied),
-            }
-        };
-        let answer = AssertUnwindSafe(asked).catch_unwind().await;
-        answer.unwrap_or(Err(JoinRefused::PolicyFailed))
-    }
-
-    /// What all rooms of the connection have in common: its turns, its shares, and the user's quota.
-    fn publisher(&self) -> Arc<Publisher> {
-        let subscriptions = &self.subscriptions;
-        if let Some(publisher) = subscriptions.publisher.get() {
-            return Arc::clone(publisher);
-        }
-        let user = RateKeyValue::of((self.user.tenant(), self.user.id()));
-        let address = self.connection.client_ip();
-        let quotas = Arc::clone(&self.rooms.store().quotas);
-        let publisher = || Arc::new(Publisher::new(Holder { user, address }, quotas));
-        Arc::clone(subscriptions.publisher.get_or_init(publisher))
-    }
-
-    /// The user's id: the connection's own copy, which all of its rooms can share, where it has one.
-    fn user_id(&self) -> Arc<str> {
-        let id = self.user.id();
-        let own = self.connection.user_id().filter(|own| ***own == *id);
-        own.map_or_else(|| id.into(), Arc::clone)
-    }
-}
-
 impl<U, P, R> Clone for RoomsLayer<U, P, R> {
     fn clone(&self) -> Self {
         Self {
             rooms: self.rooms.clone(),
             policy: Arc::clone(&self.policy),
             max_rooms: self.max_rooms,
+            hooks: self.hooks.clone(),
+            state: self.state.clone(),
             users: PhantomData,
         }
     }

@@ -42,7 +42,8 @@ impl<U, R, Role> Member<U, R, Role> {
         self.room.as_ref().map(|(room, _)| room).ok_or(Close::because(CloseReason::NotAMember))
     }
 
-    /// What the policy said the user is in the room; `None` if the message is about no room.
+    /// What the policy said the user is in the room; `None` if the message is about no room, or if it was the
+    /// application that [put the peer there](crate::room::RoomAdmin::join).
     pub fn role(&self) -> Option<&Role> {
         self.room.as_ref().and_then(|(_, role)| role.get()).map(|role| &**role)
     }

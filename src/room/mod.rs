@@ -11,7 +11,8 @@
 //!    never meet.
 //! 3. [`RoomPolicy::join`] decides who gets in, and as what. Whatever the reason, a refused join gets
 //!    the same answer: whether a room exists cannot be asked.
-//! 4. A message for a room that the peer is not in closes the connection with 1008.
+//! 4. A message for a room that the peer is not in closes the connection with 1008; for one that it was
+//!    removed from, and has not left or joined since, it is told so again: the message may have been under way.
 //! 5. Membership is looked at again, under the room's lock, when a message is published. A [`RoomHandle`]
 //!    that was kept is worth nothing once its peer has left, was removed, or is gone.
 //! 6. When a connection ends, it leaves all of its rooms; each membership is recorded once as joined
@@ -32,6 +33,10 @@
 //!
 //! A room can be [`Keyed`]: it holds values by key, and a member that is slow gets the newest of each instead of
 //! all ([`RoomsConfig::keyed`], [`RoomHandle::set`]). Prices, cursors and who is there are that.
+//!
+//! The application is told of each membership ([`RoomsLayer::on_joined`], [`RoomsLayer::on_left`]), gives joiners
+//! the state of their room ([`RoomsLayer::with_state`]), puts connections into rooms by itself
+//! ([`RoomAdmin::join`]), and takes users out, who are told ([`RoomAdmin::remove`]).
 //!
 //! What is published is written once for all members, by the codec of the [`Rooms`]
 //! ([`RoomsConfig::codec`]). A member reads what its own [`DecodeLayer`](crate::DecodeLayer) writes, so a
@@ -119,8 +124,10 @@ pub use self::{
     admin::{RoomAdmin, RoomError},
     config::RoomsConfig,
     entrant::Entrant,
+    entry::RoomState,
     handle::RoomHandle,
     history::History,
+    hosted::JoinError,
     keyed::{Keyed, KeyedConfigError},
     layer::{InRooms, RoomsLayer},
     member::Member,
@@ -130,7 +137,7 @@ pub use self::{
     policy::{JoinDenied, JoinRequest, OpenRooms, RoomPolicy},
     position::{InvalidPosition, Position},
     rooms::Rooms,
-    scope::{Gap, Join, Joined, Left, Refused, RoomNotice, RoomScoped, Scope},
+    scope::{Gap, Join, Joined, Left, Refused, Removed, RoomNotice, RoomScoped, Scope},
 };
 pub use crate::outbound::SlowMember;
 
@@ -142,13 +149,17 @@ mod scope;
 mod policy;
 mod entrant;
 mod config;
+mod entry;
+mod joining;
 mod layer;
 mod join_refused;
 mod member;
 mod handle;
+mod hooks;
 mod subscriptions;
 mod subscription;
 mod rooms;
+mod hosted;
 mod admin;
 mod member_info;
 mod store;
@@ -156,6 +167,8 @@ mod encoder;
 mod directory;
 mod shares;
 mod state;
+mod removal;
+mod announce;
 mod lane;
 mod log;
 mod change;

@@ -6,12 +6,12 @@ use std::{
 };
 
 use crate::{
+    foreign::Caught,
     quota::{Measured, Meter, MeterTable},
-    room::{outcome::Undelivered, shares::Holder},
+    room::{hooks::Watch, outcome::Undelivered, shares::Holder},
 };
 
 /// A connection that is in rooms, and what its user may do there on all of its connections together.
-#[derive(Debug)]
 pub(super) struct Publisher {
     /// Whose memberships they are.
     pub(super) holder: Holder,
@@ -20,6 +20,8 @@ pub(super) struct Publisher {
     published: OnceLock<RoomQuota>,
     /// Looked up when it first comes back to a room.
     replayed: OnceLock<RoomQuota>,
+    /// Who is to be told of its memberships. It has the application's user.
+    pub(super) watch: Caught<Option<Box<dyn Watch>>>,
 }
 
 /// What users may do in a process's rooms, by user: in KiB.
@@ -34,8 +36,13 @@ pub(super) struct RoomQuotas {
 pub(super) struct RoomQuota(Meter);
 
 impl Publisher {
-    pub(super) fn new(holder: Holder, quotas: Arc<RoomQuotas>) -> Self {
-        Self { holder, quotas, published: OnceLock::new(), replayed: OnceLock::new() }
+    pub(super) fn new(
+        holder: Holder,
+        quotas: Arc<RoomQuotas>,
+        watch: Option<Box<dyn Watch>>,
+    ) -> Self {
+        let (published, replayed) = (OnceLock::new(), OnceLock::new());
+        Self { holder, quotas, published, replayed, watch: Caught::new(watch) }
     }
 
     /// What is published. Not to be looked up under a room's lock: a table's is taken.

@@ -5,8 +5,11 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 use crate::{
+    connection::Connection,
     layers::Encode,
-    room::{admin::RoomAdmin, config::RoomsConfig, name::RoomKey, store::RoomStore},
+    room::{
+        admin::RoomAdmin, config::RoomsConfig, hosted::Hosted, name::RoomKey, store::RoomStore,
+    },
 };
 
 /// The rooms of this server, in which messages of type `R` are published. Clones share the rooms.
@@ -77,6 +80,11 @@ impl<R: 'static> Rooms<R> {
     /// [`max_rooms`](crate::room::RoomsConfig::max_rooms) allows.
     pub fn keys(&self) -> Vec<RoomKey> {
         self.store.directory.keys()
+    }
+
+    /// The rooms that the application has put `connection` into.
+    pub(super) fn hosted(&self, connection: &Connection) -> Option<Arc<Hosted<R>>> {
+        connection.attached().get(self.store.owner())
     }
 
     pub(super) fn store(&self) -> &RoomStore<R> {

@@ -83,6 +83,9 @@ pub enum RoomNotice {
     /// keys have follows. In a room with a [`History`](crate::room::History) it says the position at which it goes
     /// on, as a message does.
     Gap(Gap),
+    /// The application has removed the peer from the room: nothing published from now on reaches it. Its
+    /// connection and its other rooms stay.
+    Removed(Removed),
 }
 
 /// The peer is a member of a room.
@@ -108,6 +111,12 @@ pub struct Refused {
 /// Something of a room does not reach a peer that could not keep up.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Gap {
+    room: RoomName,
+}
+
+/// The application has removed the peer from a room.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Removed {
     room: RoomName,
 }
 
@@ -150,6 +159,9 @@ impl RoomNotice {
     /// The code of [`RoomNotice::Gap`].
     pub const GAP: &str = "gap";
 
+    /// The code of [`RoomNotice::Removed`].
+    pub const REMOVED: &str = "removed";
+
     /// The one code for every refusal that has to do with the room: forbidden, full, or the policy
     /// failed. Whether the room exists is not told.
     pub const JOIN_REFUSED: &str = "join_refused";
@@ -165,6 +177,7 @@ impl RoomNotice {
             Self::Left(it) => &it.room,
             Self::Refused(it) => &it.room,
             Self::Gap(it) => &it.room,
+            Self::Removed(it) => &it.room,
         }
     }
 
@@ -175,6 +188,7 @@ impl RoomNotice {
             Self::Left(_) => Self::LEFT,
             Self::Refused(it) => it.code,
             Self::Gap(_) => Self::GAP,
+            Self::Removed(_) => Self::REMOVED,
         }
     }
 
@@ -186,6 +200,7 @@ impl RoomNotice {
             Self::Left(it) => it.room,
             Self::Refused(it) => it.room,
             Self::Gap(it) => it.room,
+            Self::Removed(it) => it.room,
         };
         (room, code)
     }
@@ -240,6 +255,23 @@ impl Left {
 
 impl Gap {
     /// Something of `room` is missing here.
+    pub const fn new(room: RoomName) -> Self {
+        Self { room }
+    }
+
+    /// The room.
+    pub const fn room(&self) -> &RoomName {
+        &self.room
+    }
+
+    /// The room.
+    pub fn into_room(self) -> RoomName {
+        self.room
+    }
+}
+
+impl Removed {
+    /// The peer is out of `room`.
     pub const fn new(room: RoomName) -> Self {
         Self { room }
     }

@@ -5,7 +5,6 @@
 //! coming back makes another one, and a handle kept from the first is worth nothing.
 
 use std::{
-    num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -16,7 +15,6 @@ use std::{
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use crate::{
-    audit::{AuditEvent, Left},
     connection::Connection,
     outbound::{
         Cursor, Dropped, Gap, Lacks, OutboundLimits, Outlet, Replay, Seat, SendError, SlowMember,
@@ -24,9 +22,11 @@ use crate::{
     },
     quota::{RateKeyValue, clock},
     room::{
+        announce::{ANNOUNCED, GONE, NEW},
         change::{Change, Pin},
         directory::{Directory, Listed, RoomLease},
         encoder::{Encoder, Publication, Welcome},
+        entry::{Admitted, Entry},
         join_refused::JoinRefused,
         lane::SlotIndex,
         member_info::MemberInfo,
@@ -45,11 +45,11 @@ use crate::{
 
 /// One room. It is in the directory as long as it has members or joins under way.
 pub(super) struct Room<R> {
-    key: RoomKey,
+    pub(super) key: RoomKey,
     /// The key as audit records write it, made once.
-    label: Arc<str>,
-    directory: Arc<Directory<Self>>,
-    encoder: Arc<Encoder<R>>,
+    pub(super) label: Arc<str>,
+    pub(super) directory: Arc<Directory<Self>>,
+    pub(super) encoder: Arc<Encoder<R>>,
     members: Mutex<Members<R>>,
     /// Of publishers, while somebody who reads is behind.
     line: Line,
@@ -74,19 +74,21 @@ pub(super) struct Settings {
 /// One connection in one room, or on its way there. The room, the connection's subscriptions and the
 /// handler's handles share it.
 pub(super) struct Subscriber<R> {
-    room: Arc<Room<R>>,
-    connection: Connection,
+    pub(super) room: Arc<Room<R>>,
+    pub(super) connection: Connection,
     user: Arc<str>,
     /// What the peer calls the room, if that is not its name.
-    alias: Option<Box<RoomName>>,
+    pub(super) alias: Option<Box<RoomName>>,
     /// [`NEW`], [`ANNOUNCED`] or [`GONE`]. Becomes `GONE` under the room's lock only.
-    phase: AtomicU8,
+    pub(super) phase: AtomicU8,
+    /// There is a record that it joined.
+    pub(super) is_recorded: AtomicBool,
     /// Where among the members it is.
     index: SlotIndex,
     /// How far it has heard the room.
     cursor: Cursor,
     /// The connection's, shared by all of its rooms.
-    publisher: Arc<Publisher>,
+    pub(super) publisher: Arc<Publisher>,
     /// The user's, shared by all of its rooms.
     pace: Arc<UsersPace>,
 }
@@ -142,6 +144,7 @@ impl<R> Room<R> {
             user,
             alias: (name != room.key.name()).then(|| Box::new(name.clone())),
             phase: AtomicU8::new(NEW),
+            is_recorded: AtomicBool::new(false),
             index: SlotIndex::default(),
             cursor: Cursor::new(0),
             publisher: Arc::clone(lease.publisher()),
@@ -266,34 +269,10 @@ impl<R> Room<R> {
         self.lock().len()
     }
 
-    /// Takes out everybody who is `user` and for whom `is` holds, joins under way included; returns how many
-    /// were members.
-    pub(super) fn remove(&self, user: &str, is: impl Fn(&Subscriber<R>) -> bool) -> usize
-    where
-        R: 'static,
-    {
-        let removed = {
-            let mut members = self.lock();
-            if let Some(kept) = members.log.kept() {
-                kept.removed(RateKeyValue::of(user));
-            }
-            members.remove_all(is)
-        };
-        for it in &removed {
-            it.subscriber().connection.outbound().forget(&**it.subscriber());
-        }
-        self.lock().trim();
-        let count = removed.iter().filter(|it| it.is_member()).count();
-        self.directory.count_left(count);
-        let left = removed.into_iter().filter_map(Removed::give_back);
-        left.for_each(|it| it.record_left());
-        count
-    }
-
     /// Held to publish one message, to admit or remove somebody, or to take a part of the log: never across
     /// an await or a write, and of other locks only outlets' are taken meanwhile. No code of the
     /// application's runs under it.
-    fn lock(&self) -> MutexGuard<'_, Members<R>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Members<R>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -326,17 +305,22 @@ impl<R> Subscriber<R> {
         &self.connection
     }
 
+    pub(super) fn outlet(&self) -> &Outlet {
+        self.connection.outbound()
+    }
+
     pub(super) fn user(&self) -> &Arc<str> {
         &self.user
     }
 
     /// What the peer calls the room.
-    fn name(&self) -> &RoomName {
+    pub(super) fn name(&self) -> &RoomName {
         self.alias.as_deref().unwrap_or(self.room.key.name())
     }
 
     pub(super) fn is_user(&self, id: &str) -> bool {
-        *self.user == *id
+        let known = || self.connection.user_id().is_some_and(|it| **it == *id);
+        *self.user == *id || known()
     }
 
     pub(super) fn is_of_tenant(&self, tenant: Option<&str>) -> bool {
@@ -346,13 +330,13 @@ impl<R> Subscriber<R> {
     /// Queues `notice` and makes it a member, in one step under the room's lock: nothing else from the
     /// room can come before the notice, and nothing after it is missed.
     ///
-    /// Who comes back with a position gets what was said `since`, if that is kept and not too much.
+    /// Who comes back with a position gets what was said since, if that is kept and not too much.
     pub(super) fn admit(
         &self,
         seat: &Arc<dyn Seat>,
         welcome: &Welcome,
-        since: Option<Position>,
-    ) -> Result<(), JoinRefused>
+        Entry { since, mut waits }: Entry,
+    ) -> Result<Admitted, JoinRefused>
     where
         R: 'static,
     {
@@ -365,11 +349,18 @@ impl<R> Subscriber<R> {
             if self.is_gone() {
                 return Err(JoinRefused::Removed);
             }
+            // Two may have put it there, each without knowing of the other.
+            let is_same = |it: &Arc<Self>| it.connection.id() == self.connection.id();
+            if self.connection.attached().was_used() && members.iter().any(is_same) {
+                return Err(JoinRefused::Already);
+            }
             if members.len() >= self.room.directory.limits().members.get() {
                 return Err(JoinRefused::RoomFull);
             }
             let end = members.log.end();
             let is_keyed = members.log.is_keyed();
+            // The values are the state.
+            waits &= !is_keyed;
             let position = members.log.kept().map(|kept| kept.position());
             let replay = if is_keyed {
                 self.cursor.set_born(end);
@@ -379,7 +370,7 @@ impl<R> Subscriber<R> {
             };
             self.cursor.set_position(replay.as_ref().map_or(end, |replay| replay.start));
             let notice = |recovered| welcome.message(position, recovered && !is_keyed);
-            let pushed = outlet.welcome(seat, replay, notice, &mut dropped);
+            let pushed = outlet.welcome(seat, replay, waits, notice, &mut dropped);
             if !matches!(pushed, Ok(true)) {
                 self.cursor.set_position(end);
             }
@@ -399,7 +390,8 @@ impl<R> Subscriber<R> {
         // Not under the room's lock: it may be this room that is shed.
         outlet.relieve(&mut dropped);
         match pushed {
-            Ok(_) => Ok(()),
+            Ok(false) if waits => Ok(Admitted::Waits),
+            Ok(_) => Ok(Admitted::Hears),
             Err(SendError::TooLarge(_)) => Err(JoinRefused::NoticeTooLarge),
             Err(SendError::Full(_) | SendError::Closed(_)) => Err(JoinRefused::Closed),
         }
@@ -478,27 +470,6 @@ impl<R> Subscriber<R> {
             }
             members.change(change, &mut None, charge)
         })
-    }
-
-    /// Records that the peer, who may be in `most` rooms, joined. Whoever removes it before that
-    /// leaves it to this call to record both, so that `Left` never comes first and never without
-    /// `Joined`. If the one is suppressed, so is the other.
-    pub(super) fn announce(&self, most: NonZeroUsize) {
-        if !self.connection.record_joined(Arc::clone(&self.room.label), most) {
-            return;
-        }
-        let swapped =
-            self.phase.compare_exchange(NEW, ANNOUNCED, Ordering::AcqRel, Ordering::Acquire);
-        if swapped == Err(GONE) {
-            self.record_left();
-        }
-    }
-
-    /// Runs in drops and where somebody else removes this user; a sink that panics stops neither,
-    /// because [`Connection::record`] catches it.
-    pub(super) fn record_left(&self) {
-        let room = Arc::clone(&self.room.label);
-        self.connection.record(AuditEvent::Left(Left { room }));
     }
 }
 
@@ -623,10 +594,3 @@ impl<R: 'static> Evict for Room<R> {
         }
     }
 }
-
-/// In the room's books; no audit record of it, or not yet.
-const NEW: u8 = 0;
-/// Recorded as joined.
-const ANNOUNCED: u8 = 1;
-/// Not in the room any more.
-const GONE: u8 = 2;

@@ -131,6 +131,11 @@ impl<R> RoomStore<R> {
         self.keyed.as_ref().and_then(|keyed| keyed.limits_of(key))
     }
 
+    /// By whom what is attached to connections is told apart. Memberships keep the directory where it is.
+    pub(super) fn owner(&self) -> usize {
+        Arc::as_ptr(&self.directory).addr()
+    }
+
     /// Records what the application itself did. It is done: a sink that panics does not undo it.
     pub(super) fn record(&self, record: &AuditRecord) {
         let _ = match &self.audit {

@@ -13,10 +13,10 @@ use crate::{
     room::{
         directory::RoomLease,
         encoder::Welcome,
+        entry::{Admitted, Entry},
         join_refused::JoinRefused,
         name::RoomName,
         pace::UsersPace,
-        position::Position,
         state::{Removed, Room, Subscriber},
     },
 };
@@ -47,17 +47,17 @@ impl<R> PendingJoin<R> {
     pub(super) fn admit(
         self,
         welcome: &Welcome,
-        since: Option<Position>,
-    ) -> Result<Subscription<R>, JoinRefused>
+        entry: Entry,
+    ) -> Result<(Subscription<R>, Admitted), JoinRefused>
     where
         R: 'static,
     {
         let Self(mut subscription) = self;
         let subscriber = Arc::clone(&subscription.subscriber);
         let seat: Arc<dyn Seat> = subscription.subscriber.clone();
-        subscriber.admit(&seat, welcome, since)?;
+        let admitted = subscriber.admit(&seat, welcome, entry)?;
         subscription.seat = Some(seat);
-        Ok(subscription)
+        Ok((subscription, admitted))
     }
 }
 
@@ -80,6 +80,8 @@ impl<R> Subscription<R> {
 pub(super) fn leave_all<R>(subscriptions: impl IntoIterator<Item = Subscription<R>>) {
     let removed = subscriptions.into_iter().filter_map(|it| it.leave());
     let mut left: Vec<_> = removed.filter_map(Removed::give_back).collect();
+    left.iter().for_each(|it| it.tell_hooks_left());
+    left.retain(|it| it.is_recorded());
     left.sort_unstable_by(|a, b| a.room().label().cmp(b.room().label()));
     match &left[..] {
         [] => {}
@@ -96,7 +98,7 @@ impl<R> Drop for Subscription<R> {
     fn drop(&mut self) {
         let left = self.leave().and_then(Removed::give_back);
         if let Some(subscriber) = left {
-            subscriber.record_left();
+            subscriber.announce_left();
         }
     }
 }

@@ -10,11 +10,12 @@ use crate::{
     foreign::Caught,
     room::{
         encoder::Welcome,
+        entry::{Admitted, Entry},
         handle::RoomHandle,
         join_refused::JoinRefused,
         name::RoomName,
-        position::Position,
         publisher::Publisher,
+        state::Subscriber,
         subscription::{PendingJoin, Subscription, leave_all},
     },
 };
@@ -57,6 +58,16 @@ impl<Role, R> Subscriptions<Role, R> {
         Some((RoomHandle::new(subscriber), membership.role.clone()))
     }
 
+    /// Whether the connection was removed from the room `name`, and has not left it since, nor joined.
+    pub(super) fn is_removed(&self, name: &RoomName) -> bool {
+        get(&self.lock(), name).is_some_and(|it| !it.subscription.is_current())
+    }
+
+    /// The place of the connection in the room `name`, to begin to hear it.
+    pub(super) fn subscriber(&self, name: &RoomName) -> Option<Arc<Subscriber<R>>> {
+        get(&self.lock(), name).map(|it| Arc::clone(it.subscription.subscriber()))
+    }
+
     /// Leaves the room `name`, if the connection is in it.
     pub(super) fn leave(&self, name: &RoomName) {
         let membership = {
@@ -79,16 +90,16 @@ impl<Role, R> Subscriptions<Role, R> {
         found
     }
 
-    /// Makes the peer a member, and returns whether it was one before: then there is neither a
-    /// second membership nor a second event, and no welcome is sent.
+    /// Makes the peer a member, unless it was one before: then there is neither a second membership nor a
+    /// second event, and no welcome is sent.
     pub(super) fn admit(
         &self,
         name: &RoomName,
         join: PendingJoin<R>,
         role: RoleOf<Role>,
         welcome: &Welcome,
-        since: Option<Position>,
-    ) -> Result<bool, JoinRefused>
+        entry: Entry,
+    ) -> Result<Admitted, JoinRefused>
     where
         R: 'static,
     {
@@ -97,9 +108,9 @@ impl<Role, R> Subscriptions<Role, R> {
         let mut rooms = self.lock();
         (found, _gone) = self.look(&mut rooms, name);
         if found? {
-            return Ok(true);
+            return Err(JoinRefused::Already);
         }
-        let subscription = join.admit(welcome, since)?;
+        let (subscription, admitted) = join.admit(welcome, entry)?;
         let subscriber = Arc::clone(subscription.subscriber());
         let entered = (name.clone(), Membership { subscription, role });
         match place(&rooms, name) {
@@ -114,7 +125,7 @@ impl<Role, R> Subscriptions<Role, R> {
         }
         drop(rooms);
         subscriber.announce(self.max_rooms);
-        Ok(false)
+        Ok(admitted)
     }
 
     /// What [`find`](Self::find) says, and the memberships of rooms that the connection was removed from:

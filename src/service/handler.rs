@@ -18,9 +18,9 @@ use crate::{
 /// # Errors
 ///
 /// [`Failure::Reply`] with [`ServerMessage::ROOM_BUSY`] if the members are too far behind to be told.
-/// [`Failure::Close`] with [`CloseReason::NotAMember`](crate::CloseReason::NotAMember) if the sender was
-/// removed from the room meanwhile, and with [`Close::INVALID_MESSAGE`] for a join or leave, which
-/// [`RoomsLayer`](crate::RoomsLayer) answers and does not hand on.
+/// [`Failure::Close`] with [`Close::INVALID_MESSAGE`] for a join or leave, which
+/// [`RoomsLayer`](crate::RoomsLayer) answers and does not hand on. A sender that was removed from the room
+/// meanwhile is told so by the room.
 pub async fn handle<U: Principal, Role>(
     inbound: Inbound<ClientMessage, Member<U, ServerMessage, Role>>,
 ) -> Result<Reply<ServerMessage>, Failure<ServerMessage>> {
@@ -37,7 +37,7 @@ pub async fn handle<U: Principal, Role>(
                 sent_at: SystemTime::now(),
             });
             match room.broadcast(&chat).await {
-                Ok(_) => Ok(Reply::none()),
+                Ok(_) | Err(PublishError::NotAMember) => Ok(Reply::none()),
                 Err(PublishError::Overloaded) => {
                     Err(Failure::Reply(ServerMessage::Error(Refusal {
                         code: ServerMessage::ROOM_BUSY,

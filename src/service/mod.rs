@@ -25,8 +25,8 @@ pub use self::{
     fields::{ChatText, InvalidChatText, MessageId, RequestId},
     handler::handle,
     protocol::{
-        AuthOk, Chat, ClientMessage, Gap, Join, Joined, Leave, Left, Pong, Refusal, SentChat,
-        ServerMessage,
+        AuthOk, Chat, ClientMessage, Gap, Join, Joined, Leave, Left, Pong, Refusal, Removed,
+        SentChat, ServerMessage,
     },
 };
 

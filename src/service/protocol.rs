@@ -8,12 +8,16 @@
 //! | `{"type":"chat","roomId":R,"requestId"?:S,"text":S}` | to the room: `{"type":"chat","id","requestId","roomId","userId","text","sentAt"}` |
 //! | `{"type":"ping"}` | `{"type":"pong","sentAt"}` |
 //! | – | `{"at"?:P,"type":"gap","roomId":R}` |
+//! | – | `{"type":"removed","roomId":R}` |
 //! | – | `{"type":"error","code":S,"requestId"?,"roomId"?}` |
 //!
 //! Where rooms keep a [`History`](crate::room::History), `joined` and `chat` say their position `at`, as in
 //! `k3h9x2ab-17`. A client keeps the last one of each room, and comes back `since` then: `recovered` says
 //! whether it gets all that it has missed, as ordinary messages, or whether something may be missing.
 //! While those come, only they move what it keeps, and not the `at` of `joined`.
+//!
+//! `removed` comes when the application has removed the user from the room: the connection and its other rooms
+//! stay. What is sent to the room after that is answered with the same, until it is left or joined again.
 //!
 //! `gap` comes only where rooms go on without those who cannot keep up
 //! ([`SlowMember::Skip`](crate::room::SlowMember)): something that was said before it is missing, and what comes
@@ -91,6 +95,8 @@ pub enum ServerMessage {
     Chat(SentChat),
     /// The peer could not keep up with the room: something is missing here.
     Gap(Gap),
+    /// The peer was removed from the room.
+    Removed(Removed),
     /// The service is there.
     Pong(Pong),
     /// Something was refused.
@@ -157,6 +163,15 @@ pub struct SentChat {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
+    /// The room.
+    pub room_id: RoomName,
+}
+
+/// The peer was removed from the room.
+#[non_exhaustive]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Removed {
     /// The room.
     pub room_id: RoomName,
 }
@@ -245,6 +260,7 @@ impl From<RoomNotice> for ServerMessage {
             }
             RoomNotice::Left(it) => Self::Left(Left { room_id: it.into_room() }),
             RoomNotice::Gap(it) => Self::Gap(Gap { room_id: it.into_room() }),
+            RoomNotice::Removed(it) => Self::Removed(Removed { room_id: it.into_room() }),
             other => {
                 let (room, code) = other.into_parts();
                 Self::Error(Refusal { room_id: Some(room), ..Refusal::new(code) })

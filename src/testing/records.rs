@@ -73,8 +73,15 @@ impl Records {
                 AuditEvent::Left(left) => *its.entry(left.room.to_string()).or_default() -= 1,
                 AuditEvent::LeftAll(left) => {
                     let count: i32 = its.values().sum();
-                    assert_eq!(usize::try_from(count), Ok(left.count), "{its:?}");
-                    its.values_mut().for_each(|it| *it = 0);
+                    if usize::try_from(count) == Ok(left.count) {
+                        its.values_mut().for_each(|it| *it = 0);
+                        continue;
+                    }
+                    // Rooms that the application has put it into are left by themselves.
+                    assert_eq!(left.rooms.len(), left.count, "{its:?}");
+                    for room in &left.rooms {
+                        *its.entry(room.to_string()).or_default() -= 1;
+                    }
                 }
                 _ => {}
             }

@@ -104,7 +104,7 @@ function enter() {
   showText(at("join-error"), "");
   for (const field of [name, room]) showWrong(field, "");
   const visit = (client = new RoomClient({ url: socketUrl(), token: getTicket }));
-  const listeners = { state: onState, joined: onJoined, gap: onGap, chat: onChat, delivery: onDelivery, refused: onRefused };
+  const listeners = { state: onState, joined: onJoined, removed: onRemoved, gap: onGap, chat: onChat, delivery: onDelivery, refused: onRefused };
   for (const [type, listener] of Object.entries(listeners)) {
     client.addEventListener(type, ({ detail }) => visit === client && listener(detail));
   }
@@ -270,6 +270,10 @@ function onJoined({ again, recovered }) {
   drawStatus();
   const back = recovered ? "You are back. Nothing was missed." : "You are back. What was said meanwhile may be missing.";
   addEvent(again ? back : `You joined ${roomId}.`);
+}
+
+function onRemoved() {
+  goBack("You were removed from the room.");
 }
 
 function onGap() {

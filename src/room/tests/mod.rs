@@ -18,8 +18,8 @@ use crate::{
     outbound::{OutboundLimits, drained},
     principal::Principal,
     room::{
-        Member, RoomError, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped, Rooms,
-        RoomsLayer, Scope,
+        Join, Member, Position, RoomError, RoomKey, RoomName, RoomNotice, RoomPolicy, RoomScoped,
+        Rooms, RoomsLayer, Scope,
     },
 };
 
@@ -27,6 +27,9 @@ mod broadcast;
 mod budget;
 mod codec;
 mod drops;
+mod entry;
+mod hooks;
+mod hosted;
 mod join;
 mod keyed;
 mod lane;
@@ -41,6 +44,7 @@ mod name;
 mod overflow;
 mod pace;
 mod race;
+mod removed;
 mod shares;
 mod sizes;
 mod tenants;
@@ -67,6 +71,8 @@ impl Principal for User {
 #[derive(Clone, Debug)]
 enum Say {
     Join(RoomName),
+    /// Back into it, which was heard up to there.
+    Back(RoomName, Position),
     Leave(RoomName),
     Tell(RoomName, String),
     Nothing,
@@ -76,6 +82,7 @@ impl RoomScoped for Say {
     fn scope(&self) -> Scope<'_> {
         match self {
             Self::Join(name) => Scope::Join(name.into()),
+            Self::Back(name, at) => Scope::Join(Join::new(name).since(Some(*at))),
             Self::Leave(name) => Scope::Leave(name),
             Self::Tell(name, _) => Scope::Within(name),
             Self::Nothing => Scope::Connection,

@@ -23,7 +23,7 @@ use crate::{
 
 use super::{
     Line, count, key, limits,
-    model_room::{GAP, JOINED, Member, Walking},
+    model_room::{GAP, JOINED, Member, REMOVED, Walking},
 };
 
 /// What is done to a key.
@@ -102,7 +102,7 @@ impl Hall {
         let mut hall =
             Self { plan, _rooms: rooms, room, members, from, walks, done: 0, removed, died: false };
         (0..plan.before).for_each(|_| hall.change());
-        hall.members.iter_mut().take(plan.members).for_each(|it| it.admit(0));
+        hall.members.iter_mut().take(plan.members).for_each(|it| it.admit(0, false));
         hall
     }
 
@@ -150,7 +150,9 @@ impl Hall {
     fn heard(&self, nth: usize, key: &str) -> Vec<usize> {
         let heard = &self.members[nth].heard;
         assert!(heard.first().is_none_or(|it| *it == JOINED), "{heard:?}");
-        let of = |it: &usize| self.plan.deeds[*it].key() == key;
+        let behind = heard.iter().rev().skip(1);
+        assert!(behind.copied().all(|it| it != REMOVED), "it goes on: {heard:?}");
+        let of = |it: &usize| *it != usize::from(REMOVED) && self.plan.deeds[*it].key() == key;
         let begins = heard.iter().rposition(|it| *it >= GAP).map_or(0, |at| at + 1);
         let of_key: Vec<_> =
             heard.iter().skip(begins).map(|it| usize::from(*it)).filter(of).collect();
@@ -208,10 +210,10 @@ impl World for Hall {
             JOIN => {
                 let late = self.members.iter().position(|it| it.join.is_some()).unwrap();
                 self.from[late] = self.done;
-                self.members[late].admit(0);
+                self.members[late].admit(0, false);
             }
             REMOVE => {
-                assert_eq!(self.room.remove("u0", |it| it.is_user("u0")), 1);
+                assert_eq!(self.room.remove(Some("u0"), |it| it.is_user("u0")), 1);
                 self.removed = Some(self.done);
             }
             nth => self.drive(nth, false),
@@ -310,7 +312,7 @@ fn what_was_not_offered_to_everybody_is_not_forgotten() {
     let rooms = Rooms::<Line>::with(RoomsConfig::new().keyed(keyed).unwrap());
     let mut member = Member::new(&rooms, limits(), 0);
     let room = rooms.store().directory.find(&key("", "r1")).unwrap();
-    member.admit(0);
+    member.admit(0, false);
     let frame = || Frame::of(&Message::binary(vec![0]));
     let mut walks = Vec::new();
     for key in ["a", "b"] {

@@ -29,6 +29,7 @@ use crate::{
     room::{
         Rooms, RoomsConfig,
         encoder::Welcome,
+        entry::Entry,
         members::Circle,
         publisher::Publisher,
         shares::Holder,
@@ -54,11 +55,20 @@ pub(super) struct Plan {
     pub(super) dies: bool,
     /// The room goes on without who is behind by more than so many bytes.
     pub(super) skips: Option<usize>,
+    /// Who comes later hears nothing before it is told the room's state.
+    pub(super) waits: bool,
 }
 
 impl Plan {
-    pub(super) const ORDINARY: Self =
-        Self { members: 2, late: 0, says: &[], removes: false, dies: false, skips: None };
+    pub(super) const ORDINARY: Self = Self {
+        members: 2,
+        late: 0,
+        says: &[],
+        removes: false,
+        dies: false,
+        skips: None,
+        waits: false,
+    };
 }
 
 pub(super) struct Hall {
@@ -89,6 +99,8 @@ pub(super) struct Member {
     pub(super) pen: Option<Pen>,
     pub(super) wrote: Option<Step>,
     pub(super) heard: Vec<u8>,
+    /// It is to be told the state.
+    waits: bool,
     /// Of what is said, the first and one behind the last that it is to hear.
     from: u8,
     until: u8,
@@ -112,7 +124,7 @@ impl Hall {
         let mut members: Vec<_> =
             (0..plan.members + plan.late).map(|nth| Member::new(&rooms, limits, nth)).collect();
         let room = rooms.store().directory.find(&key("", "r1")).unwrap();
-        members.iter_mut().take(plan.members).for_each(|it| it.admit(0));
+        members.iter_mut().take(plan.members).for_each(|it| it.admit(0, false));
         let walks = Vec::new();
         Self { plan, rooms, room, members, walks, said: 0, removed: false, died: false }
     }
@@ -160,7 +172,7 @@ impl Member {
         let user: Arc<str> = format!("u{nth}").into();
         let holder = Holder { user: RateKeyValue::of(nth), address: None };
         let quotas = Arc::clone(&rooms.store().quotas);
-        let publisher = Arc::new(Publisher::new(holder, quotas));
+        let publisher = Arc::new(Publisher::new(holder, quotas, None));
         let (key, connected) = (key("", "r1"), connection.clone());
         let join = rooms.store().enter(&key, key.name(), connected, user, publisher, count(9));
         Self {
@@ -173,16 +185,17 @@ impl Member {
             pen: None,
             wrote: None,
             heard: Vec::new(),
+            waits: false,
             from: 0,
             until: u8::MAX,
         }
     }
 
-    pub(super) fn admit(&mut self, said: u8) {
+    pub(super) fn admit(&mut self, said: u8, waits: bool) {
         let welcome = Welcome::Plain(Message::binary(vec![JOINED]));
-        let joined = self.join.take().unwrap().admit(&welcome, None);
-        self.in_room = Some(joined.ok().unwrap());
-        self.from = said;
+        let joined = self.join.take().unwrap().admit(&welcome, Entry { waits, since: None });
+        self.in_room = Some(joined.ok().unwrap().0);
+        (self.from, self.waits) = (said, waits);
     }
 
     pub(super) fn can_go_on(&self) -> bool {
@@ -256,6 +269,17 @@ impl Member {
         assert!(self.heard.first().is_none_or(|it| *it == JOINED), "{:?}", self.heard);
         let (mut next, mut leaps) = (self.from, false);
         for said in self.heard.iter().skip(1).copied() {
+            if said == STATE {
+                assert_eq!(self.heard[1], STATE, "before anything else: {:?}", self.heard);
+                continue;
+            }
+            assert!(!self.waits, "it is to be told the state first: {:?}", self.heard);
+            assert!(next != REMOVED, "after it was removed: {:?}", self.heard);
+            if said == REMOVED {
+                assert!(self.until < GAP, "{:?}", self.heard);
+                next = REMOVED;
+                continue;
+            }
             if said == GAP {
                 leaps = true;
                 continue;
@@ -274,7 +298,8 @@ impl World for Hall {
         let late = self.members.iter().any(|it| it.join.is_some());
         let says = usize::from(self.said) < self.plan.says.len();
         let removes = self.plan.removes && !self.removed;
-        let others = [(SAY, says), (JOIN, late), (REMOVE, removes)];
+        let waits = self.members.iter().any(|it| it.waits);
+        let others = [(SAY, says), (JOIN, late), (REMOVE, removes), (BEGIN, waits)];
         able.extend(others.iter().filter(|(_, can)| *can).map(|(who, _)| *who));
         for nth in 0..self.walks.len() {
             able.push(WALK + nth);
@@ -295,11 +320,18 @@ impl World for Hall {
             SAY => self.say(),
             JOIN => {
                 let late = self.members.iter_mut().find(|it| it.join.is_some());
-                late.unwrap().admit(self.said);
+                late.unwrap().admit(self.said, self.plan.waits);
+            }
+            BEGIN => {
+                let member = self.members.iter_mut().find(|it| it.waits).unwrap();
+                member.waits = false;
+                let state = vec![Message::binary(vec![STATE])];
+                let subscriber = member.in_room.as_ref().unwrap().subscriber();
+                assert!(subscriber.begin(state, None).is_ok());
             }
             REMOVE => {
                 self.removed = true;
-                assert_eq!(self.room.remove("u0", |it| it.is_user("u0")), 1);
+                assert_eq!(self.room.remove(Some("u0"), |it| it.is_user("u0")), 1);
                 // What it has heard and what was said by now, and nothing else.
                 self.members[0].until = self.said;
             }
@@ -318,7 +350,7 @@ impl World for Hall {
                 let outlet = it.connection.outbound().state(|hold| members.log.held_from(hold));
                 (outlet, it.woken.0.load(Ordering::Relaxed), &it.heard, it.join.is_some())
                     .hash(into);
-                (it.pen.is_some(), it.wrote.is_some(), it.taken.len()).hash(into);
+                (it.pen.is_some(), it.wrote.is_some(), it.taken.len(), it.waits).hash(into);
                 for turn in &it.turns {
                     let Outcome::Read { behind, end, .. } = &turn.outcome else { continue };
                     (end, behind.as_ref().map(|it| members.log.held_from(it))).hash(into);
@@ -332,11 +364,20 @@ impl World for Hall {
 
     fn rests(&self) {
         for (nth, it) in self.members.iter().enumerate() {
-            let until = if self.removed && nth == 0 { it.heard.len() as u8 - 1 } else { self.said };
+            let mut heard = it.heard.clone();
+            let told = heard.iter().filter(|it| **it == STATE).count();
+            let late = nth >= self.plan.members && self.plan.waits;
+            assert_eq!(told, usize::from(late), "{heard:?}");
+            heard.retain(|it| *it != STATE);
+            let is_removed = self.removed && nth == 0;
+            if is_removed {
+                assert_eq!(heard.pop(), Some(REMOVED));
+            }
+            let until = if is_removed { heard.len() as u8 - 1 } else { self.said };
             let all: Vec<u8> = [JOINED].into_iter().chain(it.from..until).collect();
             if self.plan.skips.is_none() {
-                assert_eq!(it.heard, all, "member {nth} was not told");
-            } else if !self.removed || nth > 0 {
+                assert_eq!(heard, all, "member {nth} was not told");
+            } else if !is_removed {
                 // The newest, or that it is missing.
                 let seat = it.in_room.as_ref().unwrap().subscriber();
                 let end = self.room.look(|members| members.log.end());
@@ -362,6 +403,16 @@ fn everybody_hears_what_was_said_since_it_joined_by_itself_and_nothing_after_it_
 }
 
 // covers: DL-03, DL-13
+// holds: I9
+#[test]
+fn who_waits_for_the_state_hears_it_first_and_then_all_that_was_said_since_it_joined() {
+    let plan = Plan { members: 1, late: 1, says: &[1, 1, 1], waits: true, ..Plan::ORDINARY };
+    let states = explore(DEPTH, || Hall::new(plan));
+
+    assert!(states > 1_000);
+}
+
+// covers: DL-03, DL-13
 #[test]
 fn a_walk_that_dies_leaves_nobody_untold() {
     let plan = Plan { says: &[1, 1, 1], dies: true, ..Plan::ORDINARY };
@@ -376,11 +427,18 @@ pub(super) const DEPTH: usize = 11;
 const SAY: usize = 10;
 const JOIN: usize = 11;
 const REMOVE: usize = 12;
+const BEGIN: usize = 13;
 const WALK: usize = 20;
 const DIE: usize = 30;
 
 /// What a member hears first.
 pub(super) const JOINED: u8 = 255;
+
+/// How what a member hears begins that is removed: it is a line of JSON.
+pub(super) const REMOVED: u8 = b'"';
+
+/// What a member hears of the room's state.
+const STATE: u8 = 253;
 
 /// What a member hears where something is missing.
 pub(super) const GAP: u8 = 254;

@@ -306,6 +306,10 @@ fn what_the_service_says_is_in_the_table() {
         json!({"type":"gap","roomId":"r1"})
     );
     assert_eq!(
+        notice(RoomNotice::Removed(crate::room::Removed::new(room.clone()))),
+        json!({"type":"removed","roomId":"r1"})
+    );
+    assert_eq!(
         notice(RoomNotice::Left(crate::room::Left::new(room.clone()))),
         json!({"type":"left","roomId":"r1"})
     );

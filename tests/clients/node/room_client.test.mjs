@@ -16,7 +16,7 @@ async function start(token = "t") {
   reset();
   const client = new RoomClient({ url: "ws://x/ws", token });
   const events = [];
-  for (const type of ["state", "joined", "gap", "chat", "delivery", "refused", "pong"]) {
+  for (const type of ["state", "joined", "removed", "gap", "chat", "delivery", "refused", "pong"]) {
     client.addEventListener(type, ({ detail }) => events.push([type, detail]));
   }
   client.join("r");
@@ -487,6 +487,37 @@ test("an address that there is no way to stops at once and says so", async () =>
   assert.equal(client.state, "stopped");
   assert.equal(states().at(-1).text, "There is no way to this address.");
   assert.deepEqual(timers, []);
+});
+
+test("who is removed from a room is out of it, and nothing else happens", async () => {
+  const { client, events } = await start();
+  client.join("other");
+  last().open();
+  last().say({ type: "auth_ok", userId: "me" });
+  for (const roomId of ["r", "other"]) last().say({ type: "joined", roomId });
+  last().say({ type: "removed", roomId: "r" });
+  // The answer to what was under way.
+  last().say({ type: "removed", roomId: "r" });
+  await advance(1000);
+  const told = events.filter(([type]) => type === "removed");
+  assert.deepEqual(told.map(([, detail]) => detail), [{ roomId: "r" }]);
+  assert.equal(client.state, "connected");
+  const sent = last().sent.map(({ type, roomId }) => `${type} ${roomId}`);
+  assert.deepEqual(sent.slice(-1), ["leave r"]);
+  // It does not come back by itself, and may when it is asked to.
+  last().end(1006);
+  await advance(5000);
+  last().open();
+  last().say({ type: "auth_ok", userId: "me" });
+  const joins = () => last().sent.filter(({ type }) => type === "join").map(({ roomId }) => roomId);
+  assert.deepEqual(joins(), ["other"]);
+  client.join("r");
+  await advance(1000);
+  assert.deepEqual(joins(), ["other", "r"]);
+  // One that comes before the answer to the join is about what was before.
+  last().say({ type: "removed", roomId: "r" });
+  last().say({ type: "joined", roomId: "r" });
+  assert.equal(events.filter(([type]) => type === "removed").length, 1);
 });
 
 test("a gap is told where it is, and what is missing is not asked for again", async () => {

@@ -35,6 +35,8 @@ pub(super) struct Expected {
     pub(super) was_slow: bool,
     /// It was closed for what it said right behind what was being answered: that may be lost.
     pub(super) hasty: bool,
+    /// Rooms that it was removed from, and has neither left nor joined since.
+    removed: BTreeSet<usize>,
     /// It waits for the policy.
     asks: Option<Ask>,
     /// What it said since.
@@ -108,7 +110,15 @@ impl Model {
                 self.peers[it].asks = Some(Ask::Removed);
             }
         }
-        theirs.into_iter().filter(|it| self.leave(*it, room)).count()
+        let mut removed = 0;
+        for it in theirs {
+            if self.leave(it, room) {
+                self.tell(it, format!("removed {}", ROOMS[room]));
+                self.peers[it].removed.insert(room);
+                removed += 1;
+            }
+        }
+        removed
     }
 
     /// The connection ends, with a close frame of this code.
@@ -162,11 +172,15 @@ impl Model {
                 Saying::Join(room) => self.ask(at, room),
                 Saying::Leave(room) => {
                     self.leave(at, room);
+                    self.peers[at].removed.remove(&room);
                     self.tell(at, format!("left {}", ROOMS[room]));
                 }
                 Saying::Chat(room, _) if self.room((PEERS[at].0, room)).contains(&at) => {
                     let line = format!("{} in {}: {text}", PEERS[at].1, ROOMS[room]);
                     self.publish((PEERS[at].0, room), &line);
+                }
+                Saying::Chat(room, _) if self.peers[at].removed.contains(&room) => {
+                    self.tell(at, format!("removed {}", ROOMS[room]));
                 }
                 Saying::Chat(..) => self.end(at, CloseReason::NotAMember.code()),
                 Saying::Bye => self.end(at, Some(CloseCode::NORMAL)),
@@ -188,6 +202,7 @@ impl Model {
     fn join(&mut self, at: usize, room: usize) {
         self.tell(at, format!("joined {}", ROOMS[room]));
         self.room((PEERS[at].0, room)).insert(at);
+        self.peers[at].removed.remove(&room);
         let begins = self.peers[at].own.len();
         self.peers[at].stays.push(Stay { room, log: Vec::new(), begins, ends: None });
     }
