@@ -154,7 +154,7 @@
 //!
 //! The folder `examples` has a program for each common case: `minimal` (the server above), `axum_service` and
 //! `hyper_service` (around what is there already), `cookie_session` and `hyper_session` (whose users are known by
-//! cookie), `client` (one that comes back), `testing` (a handler's tests). `examples/reference-server` has rooms,
+//! cookie), `client` (one that comes back), `ticker` (prices for thousands, in a keyed room), `testing` (a handler's tests). `examples/reference-server` has rooms,
 //! a page and every limit as an option; `examples/hostile` attacks a room server from outside and says what it did
 //! not withstand.
 //!

@@ -1,7 +1,7 @@
 //! Every example runs, and does what its first lines say.
 #![cfg(test)]
 
-use std::net::SocketAddr;
+use std::{collections::HashMap, net::SocketAddr};
 
 use serde_json::json;
 use test_support::program::{Peer, Program, built, page, refusal, run, send_bytes, socket_from};
@@ -156,6 +156,48 @@ async fn axum_service_keeps_its_routes_and_serves_rooms() {
     let mut stranger = Peer::connect(addr).await;
     stranger.say(json!({ "type": "auth", "token": "ticket-of-nobody" })).await;
     assert_eq!(stranger.closed().await.0, 4403);
+}
+
+#[tokio::test]
+async fn ticker_tells_the_newest_of_each_price_and_whose_pointer_is_where() {
+    let (_program, addr) = started("ticker").await;
+    assert!(page(addr, "/").await.contains("<canvas"));
+    let enter = async |name: &str, room: &str| {
+        let mut peer = Peer::connect(addr).await;
+        peer.send(name).await;
+        peer.say(json!({ "type": "join", "room": room })).await;
+        assert_eq!(peer.hear().await["code"], "joined");
+        peer
+    };
+    let mut ada = enter("ada", "prices").await;
+    let mut last = HashMap::new();
+    // What there is, and then what changes.
+    while last.len() < 24 || last.values().any(|n| *n < 10) {
+        let heard = ada.hear().await;
+        let (symbol, n) = (heard["symbol"].as_str().unwrap(), heard["n"].as_u64().unwrap());
+        let before = last.insert(symbol.to_owned(), n);
+        assert!(before.is_none_or(|before| before < n), "{symbol}: {n} after {before:?}");
+    }
+
+    let mut grace = enter("grace", "cursors").await;
+    for x in [1, 2] {
+        grace.say(json!({ "type": "point", "room": "cursors", "x": x, "y": 1000 })).await;
+        assert_eq!(grace.hear().await["x"], x);
+    }
+    let mut alan = enter("alan", "cursors").await;
+    let cursor = alan.hear().await;
+    assert_eq!((&cursor["name"], &cursor["x"]), (&json!("grace"), &json!(2)));
+    drop(grace);
+    assert_eq!(alan.hear().await, json!({ "type": "gone", "id": cursor["id"] }));
+
+    // Prices are nobody's to set.
+    ada.say(json!({ "type": "point", "room": "prices", "x": 1, "y": 1 })).await;
+    let code = loop {
+        if let Err(code) = ada.hear_or_closed().await {
+            break code;
+        }
+    };
+    assert_eq!(code, 1008);
 }
 
 #[tokio::test]
