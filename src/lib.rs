@@ -145,6 +145,7 @@
 //! | answer instead of closing when a layer fails | [`HandleErrorLayer`], [`Failure`] |
 //! | measure messages | [`layers::ObserveLayer`] |
 //! | put peers into rooms | [`room`], [`RoomPolicy`], and [`service`] for a small protocol of its own |
+//! | know who comes and goes, and give who comes the state of a room | [`RoomsLayer::on_joined`], [`RoomsLayer::with_state`] |
 //! | tell the newest value instead of all: prices, cursors | [`room::Keyed`] |
 //! | send without being asked, or close | [`Connection`], [`Rooms::at`] |
 //! | find a user's connections, and end them | [`Connections`] |

@@ -137,7 +137,8 @@ pub struct Left {
 /// The peer left all rooms that it was in, several of them, because its connection ended.
 ///
 /// They are those that it joined and did not leave, by the records before this one; of many only a few
-/// are named.
+/// are named. Those that the application has put it into ([`RoomAdmin::join`](crate::room::RoomAdmin::join))
+/// have a record of their own.
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct LeftAll {

@@ -62,32 +62,35 @@ impl Records {
     ///
     /// # Panics
     ///
-    /// If a connection left more rooms or fewer at its end than it was in.
+    /// If a connection left more rooms at its end than it was in.
     #[track_caller]
     pub(crate) fn memberships(&self) -> BTreeMap<String, i32> {
-        let mut rooms: BTreeMap<_, BTreeMap<String, i32>> = BTreeMap::new();
+        // For each connection; and how many it has left of which no record says the name.
+        let mut rooms: BTreeMap<_, (BTreeMap<String, i32>, i32)> = BTreeMap::new();
         for record in &*self.0.lock().unwrap() {
-            let its = rooms.entry(record.connection).or_default();
+            let (its, unnamed) = rooms.entry(record.connection).or_default();
             match &record.event {
                 AuditEvent::Joined(joined) => *its.entry(joined.room.to_string()).or_default() += 1,
                 AuditEvent::Left(left) => *its.entry(left.room.to_string()).or_default() -= 1,
                 AuditEvent::LeftAll(left) => {
-                    let count: i32 = its.values().sum();
-                    if usize::try_from(count) == Ok(left.count) {
+                    let (is_in, count) = (its.values().sum::<i32>() - *unnamed, left.count as i32);
+                    assert!(count <= is_in, "{count} of {its:?}");
+                    if count == is_in {
                         its.values_mut().for_each(|it| *it = 0);
+                        *unnamed = 0;
                         continue;
                     }
-                    // Rooms that the application has put it into are left by themselves.
-                    assert_eq!(left.rooms.len(), left.count, "{its:?}");
+                    // Those that the application has put it into are left by themselves.
                     for room in &left.rooms {
                         *its.entry(room.to_string()).or_default() -= 1;
                     }
+                    *unnamed += count - left.rooms.len() as i32;
                 }
                 _ => {}
             }
         }
         let mut sums = BTreeMap::new();
-        for (room, times) in rooms.into_values().flatten() {
+        for (room, times) in rooms.into_values().flat_map(|(its, _)| its) {
             *sums.entry(room).or_default() += times;
         }
         sums

@@ -7,6 +7,7 @@ use crate::{
     connection::Connection,
     outbound::OutboundLimits,
     room::{JoinError, OpenRooms, Rooms, RoomsConfig},
+    testing::Records,
 };
 
 use super::{Events, Line, Peer, connect, connect_within, count, drain, key, now};
@@ -115,4 +116,26 @@ fn what_does_not_fit_is_said_and_leaves_nothing() {
     first.outbound().close();
     assert_eq!(join(&rooms, "r2", &first), Err(JoinError::Closed));
     assert_eq!(rooms.len(), 1);
+}
+
+// covers: RM-12
+// holds: I8
+#[test]
+fn what_it_has_joined_and_what_it_was_put_into_end_by_themselves_and_are_both_recorded() {
+    let records = Records::new();
+    let rooms = Rooms::new();
+    let mut peer = Peer::new(&rooms, OpenRooms, "alice");
+    let user = super::User { tenant: String::new(), id: "alice".into() };
+    peer.connection = connect(records.clone());
+    peer.connection.authenticated(&user, None, crate::login::Login::now()).unwrap();
+    for n in 0..20 {
+        peer.join(&format!("own{n}")).unwrap();
+        assert_eq!(join(&rooms, &format!("put{n}"), &peer.connection), Ok(true));
+    }
+    assert!(records.memberships().values().all(|it| *it == 1));
+    let connection = peer.connection.clone();
+    drop(peer);
+    assert_eq!(rooms.len(), 20, "a connection whose stack is gone is not over yet");
+    connection.attached().drop_all();
+    assert!(rooms.is_empty() && records.memberships().values().all(|it| *it == 0));
 }
