@@ -28,6 +28,7 @@ mod ghosts;
 
 mod slow_line;
 mod slow_members;
+mod walks;
 mod backpressure;
 mod ping_flood;
 mod budget;
