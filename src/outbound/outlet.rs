@@ -207,6 +207,11 @@ impl Outlet {
         self.lock().is_crowded(self.limits)
     }
 
+    /// Looks at it, so that it is near when it is visited.
+    pub(crate) fn touch(&self) {
+        std::hint::black_box(self.awake.load(Ordering::Relaxed));
+    }
+
     /// Wakes the driver without queueing anything.
     pub(crate) fn notify(&self) {
         self.wake(&self.lock());

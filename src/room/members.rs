@@ -35,6 +35,9 @@ pub(super) trait Indexed {
 
     /// Whether its peer is behind and still reads.
     fn is_crowded(&self) -> bool;
+
+    /// Looks at it, so that it is near when it is needed.
+    fn touch(&self);
 }
 
 /// The slots of a room: those of members, and those of joins under way; and the log.
@@ -289,6 +292,8 @@ impl<T: Indexed, L> Members<T, L> {
         let Some(lane) = self.lanes.get(lane) else { return false };
         self.log.view(lane.offered, view);
         circle.first.get_or_insert(view.end());
+        // Who was not visited for a while is in no cache. Looks at many are waited for together.
+        lane.some(circle.next, circle.step).for_each(|slot| slot.subscriber.touch());
         let slots = lane.some(circle.next, circle.step).filter(|slot| slot.is_member);
         seats.extend(slots.map(|slot| Arc::clone(&slot.subscriber)));
         circle.next += circle.step;

@@ -490,6 +490,11 @@ impl<R> Indexed for Subscriber<R> {
         self.room.settings.slow_member == SlowMember::Close
             && self.connection.outbound().is_crowded()
     }
+
+    fn touch(&self) {
+        let phase = self.phase.load(Ordering::Relaxed);
+        std::hint::black_box((phase, self.cursor.position(), self.connection.outbound()));
+    }
 }
 
 impl<R: 'static> Seat for Subscriber<R> {

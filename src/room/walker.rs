@@ -93,6 +93,8 @@ impl<T: Walked> Walk<T> {
     pub(super) fn step(&mut self, circle: &mut Circle, writes: bool) -> bool {
         let Self { room, lane, view, members, .. } = self;
         let more = room.step(*lane, circle, view, members);
+        // As members are looked at in the room: what lies behind them, in one go.
+        members.iter().for_each(|member| T::outlet(member).touch());
         // Dropped when the members have been served.
         let mut dropped = Dropped::default();
         for member in members.drain(..) {

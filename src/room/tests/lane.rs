@@ -31,6 +31,8 @@ impl Indexed for Place {
     fn is_crowded(&self) -> bool {
         false
     }
+
+    fn touch(&self) {}
 }
 
 // covers: RM-10
