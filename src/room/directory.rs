@@ -1,7 +1,7 @@
 //! Keep which rooms there are, and whose memberships they are made of.
 //!
 //! Two kinds of lock, never held together: the directory's, to find or to make a room, and each
-//! room's own (`state.rs`). A room stays in the directory while somebody holds a [`RoomLease`] of it; the
+//! room's own (`state/`). A room stays in the directory while somebody holds a [`RoomLease`] of it; the
 //! lease is taken before the room is looked into and dropped after it was left, so that a join never
 //! meets a room that is being removed, and nobody has to try again.
 

@@ -1,7 +1,7 @@
 //! One connection, and all orders in which its walkers, its driver, pushes and its peer can meet.
 //!
 //! The rules are the crate's own. Here are a kernel that takes only as much as the peer has made room for, and
-//! a driver and walkers that do no more than what `writer.rs` and `outlet.rs` do between two critical sections.
+//! a driver and walkers that do no more than what `writer.rs` and `outlet/` do between two critical sections.
 //! Whatever is accepted has to come out by itself: nobody calls again after the last of them.
 
 use std::{

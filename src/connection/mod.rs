@@ -1,10 +1,12 @@
 //! Push to a connection, and end it, from anywhere in the application.
 
+mod records;
+
 use std::{
     any::TypeId,
     fmt,
     net::{IpAddr, SocketAddr},
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroU32,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -16,9 +18,9 @@ use tokio::time::Instant;
 
 use crate::{
     attached::Attached,
-    audit::{self, Audit, AuditEvent, AuditRecord, Closed, Joined, Refused, Skipped, throttle},
+    audit::{self, Audit, AuditEvent, Closed, throttle},
     client_addr::ClientAddr,
-    close::{Close, CloseReason},
+    close::Close,
     connection_id::ConnectionId,
     login::{Login, SessionKey, SessionLimits},
     message::Message,
@@ -348,76 +350,6 @@ impl Connection {
     pub(crate) fn take_signals(&self) -> Option<Signals> {
         self.shared.signals.take()
     }
-
-    /// Hands an event to the audit sink, with the time and with whose it is. If the sink panics, the
-    /// connection ends.
-    pub(crate) fn record(&self, event: AuditEvent) {
-        let record = AuditRecord {
-            connection: Some(self.id()),
-            peer: self.peer_addr(),
-            client: self.client_ip(),
-            tenant: self.tenant().cloned(),
-            user: self.user_id().cloned(),
-            ..AuditRecord::of(event)
-        };
-        if !self.shared.audit.tell(record) {
-            self.close(Close::HANDLER_FAILED);
-        }
-    }
-
-    /// Records that the peer joined `room`, on a connection that may be in `most`; says whether it did,
-    /// and so whether its leaving is recorded, too.
-    pub(crate) fn record_joined(&self, room: Arc<str>, most: NonZeroUsize) -> bool {
-        let Some(suppressed) = self.shared.joined.pass(most) else {
-            return false;
-        };
-        self.record(AuditEvent::Joined(Joined { room, suppressed }));
-        true
-    }
-
-    /// Records that the peer does not hear so many bytes of `room`, unless that is suppressed.
-    pub(crate) fn record_skipped(&self, room: Arc<str>, bytes: u64) {
-        if let Some(suppressed) = self.shared.refused.pass("room.skipped") {
-            self.record(AuditEvent::Skipped(Skipped { room, bytes, suppressed }));
-        }
-    }
-
-    /// Records how it ended, and keeps that for [`closed`](Self::closed).
-    pub(crate) fn record_closed(&self, closed: Closed) {
-        if closed.rule == CloseReason::AuthTimeout.rule() {
-            self.count_login(Failure::Waited);
-        }
-        let closed = self.shared.closed.get_or_init(|| Box::new(closed));
-        self.record(AuditEvent::Closed((**closed).clone()));
-    }
-
-    /// How it ended, once that is recorded.
-    pub(crate) fn closed(&self) -> Option<&Closed> {
-        self.shared.closed.get().map(|it| &**it)
-    }
-
-    /// How many of its records were left out and not told of; forgets them.
-    pub(crate) fn take_suppressed(&self) -> u64 {
-        self.shared.refused.take_suppressed().saturating_add(self.shared.joined.take_suppressed())
-    }
-
-    /// Records that `layer` refused something by `rule`, unless that is suppressed.
-    pub(crate) fn refuse(
-        &self,
-        layer: &'static str,
-        rule: &'static str,
-        observed: Option<u64>,
-        limit: Option<u64>,
-    ) {
-        self.refuse_as(rule, || Refused { observed, limit, ..Refused::by(layer, rule) });
-    }
-
-    /// The same, with what `describe` has to say of it, which is asked only if there is a record.
-    pub(crate) fn refuse_as(&self, rule: &'static str, describe: impl FnOnce() -> Refused) {
-        if let Some(suppressed) = self.shared.refused.pass(rule) {
-            self.record(AuditEvent::Refused(Refused { suppressed, ..describe() }));
-        }
-    }
 }
 
 impl fmt::Debug for Connection {
@@ -430,5 +362,4 @@ impl fmt::Debug for Connection {
 }
 
 #[cfg(test)]
-#[path = "tests/connection.rs"]
 mod tests;

@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 
 use super::*;
-use crate::outbound::KEPT_ENTRIES;
+use crate::{
+    message::Message,
+    outbound::{KEPT_ENTRIES, SendError},
+};
 
 fn queue(bytes: usize, messages: usize) -> Outlet {
     Outlet::new(OutboundLimits::of(bytes, messages), None)

@@ -3,7 +3,10 @@
 use std::thread;
 
 use super::*;
-use crate::{audit::AuditSink, testing::Records};
+use crate::{
+    audit::{AuditRecord, AuditSink},
+    testing::Records,
+};
 
 /// The rule and the suppressed count of each refusal.
 fn refusals(records: &Records) -> Vec<(&'static str, u64)> {

@@ -12,6 +12,8 @@
 //! Two write: the driver of the connection, and the walkers of its rooms (`rooms.rs`). The pen says who
 //! ([`Pen`]). What either may do stands in [`Inbox`].
 
+mod queue;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -25,17 +27,13 @@ use std::{
 
 use tokio::net::tcp::OwnedWriteHalf;
 
-use crate::{
-    message::Message,
-    outbound::{
-        budget::{Account, Evict},
-        dropped::{Dropped, Queued},
-        inbox::{Begin, End, Inbox, Step, Walked},
-        lags::Turn,
-        limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits},
-        pen::Pen,
-        send_error::SendError,
-    },
+use crate::outbound::{
+    budget::{Account, Evict},
+    dropped::{Dropped, Queued},
+    inbox::{Begin, End, Inbox, Step, Walked},
+    lags::Turn,
+    limits::{ENTRY_OVERHEAD, Encoded, OutboundLimits},
+    pen::Pen,
 };
 
 /// The write side of one connection, shared by its driver, its handles and the rooms that it is in.
@@ -93,101 +91,11 @@ impl Outlet {
         self.lock().is_direct()
     }
 
-    /// Queues `message`, which owns its payload.
-    pub(crate) fn push(&self, message: Message) -> Result<usize, SendError> {
-        self.queue(Queued { message, borrowed: false }, &mut Dropped::default())
-    }
-
-    /// The same. What is not to be sent any more goes to `dropped`.
-    #[cfg(test)]
-    pub(crate) fn push_own(
-        &self,
-        message: Message,
-        dropped: &mut Dropped,
-    ) -> Result<usize, SendError> {
-        self.queue(Queued { message, borrowed: false }, dropped)
-    }
-
-    /// The same for a reply, which may be what the peer has just sent. It is copied if it has to wait.
-    pub(crate) fn push_reply(
-        &self,
-        message: Message,
-        dropped: &mut Dropped,
-    ) -> Result<usize, SendError> {
-        self.queue(Queued { message, borrowed: true }, dropped)
-    }
-
     /// Sheds the largest holder if the memory budget is tight. No lock of a holder may be held.
     pub(crate) fn relieve(&self, dropped: &mut Dropped) {
         if let Some(account) = &self.account {
             account.relieve(dropped);
         }
-    }
-
-    /// Queues `entry`, or gives the queue up if that would pass the bound. Returns what is now
-    /// [`held`](Self::held) for the peer.
-    fn queue(&self, entry: Queued, dropped: &mut Dropped) -> Result<usize, SendError> {
-        let mut inbox = self.lock();
-        let held = self.queue_in(&mut inbox, entry, dropped)?;
-        drop(inbox);
-        self.relieve(dropped);
-        Ok(held)
-    }
-
-    pub(super) fn queue_in(
-        &self,
-        inbox: &mut Inbox,
-        entry: Queued,
-        dropped: &mut Dropped,
-    ) -> Result<usize, SendError> {
-        if let Err(refused) = self.charge_in(inbox, entry.message.len(), dropped) {
-            return Err(refused(entry.message));
-        }
-        if inbox.own.capacity() == 0 {
-            // One at a time is what most connections have.
-            inbox.own.reserve_exact(1);
-        }
-        inbox.own.push_back(entry);
-        if inbox.heeds_news() {
-            self.wake(inbox);
-        }
-        Ok(inbox.held(self.share))
-    }
-
-    /// Charges a message of this size that is to be queued, or gives the queue up if that would pass the bound.
-    #[inline]
-    pub(super) fn charge_in(
-        &self,
-        inbox: &mut Inbox,
-        size: usize,
-        dropped: &mut Dropped,
-    ) -> Result<(), fn(Message) -> SendError> {
-        if size > self.limits.message_size {
-            return Err(SendError::TooLarge);
-        }
-        let charge = size + ENTRY_OVERHEAD;
-        if inbox.end != End::Open {
-            return Err(SendError::Closed);
-        }
-        let (most, mut held) = (self.limits.bytes.min(inbox.bound), inbox.bytes() + charge);
-        if held > most && inbox.make_room(charge, most, dropped) {
-            held = inbox.bytes() + charge;
-        }
-        if held > most || inbox.messages >= self.limits.messages {
-            self.shut(inbox, End::Overflowed, dropped);
-            return Err(SendError::Full);
-        }
-        if let Some(account) = &self.account {
-            if !account.try_grow(charge) {
-                self.shut(inbox, End::Evicted, dropped);
-                return Err(SendError::Full);
-            }
-            inbox.charged += charge;
-        }
-        inbox.queued += charge;
-        inbox.messages += 1;
-        inbox.peak_bytes = inbox.peak_bytes.max(held);
-        Ok(())
     }
 
     /// What is held for the peer, as a part of the bound in bytes: a message counts as no less than
@@ -412,5 +320,4 @@ impl fmt::Debug for Outlet {
 }
 
 #[cfg(test)]
-#[path = "tests/outlet.rs"]
 mod tests;
