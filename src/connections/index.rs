@@ -110,12 +110,18 @@ impl<K: Key> Index<K> {
         range: RangeInclusive<K>,
         max: usize,
         counted: impl Fn(&Connection) -> bool,
-    ) -> Vec<(K, Connection)> {
+        moved: impl Fn(K, &Connection),
+    ) -> Vec<Connection> {
         let mut shard = self.shard(Self::shard_of(*range.start()));
         let found = shard.range(range).filter(|(_, it)| counted(it)).map(|(key, _)| *key);
         let found: Vec<K> = found.collect();
         let over = found.len().saturating_sub(max);
-        found.into_iter().take(over).filter_map(|key| Some((key, shard.remove(&key)?))).collect()
+        let take = |key| {
+            let connection = shard.remove(&key)?;
+            moved(key, &connection);
+            Some(connection)
+        };
+        found.into_iter().take(over).filter_map(take).collect()
     }
 
     /// Takes out `key` if more than `max` of `range` are `counted`.

@@ -311,9 +311,10 @@ impl Shared {
             Overflow::CloseOldest => {
                 let replaced = Close::because(CloseReason::Replaced);
                 // What is taken out does not count any more, however long its end takes.
-                for ((_, serial), oldest) in self.users.take_oldest(all, max.get(), same) {
+                // Under the lock that its end has to pass: one that leaves meanwhile is found here, or there.
+                let moved = |(_, serial), it: &Connection| self.unknown.insert(serial, it.clone());
+                for oldest in self.users.take_oldest(all, max.get(), same, moved) {
                     oldest.close(replaced.clone());
-                    self.unknown.insert(serial, oldest);
                 }
                 Ok(())
             }

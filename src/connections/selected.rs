@@ -138,8 +138,10 @@ impl<'a> Selected<'a> {
     /// [`Close::application`] with [`Retry::Stop`](crate::Retry::Stop). Those that log in after this call
     /// come in: whether they may is for the application to say.
     ///
-    /// When it returns, none of them hears or says anything any more. Of very many, each batch gets its close
-    /// frame in turn with whatever else the runtime has to do, so that others need not wait for all of them.
+    /// When it returns, none of them says anything any more. Each hears what its rooms say until it comes to its
+    /// close frame: at once, if its socket takes it; of very many, each batch in turn with whatever else the
+    /// runtime has to do, so that others need not wait for all of them. Who must not hear what is said next is
+    /// [removed](crate::room::RoomAdmin::remove) from the room.
     pub fn close(&self, close: impl Into<Close>) -> usize {
         let close = close.into();
         // Before the look, so that a login that ends after it finds the note.
@@ -212,14 +214,31 @@ fn wake_in_turns(mut connections: Vec<Connection>) {
     connections.iter().for_each(Connection::wake);
     match Handle::try_current() {
         Ok(runtime) if !rest.is_empty() => {
+            let mut waiting = Waiting(rest);
             runtime.spawn(async move {
-                for some in rest.chunks(AT_ONCE) {
+                while !waiting.0.is_empty() {
                     tokio::task::yield_now().await;
-                    some.iter().for_each(Connection::wake);
+                    waiting.wake(AT_ONCE);
                 }
             });
         }
         _ => rest.iter().for_each(Connection::wake),
+    }
+}
+
+/// Those that have not come to their turn. If their runtime ends before, theirs may be another: they are woken.
+struct Waiting(Vec<Connection>);
+
+impl Waiting {
+    fn wake(&mut self, most: usize) {
+        let from = self.0.len().saturating_sub(most);
+        self.0.drain(from..).for_each(|it| it.wake());
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.wake(usize::MAX);
     }
 }
 

@@ -1,6 +1,12 @@
 //! The registry by itself, with connections without a server.
 
-use std::{any::TypeId, collections::HashSet, sync::Barrier, thread};
+use std::{
+    any::TypeId,
+    collections::HashSet,
+    sync::{Barrier, atomic::AtomicUsize},
+    task::{Context, Wake, Waker},
+    thread,
+};
 
 use futures_util::FutureExt;
 
@@ -320,4 +326,55 @@ async fn a_session_may_hold_less_than_its_endpoint_lets_it() {
     connections.user("ada").limit(&limits.clone().outbound(size(1)));
     connections.user("ada").limit(&limits);
     assert_eq!((queued(&peer), closed(&mut peer)), (900, None));
+}
+
+/// The oldest ends by itself at the moment at which it is replaced.
+#[test]
+fn who_is_replaced_while_it_ends_is_not_kept() {
+    let connections = Connections::new().max_per_user(NonZeroUsize::MIN, Overflow::CloseOldest);
+    let rounds = 5_000;
+    for _ in 0..rounds {
+        let one = user(&connections, "ada");
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let one = one;
+                start.wait();
+                drop(one);
+            });
+            start.wait();
+            drop(user(&connections, "ada"));
+        });
+    }
+    assert_eq!(connections.len(), 0);
+    let ghosts = connections.shared.unknown.len();
+    assert_eq!(ghosts, 0, "of {rounds}; paged: {}", connections.iter_page(None, 1_000_000).0.len());
+}
+
+/// Many at once are closed by code whose runtime is gone at once.
+#[test]
+fn who_is_closed_from_a_runtime_that_ends_is_woken_all_the_same() {
+    let connections = Connections::new();
+    let many: Vec<_> = (0..100).map(|_| user(&connections, "ada")).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let wakes: Vec<_> = many.iter().map(|_| Arc::new(Wakes::default())).collect();
+    for (it, wakes) in many.iter().zip(&wakes) {
+        let waker = Waker::from(Arc::clone(wakes));
+        let (mut taken, mut turns) = Default::default();
+        let outlet = it.connection().outbound();
+        let _ = outlet.begin(&Context::from_waker(&waker), true, &mut taken, &mut turns);
+    }
+    runtime.block_on(async { connections.user("ada").revoke() });
+    drop(runtime);
+    let woken = wakes.iter().filter(|it| it.0.load(Ordering::Relaxed) > 0).count();
+    assert_eq!(woken, 100);
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }

@@ -36,7 +36,7 @@ struct Inner {
     /// In the order in which they were made; one for each time.
     order: VecDeque<(Moment, Instant, Subject)>,
     /// Of logins before it nothing is known any more.
-    floor: Moment,
+    floor: Option<(Moment, Instant)>,
     keep: Duration,
 }
 
@@ -60,7 +60,8 @@ impl Voided {
     /// What is said to who began at `began` to log in as `subject`, if that was in vain.
     pub(crate) fn since(&self, subject: Subject, began: Moment) -> Option<Close> {
         let inner = self.inner();
-        if began < inner.floor {
+        let is_below = |(at, when): (Moment, Instant)| began < at && when.elapsed() <= inner.keep;
+        if inner.floor.is_some_and(is_below) {
             return Some(Close::because(CloseReason::AuthUnavailable));
         }
         let note = inner.notes.get(&subject).filter(|it| began < it.at)?;
@@ -93,7 +94,7 @@ impl Inner {
             }
             self.order.pop_front();
             if !old {
-                self.floor = at;
+                self.floor = Some((at, when));
             }
             // It may have been noted anew since.
             if self.notes.get(&subject).is_some_and(|it| it.at == at) {

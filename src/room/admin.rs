@@ -8,6 +8,7 @@ use crate::{
     connection::Connection,
     layers::Failure,
     outbound::PUBLISH_WAIT,
+    quota::RateKeyValue,
     room::{
         change::Change,
         hosted::{self, JoinError},
@@ -245,8 +246,11 @@ impl<R: 'static> RoomAdmin<R> {
         tenant: Option<&str>,
         user: &str,
     ) -> Result<usize, RoomError> {
-        let is = |it: &Subscriber<R>| it.is_user(user) && it.is_of_tenant(tenant);
-        Ok(self.room().map_or(0, |room| room.remove(Some(user), is)))
+        // Who has not logged in has no tenant, and the id of its connection.
+        let is_of =
+            |it: &Subscriber<R>| it.is_of_tenant(tenant) || it.connection().user_id().is_none();
+        let is = |it: &Subscriber<R>| it.is_user(user) && is_of(it);
+        Ok(self.room().map_or(0, |room| room.remove(Some(RateKeyValue::of((tenant, user))), is)))
     }
 
     fn room(&self) -> Option<Arc<Room<R>>> {

@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig::with_cases(500))]
         #[test]
         fn a_log_gives_what_was_said_and_keeps_what_is_needed(input in vec(any::<u8>(), 0..600)) {
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -5,9 +5,10 @@ use std::{pin::Pin, sync::Arc};
 use crate::{
     close::Close,
     connection::Connection,
+    foreign::Caught,
     layers::Authenticated,
     message::Message,
-    outbound::{Dropped, SendError},
+    outbound::{Dropped, Seat, SendError},
     room::{name::RoomKey, position::Position, state::Subscriber},
 };
 
@@ -15,7 +16,8 @@ use crate::{
 /// [`RoomsLayer::with_state`](crate::RoomsLayer::with_state).
 #[derive(Debug)]
 pub struct RoomState<R> {
-    pub(super) messages: Vec<R>,
+    /// The application's, of which each destructor may panic.
+    pub(super) messages: Vec<Caught<R>>,
     pub(super) at: Option<Position>,
 }
 
@@ -31,7 +33,7 @@ pub(super) struct StateOf<U, R>(pub(super) Option<Arc<Loader<U, R>>>);
 impl<R> RoomState<R> {
     /// These messages, in order.
     pub fn new(messages: impl IntoIterator<Item = R>) -> Self {
-        Self { messages: messages.into_iter().collect(), at: None }
+        Self { messages: messages.into_iter().map(Caught::new).collect(), at: None }
     }
 
     /// There is nothing to be told.
@@ -91,8 +93,10 @@ impl<R> Subscriber<R> {
             }
             let from = at.and_then(|at| {
                 let number = members.log.kept()?.next_behind(at)?;
-                members.log.find(number)
+                members.log.start_of(number)
             });
+            // It was kept waiting by the application: that is no lag of its own.
+            Seat::cursor(self).replays(members.log.end());
             self.outlet().begin_seat(self, from.unwrap_or(0), messages, &mut dropped)
         };
         self.outlet().relieve(&mut dropped);

@@ -33,6 +33,9 @@ pub enum JoinError {
     Full,
     /// The connection's [`DecodeLayer`](crate::DecodeLayer) has another codec than the rooms.
     Codec,
+    /// The application has put the connection into another room of this name, of another tenant: its peer
+    /// could not tell them apart.
+    Name,
     /// The notice cannot be written, or is larger than any message to the connection may be.
     Encode,
 }
@@ -67,6 +70,11 @@ pub(super) fn join<R: From<RoomNotice> + 'static>(
             Err(JoinError::Closed)
         }
         Ok(_) => Ok(true),
+        Err(JoinRefused::Already)
+            if hosted.current(name).is_some_and(|(it, _)| it.key() != key) =>
+        {
+            Err(JoinError::Name)
+        }
         Err(JoinRefused::Already) => Ok(false),
         Err(JoinRefused::Closed) => Err(JoinError::Closed),
         Err(JoinRefused::NoticeTooLarge) => Err(JoinError::Encode),
@@ -100,6 +108,7 @@ impl fmt::Display for JoinError {
             Self::Closed => "the connection is closed",
             Self::Full => "there is no place left in the room, or for the user or the address",
             Self::Codec => "the connection's layer has another codec than the rooms",
+            Self::Name => "the connection is in another room of this name",
             Self::Encode => "the notice could not be written, or is too large",
         })
     }

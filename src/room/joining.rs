@@ -85,7 +85,8 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
         let RoomState { messages, at } =
             load(key, self.user.clone(), self.connection.clone()).await?;
         let encoder = &self.rooms.store().encoder;
-        let encoded: Result<Vec<_>, _> = messages.iter().map(|it| encoder.encode(it)).collect();
+        let messages = messages.iter().filter_map(Caught::get);
+        let encoded: Result<Vec<_>, _> = messages.map(|it| encoder.encode(it)).collect();
         let begun = subscriber.begin(encoded.map_err(Close::from)?, at);
         waiting.end();
         match begun {
@@ -98,7 +99,11 @@ impl<U: Principal, P: RoomPolicy<U>, R: From<RoomNotice> + 'static> Joining<U, P
     /// A join that the policy allows, and the role to be admitted in, or why there is none. A policy that
     /// panics has not said yes.
     async fn decide(&self) -> Result<(PendingJoin<R>, RoleOf<P::Role>), JoinRefused> {
-        let hosted = || self.rooms.hosted(&self.connection)?.current(&self.name);
+        let hosted = || {
+            let hosted = self.rooms.hosted(&self.connection)?;
+            let key = self.policy.key(&self.user, &self.name);
+            hosted.is_of(&self.name, &key).then(|| hosted.current(&self.name))?
+        };
         if self.subscriptions.find(&self.name)? || hosted().is_some() {
             return Err(JoinRefused::Already);
         }

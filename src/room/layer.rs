@@ -42,6 +42,7 @@ use crate::{
         entrant::Entrant,
         entry::{Loading, RoomState, StateOf},
         hooks::MemberHooks,
+        hosted::Hosted,
         join_refused::JoinRefused,
         joining::Joining,
         member::Member,
@@ -243,28 +244,38 @@ where
         R: 'static,
     {
         let room = self.subscriptions.current(name).or_else(|| {
-            let (room, _) = self.rooms.hosted(connection)?.current(name)?;
+            let (room, _) = self.hosted(&user, name, connection)?.current(name)?;
             Some((room, Caught::none()))
         });
         let room = room.ok_or(Close::because(CloseReason::NotAMember))?;
         Ok(Member::claim(user, Some(room)))
     }
 
-    /// Whether the peer was removed from the room `name`, and has not left it since, nor joined.
-    fn is_removed(&self, name: &RoomName, connection: &Connection) -> bool
+    /// The rooms that the application has put the connection into, if what `name` means for `user` is among
+    /// them: a room of the same name that is another tenant's is not what it asks for.
+    fn hosted(&self, user: &U, name: &RoomName, connection: &Connection) -> Option<Arc<Hosted<R>>>
     where
         R: 'static,
     {
-        let hosted = || self.rooms.hosted(connection).is_some_and(|it| it.is_removed(name));
+        let hosted = self.rooms.hosted(connection)?;
+        hosted.is_of(name, &self.policy.key(user, name)).then_some(hosted)
+    }
+
+    /// Whether the peer was removed from the room `name`, and has not left it since, nor joined.
+    fn is_removed(&self, name: &RoomName, user: &U, connection: &Connection) -> bool
+    where
+        R: 'static,
+    {
+        let hosted = || self.hosted(user, name, connection).is_some_and(|it| it.is_removed(name));
         self.subscriptions.is_removed(name) || hosted()
     }
 
-    fn leave(&self, _: &Own, name: &RoomName, connection: &Connection) -> Reply<R>
+    fn leave(&self, _: &Own, name: &RoomName, user: &U, connection: &Connection) -> Reply<R>
     where
         R: 'static,
     {
         self.subscriptions.leave(name);
-        if let Some(hosted) = self.rooms.hosted(connection) {
+        if let Some(hosted) = self.hosted(user, name, connection) {
             hosted.leave(name);
         }
         Reply::one(R::from(RoomNotice::Left(Left::new(name.clone()))))
@@ -317,10 +328,10 @@ where
                 return ResponseFuture::boxed(Box::pin(join.run()));
             }
             Scope::Leave(name) => {
-                return ResponseFuture::ready(Ok(self.leave(&own, name, &connection)));
+                return ResponseFuture::ready(Ok(self.leave(&own, name, &user, &connection)));
             }
-            Scope::Within(name) => match self.admit(&own, name, user, &connection) {
-                Err(_) if self.is_removed(name, &connection) => {
+            Scope::Within(name) => match self.admit(&own, name, user.clone(), &connection) {
+                Err(_) if self.is_removed(name, &user, &connection) => {
                     connection.refuse("rooms", JoinRefused::Removed.rule(), None, None);
                     let notice = RoomNotice::Removed(Removed::new(name.clone()));
                     return ResponseFuture::ready(Ok(Reply::one(R::from(notice))));

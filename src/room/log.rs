@@ -212,16 +212,28 @@ impl Log {
     /// Where the message of this number begins, if it and all behind it are kept.
     pub(super) fn find(&self, number: u64) -> Option<u64> {
         let kept = self.kept.as_ref()?;
-        let Some(last) = kept.position().number.checked_sub(number) else { return Some(self.end) };
+        match self.entry(number)? {
+            None => Some(self.end),
+            Some(it) => kept.keeps(number, it.at, clock::now()).then(|| it.start()),
+        }
+    }
+
+    /// The same of a message that may be there for another reason: because somebody has it to hear.
+    pub(super) fn start_of(&self, number: u64) -> Option<u64> {
+        Some(self.entry(number)?.map_or(self.end, Entry::start))
+    }
+
+    /// The message of this number, if it is there; inside, none for the one that is said next.
+    fn entry(&self, number: u64) -> Option<Option<&Entry>> {
+        let kept = self.kept.as_ref()?;
+        let Some(last) = kept.position().number.checked_sub(number) else { return Some(None) };
         let mut left = usize::try_from(last).ok()?;
         for segment in self.segments.iter().rev() {
             let Some(at) = segment.frames.len().checked_sub(left + 1) else {
                 left -= segment.frames.len();
                 continue;
             };
-            let entry = segment.frames.get(at)?;
-            let start = entry.end - entry.bytes.len() as u64;
-            return kept.keeps(number, entry.at, clock::now()).then_some(start);
+            return segment.frames.get(at).map(Some);
         }
         None
     }
@@ -287,6 +299,13 @@ impl Log {
     fn from(&self, position: u64) -> impl Iterator<Item = &Segment> {
         let first = self.segments.partition_point(|segment| segment.end() <= position);
         self.segments.range(first..)
+    }
+}
+
+impl Entry {
+    /// Position of its first byte.
+    fn start(&self) -> u64 {
+        self.end - self.bytes.len() as u64
     }
 }
 

@@ -13,9 +13,13 @@ use crate::{
 };
 
 impl<R> Room<R> {
-    /// Takes out everybody for whom `is` holds, which are all of `user` if that is said, joins under way included,
+    /// Takes out everybody for whom `is` holds, which are all of the user of `marker` if that is said, joins under way included,
     /// and tells those who were members; returns how many that is.
-    pub(super) fn remove(&self, user: Option<&str>, is: impl Fn(&Subscriber<R>) -> bool) -> usize
+    pub(super) fn remove(
+        &self,
+        marker: Option<RateKeyValue>,
+        is: impl Fn(&Subscriber<R>) -> bool,
+    ) -> usize
     where
         R: 'static,
     {
@@ -23,10 +27,11 @@ impl<R> Room<R> {
         let mut dropped = Dropped::default();
         let removed = {
             let mut members = self.lock();
-            if let Some((kept, user)) = members.log.kept().zip(user) {
-                kept.removed(RateKeyValue::of(user));
-            }
             let removed = members.remove_all(is);
+            if let Some(kept) = members.log.kept() {
+                let markers = removed.iter().map(|it| it.subscriber().marker());
+                marker.into_iter().chain(markers).for_each(|it| kept.removed(it));
+            }
             for it in &removed {
                 let (subscriber, outlet) = (it.subscriber(), it.subscriber().outlet());
                 outlet.forget(&**subscriber);

@@ -116,6 +116,14 @@ impl Said {
         }
     }
 
+    /// The same of a message that somebody holds, if it is kept or not.
+    pub(super) fn start_of(&self, number: u64) -> Option<u64> {
+        match self {
+            Self::Log(log) => log.start_of(number),
+            Self::Values(_) => None,
+        }
+    }
+
     /// Forgets what may go whoever lacks it.
     pub(super) fn cut(&mut self, offered: u64) {
         match self {

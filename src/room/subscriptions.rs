@@ -13,7 +13,7 @@ use crate::{
         entry::{Admitted, Entry},
         handle::RoomHandle,
         join_refused::JoinRefused,
-        name::RoomName,
+        name::{RoomKey, RoomName},
         publisher::Publisher,
         state::Subscriber,
         subscription::{PendingJoin, Subscription, leave_all},
@@ -56,6 +56,11 @@ impl<Role, R> Subscriptions<Role, R> {
         let membership = get(&rooms, name).filter(|it| it.subscription.is_current())?;
         let subscriber = Arc::clone(membership.subscription.subscriber());
         Some((RoomHandle::new(subscriber), membership.role.clone()))
+    }
+
+    /// Whether what is called `name` here is the room of `key`.
+    pub(super) fn is_of(&self, name: &RoomName, key: &RoomKey) -> bool {
+        get(&self.lock(), name).is_some_and(|it| it.subscription.subscriber().room().key == *key)
     }
 
     /// Whether the connection was removed from the room `name`, and has not left it since, nor joined.

@@ -291,3 +291,51 @@ proptest! {
         })?;
     }
 }
+
+/// Tickets that another process has issued.
+struct Elsewhere(MemoryTickets);
+
+impl TicketStore for Elsewhere {
+    async fn put(&self, stored: Stored) -> Result<(), TicketError> {
+        self.0.put(stored).await
+    }
+
+    async fn take(&self, hash: &TicketHash) -> Result<Taken, TicketError> {
+        Ok(match self.0.take(hash).await? {
+            Taken::Entry(entry) => {
+                let mut entry: serde_json::Value = serde_json::from_slice(&entry).unwrap();
+                entry["process"] = 1.into();
+                Taken::Entry(serde_json::to_vec(&entry).unwrap())
+            }
+            it => it,
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_forgotten_of_log_outs_is_held_against_nobody_for_ever() {
+    let tickets = Tickets::<String, _>::with(Elsewhere(MemoryTickets::new()));
+    let connections = Connections::new();
+    let log_in = async || {
+        let ticket = tickets.issue(Session::new("ada".to_owned())).await.unwrap();
+        let session = tickets.redeem(ticket.as_str()).await.map_err(|it| format!("{it:?}"))?;
+        let peer = TestConnection::new();
+        peer.enter(&connections);
+        peer.logged_in(session).map(|_| ()).map_err(|it| it.to_string())
+    };
+    assert_eq!(log_in().await, Ok(()));
+    // Twenty thousand log-outs within a minute.
+    for n in 0..20_000 {
+        connections.session(n.to_string()).revoke();
+    }
+    tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    connections.session("x").revoke();
+    let registry = log_in().await;
+    for n in 0..20_000 {
+        tickets.revoke_user(None, &n.to_string());
+    }
+    tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    tickets.revoke_user(None, "nobody");
+    let store = log_in().await;
+    assert_eq!((registry, store), (Ok(()), Ok(())));
+}

@@ -80,7 +80,10 @@ fn spawn(
     if let Ok((_, opening)) = &made {
         let judged = settings.identity.judge(identity.as_ref(), token.as_ref(), opening);
         // The code that made the handler may have kept a handle on what never comes to be.
-        judged.inspect_err(|_| connection.outbound().end())?;
+        judged.inspect_err(|_| {
+            connection.outbound().end();
+            connection.attached().drop_all();
+        })?;
     }
     let authentication = settings.authentication;
     if authentication == Authentication::Optional {
@@ -192,6 +195,8 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         self.connection.outbound().end();
+        // From here on nothing can be attached that stays: who does looks whether it is open.
+        self.connection.attached().drop_all();
         if let Some(closed) = self.connection.closed() {
             // A panic here, while the task unwinds from another, would end the process.
             let told = || self.hooks.call(|hook| hook(&self.connection, closed));

@@ -56,7 +56,10 @@ async fn admit(State(token): State<Option<Box<str>>>, request: Request, next: Ne
 
 fn shows(headers: &HeaderMap, token: &str) -> bool {
     let shown = headers.get(header::AUTHORIZATION).map(|it| it.as_bytes());
-    shown.and_then(|it| it.strip_prefix(b"Bearer ")).is_some_and(|it| same(it, token.as_bytes()))
+    // The scheme is written in any case (RFC 9110 §11.1).
+    let (scheme, shown) =
+        shown.and_then(|it| it.split_at_checked(SCHEME.len())).unwrap_or_default();
+    scheme.eq_ignore_ascii_case(SCHEME) && same(shown, token.as_bytes())
 }
 
 /// A client that gets this stays away.
@@ -64,3 +67,6 @@ const REMOVED: Close = match Close::application(4100, "removed by an operator", 
     Ok(removed) => removed,
     Err(_) => panic!("4100 is an application's"),
 };
+
+/// How a token is shown.
+const SCHEME: &[u8] = b"Bearer ";

@@ -92,6 +92,13 @@ impl Options {
                 "--admin-token (ADMIN_TOKEN) is shorter than {MIN_ADMIN_TOKEN} bytes, and could be guessed"
             ));
         }
+        if token.is_some() && token == self.dev_token.as_deref() {
+            return Err(
+                "--admin-token (ADMIN_TOKEN) is the users' --dev-token (DEV_TOKEN): each of \
+                them would be an operator"
+                    .to_owned(),
+            );
+        }
         match (self.admin_addr, token) {
             (None, None) => Ok(None),
             (None, Some(_)) => {

@@ -100,14 +100,16 @@ impl<R> Subscriber<R> {
                 since.zip(quota).and_then(|it| self.replay(&mut members, it))
             };
             self.cursor.set_position(replay.as_ref().map_or(end, |replay| replay.start));
-            let notice = |recovered| welcome.message(position, recovered && !is_keyed);
+            // Who waits for the room's state has heard nothing of it: there is no position to come back with.
+            let position = |recovered| position.filter(|_| recovered || !waits);
+            let notice = |recovered| welcome.message(position(recovered), recovered && !is_keyed);
             let pushed = outlet.welcome(seat, replay, waits, notice, &mut dropped);
             if !matches!(pushed, Ok(true)) {
                 self.cursor.set_position(end);
             }
             if pushed.is_ok() && members.admit(self, is_direct) {
                 if let Some(kept) = members.log.kept() {
-                    kept.joined(&RateKeyValue::of(&*self.user));
+                    kept.joined(&self.marker());
                 }
                 members.runtime = Handle::try_current().ok().or(members.runtime.take());
                 if let Some(account) = outlet.account() {
@@ -134,12 +136,17 @@ impl<R> Subscriber<R> {
         members: &mut Members<R>,
         (since, quota): (Position, &RoomQuota),
     ) -> Option<Replay> {
-        let number = members.log.kept()?.lacks(&RateKeyValue::of(&*self.user), since)?;
+        let number = members.log.kept()?.lacks(&self.marker(), since)?;
         let start = members.log.find(number)?;
         let end = members.log.end();
         let bytes = usize::try_from(end - start).unwrap_or(usize::MAX);
         quota.charge(bytes, 1).ok()?;
         Some(Replay { start, end, hold: members.log.hold_at(start) })
+    }
+
+    /// Whom a removal means, and no other tenant's user of the same id.
+    pub(in crate::room) fn marker(&self) -> RateKeyValue {
+        RateKeyValue::of((self.connection.tenant().map(|it| &**it), &*self.user))
     }
 
     /// Leaves the room, unless that has happened. If the connection ends in good order, it still hears what

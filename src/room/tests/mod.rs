@@ -48,6 +48,7 @@ mod removed;
 mod shares;
 mod sizes;
 mod tenants;
+mod together;
 mod values;
 
 /// A user; the part before the first `/` is the tenant.

@@ -213,7 +213,7 @@ impl World for Hall {
                 self.members[late].admit(0, false);
             }
             REMOVE => {
-                assert_eq!(self.room.remove(Some("u0"), |it| it.is_user("u0")), 1);
+                assert_eq!(self.room.remove(None, |it| it.is_user("u0")), 1);
                 self.removed = Some(self.done);
             }
             nth => self.drive(nth, false),

@@ -331,7 +331,7 @@ impl World for Hall {
             }
             REMOVE => {
                 self.removed = true;
-                assert_eq!(self.room.remove(Some("u0"), |it| it.is_user("u0")), 1);
+                assert_eq!(self.room.remove(None, |it| it.is_user("u0")), 1);
                 // What it has heard and what was said by now, and nothing else.
                 self.members[0].until = self.said;
             }
