@@ -134,7 +134,8 @@ impl Door {
             };
             let io = match &self.tls {
                 None => Io::Plain(socket),
-                Some(tls) => Io::Tls(Box::new(tls.accept(bounded(socket)).await?)),
+                // Boxed, and served as it is: in the task it would be a place that each socket in the clear has, too.
+                Some(tls) => Io::Tls(Box::new(Box::pin(tls.accept(bounded(socket))).await?)),
             };
             io::Result::Ok((io, of_client))
         };
@@ -149,7 +150,7 @@ impl Door {
         };
         match io {
             Io::Plain(socket) => self.serve(socket, app, addr, None, stopping).await,
-            Io::Tls(socket) => self.serve(*socket, app, addr, Some(PeerTls), stopping).await,
+            Io::Tls(socket) => self.serve(socket, app, addr, Some(PeerTls), stopping).await,
         }
         drop(of_client);
     }

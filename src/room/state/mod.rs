@@ -74,7 +74,7 @@ pub(super) struct Subscriber<R> {
     user: Arc<str>,
     /// What the peer calls the room, if that is not its name.
     pub(super) alias: Option<Box<RoomName>>,
-    /// [`NEW`], [`ANNOUNCED`] or [`GONE`]. Becomes `GONE` under the room's lock only.
+    /// [`NEW`], `ANNOUNCED` or `GONE`. Becomes `GONE` under the room's lock only.
     pub(super) phase: AtomicU8,
     /// There is a record that it joined.
     pub(super) is_recorded: AtomicBool,
