@@ -26,9 +26,16 @@ fn existing_application() -> Router<Connections> {
 }
 
 /// Whoever says a name has it. A real one asks for more.
-async fn log_in(session: Session, name: String) -> StatusCode {
+async fn log_in(
+    State(connections): State<Connections>,
+    session: Session,
+    name: String,
+) -> StatusCode {
+    let former = session.id();
     // Another id than before the login, so that nobody can have planted it.
     let logged_in = session.cycle_id().await.is_ok() && session.insert("user", name).await.is_ok();
+    // What was opened by the former one ends with it: no log-out would find it any more.
+    former.map(|it| connections.session(it.to_string()).revoke());
     if logged_in { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 

@@ -49,6 +49,7 @@ impl Site {
 
     /// Whoever says a name has it. A real one asks for more.
     async fn log_in(&self, request: Request<Incoming>) -> Response<String> {
+        let former = self.session(&request).map(|(id, _)| id);
         let Ok(name) = Limited::new(request.into_body(), 100).collect().await else {
             return status(StatusCode::PAYLOAD_TOO_LARGE);
         };
@@ -63,6 +64,12 @@ impl Site {
             answer.headers_mut().insert(header::SET_COOKIE, cookie);
         }
         sessions.insert(id, String::from_utf8_lossy(&name.to_bytes()).into_owned());
+        // What was opened by the former one ends with it: no log-out would find it any more.
+        if let Some(former) = former {
+            sessions.remove(&former);
+            drop(sessions);
+            self.connections.session(former).revoke();
+        }
         answer
     }
 

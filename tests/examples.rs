@@ -116,6 +116,25 @@ async fn hyper_session_knows_its_users_and_a_log_out_ends_their_sockets() {
     assert_eq!(open(&own).await.err(), Some(401));
 }
 
+/// Who logs in as somebody else is nobody's former self any more.
+// covers: AU-10
+#[tokio::test]
+async fn a_new_login_ends_what_the_former_one_has_opened() {
+    for example in ["cookie_session", "hyper_session"] {
+        let (_program, addr) = started(example).await;
+        let log_in = async |cookie: &str, name: &str| {
+            let answer = post(addr, "/login", cookie, name).await;
+            let (_, cookie) = answer.split_once("set-cookie: ").expect("a cookie");
+            cookie.split_once(';').unwrap().0.to_owned()
+        };
+        let (own, first) = (format!("http://{addr}"), log_in("", "ada").await);
+        let mut tab =
+            Peer::connect_with(addr, &[("cookie", &first), ("origin", &own)]).await.unwrap();
+        log_in(&first, "bob").await;
+        assert_eq!(tab.closed().await, (4401, "revoked".to_owned()), "{example}");
+    }
+}
+
 #[test]
 fn applications_with_sessions_are_wrapped_in_less_than_30_lines() {
     for (source, elsewhere) in [

@@ -17,6 +17,9 @@ use crate::{
 /// How much of what a room has said is kept: the last messages, for a time.
 ///
 /// No more than 256 KiB of a room is kept, nor more than 64 MiB of all rooms together.
+///
+/// A position is no proof that its holder was there: who may join the room can name any, and gets what is kept
+/// from there on, but for what was said while it was removed. What a newcomer must not read is not to be kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct History {
     pub(super) messages: NonZeroUsize,

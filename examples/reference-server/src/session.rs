@@ -82,7 +82,7 @@ impl Ended {
     }
 }
 
-const NAME: &str = "session";
+const NAME: &str = "chat_session";
 
 /// A megabyte. A browser that was told has forgotten its session by then; this is for what it had sent before.
 const MAX_ENDED: usize = 10_000;
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_session_is_found_among_other_cookies_and_nothing_else_is_one() {
         let id = SessionId::random().unwrap();
-        let cookie = format!("session={}", id.as_str());
+        let cookie = format!("{NAME}={}", id.as_str());
         assert!(id.cookie(true).starts_with(&format!("{cookie}; Path=/; HttpOnly")));
         for cookies in
             [&[&*cookie][..], &["a=b", &format!("c=d; {cookie}")], &[&format!("{cookie};x")]]
@@ -111,12 +111,14 @@ mod tests {
         }
         for cookie in [
             "",
-            "session=",
-            "session",
-            &cookie[..39],
+            "chat_session=",
+            "chat_session",
+            // Another server's of the same host.
+            &cookie["chat_".len()..],
+            &cookie[..cookie.len() - 1],
             &format!("x{cookie}"),
             &format!("{cookie}0"),
-            &format!("{}A", &cookie[..39]),
+            &format!("{}A", &cookie[..cookie.len() - 1]),
         ] {
             assert!(shown(&[cookie]).is_none(), "{cookie}");
         }

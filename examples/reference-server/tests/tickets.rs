@@ -129,7 +129,7 @@ async fn a_log_out_ends_all_tabs_of_a_browser_and_those_that_are_opening() {
     let away = "Sec-Fetch-Site: cross-site\r\nCookie: session=0";
     assert_eq!(post(addr, "/logout", away, "").await.0, 403);
     let (status, head, _) = post(addr, "/logout", &shown, "").await;
-    assert_eq!((status, cookie(&head).as_str()), (204, "session="));
+    assert_eq!((status, cookie(&head).as_str()), (204, "chat_session="));
     for tab in &mut tabs {
         assert_eq!(tab.closed().await, (4401, "revoked".to_owned()));
     }
