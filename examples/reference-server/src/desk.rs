@@ -33,7 +33,10 @@ pub(crate) struct Desk {
     connections: Connections,
     /// Cookies go over nothing else.
     over_tls: bool,
+    /// Tickets.
     asked: Arc<Mutex<Asked>>,
+    /// Log-outs: who shares an address with many that log in can still leave.
+    left: Arc<Mutex<Asked>>,
     ended: Ended,
 }
 
@@ -54,8 +57,9 @@ impl Desk {
         connections: Connections,
         over_tls: bool,
     ) -> Self {
-        let asked = Arc::new(Mutex::new(Asked::new(Instant::now())));
-        Self { tickets, connections, over_tls, asked, ended: Ended::default() }
+        let counts = || Arc::new(Mutex::new(Asked::new(Instant::now())));
+        let (asked, left) = (counts(), counts());
+        Self { tickets, connections, over_tls, asked, left, ended: Ended::default() }
     }
 }
 
@@ -88,7 +92,7 @@ impl Desk {
         headers: &HeaderMap,
         ask: Result<Json<Ask>, JsonRejection>,
     ) -> Result<Response, Refusal> {
-        self.admit(ip, headers)?;
+        admit(&self.asked, ip, headers)?;
         let closed = "This server lets nobody in by name: --login-by-name is off.";
         let tickets = self.tickets.as_ref().ok_or(Refusal(StatusCode::FORBIDDEN, closed))?;
         let no_json = "A JSON object with a name is expected.";
@@ -121,7 +125,7 @@ impl Desk {
     }
 
     fn log_out(&self, ip: Option<IpAddr>, headers: &HeaderMap) -> Result<Response, Refusal> {
-        self.admit(ip, headers)?;
+        admit(&self.left, ip, headers)?;
         if let Some(id) = SessionId::of(headers) {
             // In this order: what comes between the two finds that it has ended.
             self.ended.note(id.clone());
@@ -130,21 +134,21 @@ impl Desk {
         let forget = session::no_cookie(self.over_tls);
         Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, forget)]).into_response())
     }
+}
 
-    /// Whether a page at `ip` may ask for anything.
-    fn admit(&self, ip: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Refusal> {
-        if !is_own_page(headers) {
-            return Err(Refusal(StatusCode::FORBIDDEN, "Only pages of this server may ask."));
-        }
-        let unknown = "It is not known who asks.";
-        let ip = ip.ok_or(Refusal(StatusCode::INTERNAL_SERVER_ERROR, unknown))?;
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.may_ask(ip, Instant::now()) {
-            return Ok(());
-        }
-        let words = "That were too many logins for one minute.";
-        Err(Refusal(StatusCode::TOO_MANY_REQUESTS, words))
+/// Whether a page at `ip` may ask for one more of what `asked` counts.
+fn admit(asked: &Mutex<Asked>, ip: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Refusal> {
+    if !is_own_page(headers) {
+        return Err(Refusal(StatusCode::FORBIDDEN, "Only pages of this server may ask."));
     }
+    let unknown = "It is not known who asks.";
+    let ip = ip.ok_or(Refusal(StatusCode::INTERNAL_SERVER_ERROR, unknown))?;
+    let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+    if asked.may_ask(ip, Instant::now()) {
+        return Ok(());
+    }
+    let words = "That were too many for one minute.";
+    Err(Refusal(StatusCode::TOO_MANY_REQUESTS, words))
 }
 
 fn answered(answer: Result<Response, Refusal>) -> Response {

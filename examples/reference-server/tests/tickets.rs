@@ -97,6 +97,8 @@ async fn an_address_asks_so_often_in_a_minute() {
     }
     let (status, head, _) = ask(addr, OWN_PAGE, r#"{"name":""}"#).await;
     assert_eq!(status, 429);
+    // Who is in can leave all the same.
+    assert_eq!(post(addr, "/logout", OWN_PAGE, "").await.0, 204);
     assert!(head.contains("retry-after: 20"), "{head}");
 }
 
