@@ -56,6 +56,13 @@ async fn post(addr: SocketAddr, path: &str, cookie: &str, body: &str) -> String 
     send_bytes(addr, request.as_bytes()).await
 }
 
+/// The cookie of who logs in as `name`, having shown `cookie`.
+async fn logged_in(addr: SocketAddr, cookie: &str, name: &str) -> String {
+    let answer = post(addr, "/login", cookie, name).await;
+    let (_, cookie) = answer.split_once("set-cookie: ").expect("a cookie");
+    cookie.split_once(';').unwrap().0.to_owned()
+}
+
 // covers: HS-04, AU-10
 #[tokio::test]
 async fn cookie_session_knows_its_users_and_a_log_out_ends_their_sockets() {
@@ -64,9 +71,7 @@ async fn cookie_session_knows_its_users_and_a_log_out_ends_their_sockets() {
     let mut stranger = Peer::connect(addr).await;
     assert_eq!(stranger.closed().await, (4401, "not authenticated".to_owned()));
 
-    let answer = post(addr, "/login", "", "ada").await;
-    let (_, cookie) = answer.split_once("set-cookie: ").expect("a cookie");
-    let (cookie, _) = cookie.split_once(';').unwrap();
+    let cookie = &*logged_in(addr, "", "ada").await;
     let own = format!("http://{addr}");
     let open = async |origin: &str| {
         Peer::connect_with(addr, &[("cookie", cookie), ("origin", origin)]).await
@@ -96,9 +101,7 @@ async fn hyper_session_knows_its_users_and_a_log_out_ends_their_sockets() {
     assert_eq!(page(addr, "/").await, "an ordinary page\n");
     assert_eq!(Peer::connect_with(addr, &[]).await.err(), Some(401), "a stranger");
 
-    let answer = post(addr, "/login", "", "ada").await;
-    let (_, cookie) = answer.split_once("set-cookie: ").expect("a cookie");
-    let (cookie, _) = cookie.split_once(';').unwrap();
+    let cookie = &*logged_in(addr, "", "ada").await;
     let own = format!("http://{addr}");
     let open = async |origin: &str| {
         Peer::connect_with(addr, &[("cookie", cookie), ("origin", origin)]).await
@@ -122,15 +125,10 @@ async fn hyper_session_knows_its_users_and_a_log_out_ends_their_sockets() {
 async fn a_new_login_ends_what_the_former_one_has_opened() {
     for example in ["cookie_session", "hyper_session"] {
         let (_program, addr) = started(example).await;
-        let log_in = async |cookie: &str, name: &str| {
-            let answer = post(addr, "/login", cookie, name).await;
-            let (_, cookie) = answer.split_once("set-cookie: ").expect("a cookie");
-            cookie.split_once(';').unwrap().0.to_owned()
-        };
-        let (own, first) = (format!("http://{addr}"), log_in("", "ada").await);
+        let (own, first) = (format!("http://{addr}"), logged_in(addr, "", "ada").await);
         let mut tab =
             Peer::connect_with(addr, &[("cookie", &first), ("origin", &own)]).await.unwrap();
-        log_in(&first, "bob").await;
+        logged_in(addr, &first, "bob").await;
         assert_eq!(tab.closed().await, (4401, "revoked".to_owned()), "{example}");
     }
 }

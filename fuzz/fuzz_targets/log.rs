@@ -15,7 +15,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 async fn run(mut input: &[u8]) {
-    let mut run = LogRun::new(&mut input);
+    let mut run = LogRun::read(&mut input);
     while let Some(operation) = LogOperation::read(&mut input) {
         if let LogOperation::Pass(millis) = operation {
             tokio::time::advance(Duration::from_millis(millis)).await;

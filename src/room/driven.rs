@@ -64,34 +64,13 @@ pub struct LogRun {
     cut: u64,
 }
 
-impl LogOperation {
-    /// Takes one from the front of `input`, if there is any more.
-    pub fn read(input: &mut &[u8]) -> Option<Self> {
-        let kind = byte(input)?;
-        Some(match kind % 12 {
-            0 | 1 => Self::Say(2 + number(input, 1)),
-            2 => Self::Say(2 + number(input, 2) % (2 * LARGE)),
-            3 => Self::Offer(number(input, 1) % 32),
-            4 => Self::Stand(number(input, 1)),
-            5 => Self::LetGo(number(input, 1)),
-            6 => Self::Read(number(input, 1), number(input, 1), number(input, 2)),
-            7 => Self::View(number(input, 2)),
-            8 | 9 => Self::Trim,
-            10 => match number(input, 1) {
-                0..32 => Self::Cut,
-                time => Self::Pass(time as u64 * 20),
-            },
-            _ => Self::Find(number(input, 1)),
-        })
-    }
-}
-
 impl LogRun {
-    /// A log whose history and budget the front of `input` says. Needs a runtime whose clock stands still.
-    pub fn new(input: &mut &[u8]) -> Self {
-        let history = NonZeroUsize::new(number(input, 1) % 64)
+    /// A log that keeps so many messages and has a budget of so many bytes; none of either where that is zero. Needs
+    /// a runtime whose clock stands still.
+    pub fn new(messages: usize, budget: usize) -> Self {
+        let history = NonZeroUsize::new(messages)
             .map(|messages| History::new(messages, Duration::from_millis(1_500)));
-        let budget = NonZeroUsize::new(number(input, 1) * 2_048).map(MemoryBudget::new);
+        let budget = NonZeroUsize::new(budget).map(MemoryBudget::new);
         let mut log = Log::new(history.map(Kept::new), Arc::default());
         if let Some(budget) = &budget {
             let nobody = Weak::<Room<()>>::new();
@@ -122,7 +101,7 @@ impl LogRun {
                     self.holds.swap_remove(at % self.holds.len());
                 }
             }
-            LogOperation::Read(back, on, most) => self.read(back, on, most),
+            LogOperation::Read(back, on, most) => self.look(back, on, most),
             LogOperation::View(most) => {
                 let (start, mut view) = (self.offered_at(), View::default());
                 self.log.view(start, most, &mut view);
@@ -152,7 +131,7 @@ impl LogRun {
         }
     }
 
-    fn read(&mut self, back: usize, on: usize, most: usize) {
+    fn look(&mut self, back: usize, on: usize, most: usize) {
         let first = self.said.len().saturating_sub(back);
         let position = self.start_of(first);
         let next = self.start_of((first + on).min(self.said.len()));
@@ -273,17 +252,6 @@ fn content(position: u64) -> u8 {
     (position % 251) as u8
 }
 
-fn byte(input: &mut &[u8]) -> Option<u8> {
-    let (&byte, rest) = input.split_first()?;
-    *input = rest;
-    Some(byte)
-}
-
-/// A big-endian number of so many bytes.
-fn number(input: &mut &[u8], bytes: usize) -> usize {
-    (0..bytes).fold(0, |sum, _| sum << 8 | usize::from(byte(input).unwrap_or(0)))
-}
-
 /// The longest frame that an operation says.
 const LONGEST: u64 = 2 * LARGE as u64 + 2;
 
@@ -304,7 +272,7 @@ mod tests {
                 .unwrap();
             runtime.block_on(async {
                 let input = &mut &input[..];
-                let mut run = LogRun::new(input);
+                let mut run = LogRun::read(input);
                 while let Some(operation) = LogOperation::read(input) {
                     if let LogOperation::Pass(millis) = operation {
                         tokio::time::advance(Duration::from_millis(millis)).await;

@@ -41,6 +41,7 @@ use crate::{
     room::{
         entrant::Entrant,
         entry::{Loading, RoomState, StateOf},
+        handle::RoomHandle,
         hooks::MemberHooks,
         hosted::Hosted,
         join_refused::JoinRefused,
@@ -50,7 +51,7 @@ use crate::{
         policy::RoomPolicy,
         rooms::Rooms,
         scope::{Left, Removed, RoomNotice, RoomScoped, Scope},
-        subscriptions::Subscriptions,
+        subscriptions::{RoleOf, Subscriptions},
     },
 };
 
@@ -231,24 +232,22 @@ where
     P: RoomPolicy<U>,
     R: From<RoomNotice>,
 {
-    /// The proof that the peer may speak in the room `name`, or why not. The memberships are those of
-    /// the connection that the service belongs to.
+    /// The room `name`, if the peer may speak there. The memberships are those of the connection that the
+    /// service belongs to.
     fn admit(
         &self,
         _: &Own,
         name: &RoomName,
-        user: Authenticated<U>,
+        user: &U,
         connection: &Connection,
-    ) -> Result<Member<U, R, P::Role>, Close>
+    ) -> Option<(RoomHandle<R>, RoleOf<P::Role>)>
     where
         R: 'static,
     {
-        let room = self.subscriptions.current(name).or_else(|| {
-            let (room, _) = self.hosted(&user, name, connection)?.current(name)?;
+        self.subscriptions.current(name).or_else(|| {
+            let (room, _) = self.hosted(user, name, connection)?.current(name)?;
             Some((room, Caught::none()))
-        });
-        let room = room.ok_or(Close::because(CloseReason::NotAMember))?;
-        Ok(Member::claim(user, Some(room)))
+        })
     }
 
     /// The rooms that the application has put the connection into, if what `name` means for `user` is among
@@ -330,13 +329,14 @@ where
             Scope::Leave(name) => {
                 return ResponseFuture::ready(Ok(self.leave(&own, name, &user, &connection)));
             }
-            Scope::Within(name) => match self.admit(&own, name, user.clone(), &connection) {
-                Err(_) if self.is_removed(name, &user, &connection) => {
+            Scope::Within(name) => match self.admit(&own, name, &user, &connection) {
+                Some(room) => Ok(Member::claim(user, Some(room))),
+                None if self.is_removed(name, &user, &connection) => {
                     connection.refuse("rooms", JoinRefused::Removed.rule(), None, None);
                     let notice = RoomNotice::Removed(Removed::new(name.clone()));
                     return ResponseFuture::ready(Ok(Reply::one(R::from(notice))));
                 }
-                admitted => admitted,
+                None => Err(Close::because(CloseReason::NotAMember)),
             },
             Scope::Connection => Ok(Member::claim(user, None)),
         };

@@ -26,8 +26,7 @@ use crate::{
 /// The driver's side of the outlet.
 #[derive(Default)]
 pub(crate) struct Writer {
-    /// Once nobody else is to write any more.
-    /// Boxed, because that is so at the end only.
+    /// At the end, when nobody else is to write any more; boxed, because it is empty until then.
     pen: Option<Box<Pen>>,
     /// Whole frames of our own: pings, pongs, at last a close frame.
     control: Vec<u8>,
